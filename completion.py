@@ -1,0 +1,68 @@
+"""The vocabulary of completions: what the engine and its backends say to each other.
+
+This file is plain data. It is the one thing that `uring/`, `fallback/` and `engine/` share, so
+that the two grounds need not know the floor above them nor each other. What each word promises
+is written once, in `engine/backend.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+# A handle names one operation or connection: `generation << INDEX_BITS | index`. The caller
+# invents handles; an index may be used again once its final event was seen, with a new generation.
+INDEX_BITS: Final = 24
+INDEX_MASK: Final = (1 << INDEX_BITS) - 1
+GENERATION_MASK: Final = (1 << 32) - 1
+
+# Kinds of events. An event is the tuple (handle, kind, a, b) of integers.
+DATA: Final = 1  # a: offset in the backend's memory, b: length in bytes
+EOF: Final = 2  # the peer has ended its side
+ERROR: Final = 3  # a: -errno; the stream is broken
+ACCEPTED: Final = 4  # handle of the listener; a: the new descriptor
+STALLED: Final = 5  # handle of the listener; a: -errno; it accepts no more until resume()
+CONNECTED: Final = 6
+DRAINED: Final = 7  # answer to notify(): nothing is staged
+SHUT: Final = 8  # our side is ended: all that was staged was sent, and the end after it
+READY: Final = 9  # a: the mask of poll(); final
+CLOSED: Final = 10  # a: bytes accepted by send() and never sent, b: -errno or 0; final
+WOKEN: Final = 11  # handle is 0
+
+KIND_NAMES: Final = {
+    DATA: "DATA",
+    EOF: "EOF",
+    ERROR: "ERROR",
+    ACCEPTED: "ACCEPTED",
+    STALLED: "STALLED",
+    CONNECTED: "CONNECTED",
+    DRAINED: "DRAINED",
+    SHUT: "SHUT",
+    READY: "READY",
+    CLOSED: "CLOSED",
+    WOKEN: "WOKEN",
+}
+
+# How close() ends a stream.
+GRACEFUL: Final = 0  # send what is staged, end our side, read and drop until the peer's end
+NOW: Final = 1  # drop what is staged and close the descriptor
+RESET: Final = 2  # the same with a reset (RST) towards the peer
+
+# Masks of poll(); the values are those of poll(2).
+READABLE: Final = 0x001
+WRITABLE: Final = 0x004
+FAILED: Final = 0x008
+HUNG_UP: Final = 0x010
+
+Event = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a backend may use: every quantity that could grow has its bound here."""
+
+    slots: int = 65_536  # handles alive at once
+    events: int = 1_024  # events that one turn() returns at most
+    receive_buffers: int = 256  # buffers that wait for data, for all connections together
+    receive_buffer_size: int = 16_384  # bytes of each
+    stage_bytes: int = 65_536  # bytes of one connection that are copied and wait to be sent

@@ -1,0 +1,131 @@
+"""The completion contract: what every backend keeps, and all that the engine may rely on.
+
+A backend performs operations on descriptors and reports their results as events. It knows no
+connections, handlers, timers or logs. `uring/` and `fallback/` implement it structurally; the
+words (event kinds, close modes, masks) are those of `completion.py`.
+
+The rules
+
+1. A backend is created and used on one thread. Only `wake()` may be called from others.
+2. Every verb only enqueues. It does no I/O, raises no network error and calls nothing back. It
+   takes effect in the next `turn()`, in the order of the calls; the results are events.
+3. A handle is used once: `listen`, `adopt`, `connect` or `poll` starts it, one final event ends
+   it. That event is CLOSED, and nothing follows it; for `poll` it is READY, or CLOSED if the poll
+   was closed first. After its final event the index may be used again with another generation.
+   Verbs for a handle that is not alive (also of a past generation) do nothing.
+4. The events of a handle come in the order in which they happened. Of a stream: CONNECTED (after
+   `connect`), then DATA in the order of the bytes, then at most one EOF, at most one ERROR, then
+   CLOSED. After EOF or ERROR there is no more DATA; after ERROR only CLOSED.
+5. ERROR does not end a handle, `close()` does. Whoever got ERROR calls `close()`.
+6. From the first turn after `close()` on, the handle only gives SHUT (at most once, and only where
+   the close is graceful and has to linger) and CLOSED. Data that arrives is read and dropped.
+7. `memory[a : a + b]` of a DATA event is valid until the next `turn()` begins. Slicing the memory
+   gives `bytes`, which are the caller's own.
+8. `send()` takes any number of bytes where nothing is staged, and otherwise what keeps
+   `staged[index]` within `stage_bytes`. It copies what is small and refers to what is large; the
+   `bytes` object may not be changed, so it never matters which. A short write, a full socket and
+   an interrupted call are the backend's business: it goes on until all is sent or the stream
+   breaks. `staged[index]` is what is accepted and not yet sent, true between turns.
+9. No turn returns more than `Bounds.events` events; what is left comes with the next.
+10. A listener that runs out of descriptors or memory says STALLED once and rests until `resume()`.
+    A newcomer that went away before it was accepted is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+from ..completion import Event
+
+
+class Memory(Protocol):
+    """Receive memory. A slice of it is a copy, as `bytes`."""
+
+    def __getitem__(self, index: slice, /) -> bytes: ...
+
+
+class Counters(Protocol):
+    """A flat array of integers, one for each index."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One completion queue. See the rules at the top of this file."""
+
+    @property
+    def name(self) -> str:
+        """`io_uring`, `epoll`, `kqueue` or `select`."""
+
+    @property
+    def capacity(self) -> int:
+        """How many handles may be alive at once: `Bounds.slots`, or less where the system says."""
+
+    @property
+    def nonblocking(self) -> bool:
+        """The mode that descriptors given to `listen`, `adopt` and `connect` must be in.
+
+        Those of ACCEPTED are in it already.
+        """
+
+    @property
+    def memory(self) -> Memory:
+        """Where the bytes of DATA events are."""
+
+    @property
+    def staged(self) -> Counters:
+        """For each index the bytes accepted by `send` and not yet sent."""
+
+    def listen(self, handle: int, fd: int) -> None:
+        """Accept from a listening stream socket: ACCEPTED for each, CLOSED after `close`."""
+
+    def adopt(self, handle: int, fd: int) -> None:
+        """Own a connected stream socket and read from it. `close` closes the descriptor."""
+
+    def connect(self, handle: int, fd: int, address: bytes) -> None:
+        """Connect a stream socket to a packed `struct sockaddr`; the descriptor is owned.
+
+        CONNECTED, and from then on as after `adopt`; or ERROR.
+        """
+
+    def send(self, handle: int, data: bytes) -> None:
+        """Send bytes after those sent before."""
+
+    def notify(self, handle: int) -> None:
+        """Say DRAINED once, as soon as nothing is staged (in the next turn if that is so now)."""
+
+    def pause(self, handle: int) -> None:
+        """Read (or accept) no more until `resume`. What was read already is still delivered."""
+
+    def resume(self, handle: int) -> None:
+        """Read (or accept) again after `pause` or STALLED."""
+
+    def shutdown(self, handle: int) -> None:
+        """End our side after all that is staged: SHUT. Reading goes on."""
+
+    def close(self, handle: int, mode: int) -> None:
+        """End the handle: GRACEFUL, NOW or RESET (see `completion.py`). CLOSED follows.
+
+        GRACEFUL sends what is staged and ends our side. If the peer has ended its side by then,
+        the descriptor is closed; else SHUT is said and arriving bytes are dropped until the
+        peer's end, an error, or `close(handle, NOW)`. A second, harder `close` overtakes a softer
+        one. For a listener or a poll the mode does not matter. The descriptor of a poll stays open.
+        """
+
+    def poll(self, handle: int, fd: int, mask: int) -> None:
+        """Say READY once when any of `mask` holds for a descriptor, which stays the caller's."""
+
+    def turn(self, timeout: float | None) -> Iterable[Event]:
+        """Take up what was enqueued, wait for events at most `timeout` seconds (None: for ever).
+
+        Returns as soon as there is an event; may return none before the time is over.
+        Raises OSError when the backend itself has failed; then only `dispose` is left.
+        """
+
+    def wake(self) -> None:
+        """Make the current or the next `turn` return with WOKEN. From any thread."""
+
+    def dispose(self) -> None:
+        """Close every descriptor still owned and free everything. No turn may follow."""

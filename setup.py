@@ -1,0 +1,2 @@
+from setuptools import setup
+setup(cffi_modules=["uring/build.py:ffibuilder"])
