@@ -1,0 +1,177 @@
+"""The io_uring backend: the completion contract kept by the C core.
+
+The law of this file: one C call a turn. Verbs append to one list; `turn` joins it to one block,
+and takes the events apart in C. The contract itself is written in `engine/backend.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from errno import errorcode
+from struct import Struct
+from typing import Any, Final
+
+from ..completion import GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, Bounds, Event
+from ._ring import ffi, lib
+
+_COMMAND: Final = Struct("3q").pack  # operation, handle, argument
+_WORD: Final = Struct("q").pack
+_EVENTS: Final = Struct("4q")
+_ONE: Final = (1).to_bytes(8, "little")  # what eventfd(2) adds to its counter
+
+# From here on referring to the caller's bytes is cheaper than copying them twice.
+_REFER_FROM: Final = 16_384  # bytes
+
+_LISTEN: Final = lib.RN_LISTEN
+_ADOPT: Final = lib.RN_ADOPT
+_CONNECT: Final = lib.RN_CONNECT
+_SEND: Final = lib.RN_SEND
+_SEND_REF: Final = lib.RN_SEND_REF
+_NOTIFY: Final = lib.RN_NOTIFY
+_PAUSE: Final = lib.RN_PAUSE
+_RESUME: Final = lib.RN_RESUME
+_SHUTDOWN: Final = lib.RN_SHUTDOWN
+_CLOSE: Final = lib.RN_CLOSE
+_POLL: Final = lib.RN_POLL
+
+
+def _power_of_two(n: int) -> int:
+    """The least power of two that is n or more: the kernel takes no other ring of buffers."""
+    return 1 << (n - 1).bit_length()
+
+
+class UringBackend:
+    """One io_uring. See `engine.backend.Backend` for what each method promises.
+
+    `setup_mask` says which IORING_SETUP flags may be used; tests step down with it to what older
+    kernels have. Raises OSError where no ring can be made; `probe.py` explains why.
+    """
+
+    name: Final = "io_uring"
+    nonblocking: Final = False
+
+    def __init__(self, bounds: Bounds, setup_mask: int = 0xFFFFFFFF) -> None:
+        self.capacity = bounds.slots
+        self._pins: dict[int, Any] = {}
+        self._commands: list[bytes] = []
+        self._core = self._open(bounds, setup_mask)
+        shared = lib.rn_share(self._core)
+        self._shared = shared
+        self.memory = ffi.buffer(shared.memory, shared.memory_size)
+        self.staged = memoryview(ffi.buffer(shared.staged, bounds.slots * 8)).cast("q")
+        self._live = memoryview(ffi.buffer(shared.live, bounds.slots))
+        self._events = ffi.buffer(shared.events, bounds.events * _EVENTS.size)
+        self._unpack = _EVENTS.iter_unpack
+        self._wake_fd: int = shared.wake_fd
+        self.setup_flags: int = shared.setup_flags
+
+    @staticmethod
+    def _open(bounds: Bounds, setup_mask: int) -> Any:
+        wanted = {
+            "slots": bounds.slots,
+            "events": bounds.events,
+            "buffers": _power_of_two(bounds.receive_buffers),
+            "buffer_size": bounds.receive_buffer_size,
+            "stage_bytes": bounds.stage_bytes,
+            "setup_mask": setup_mask,
+        }
+        out = ffi.new("struct rn_core **")
+        result = lib.rn_open(ffi.new("struct rn_bounds *", wanted), out)
+        if result < 0:
+            raise OSError(-result, f"no io_uring can be made: {os.strerror(-result)}")
+        return out[0]
+
+    def _start(self, operation: int, handle: int, argument: int) -> None:
+        index = handle & INDEX_MASK
+        if not 0 < handle >> INDEX_BITS <= GENERATION_MASK or index >= self.capacity:
+            raise ValueError(f"handle {handle:#x} is out of range: {self.capacity} slots")
+        if self._live[index]:
+            raise ValueError(f"index {index} is in use: wait for the final event of its handle")
+        self._commands.append(_COMMAND(operation, handle, argument))
+
+    def listen(self, handle: int, fd: int) -> None:
+        self._start(_LISTEN, handle, fd)
+
+    def adopt(self, handle: int, fd: int) -> None:
+        self._start(_ADOPT, handle, fd)
+
+    def connect(self, handle: int, fd: int, address: bytes) -> None:
+        self._start(_CONNECT, handle, fd)
+        self._commands += (_WORD(len(address)), address)
+
+    def poll(self, handle: int, fd: int, mask: int) -> None:
+        self._start(_POLL, handle, mask << 32 | fd)
+
+    def send(self, handle: int, data: bytes) -> None:
+        size = len(data)
+        if size < _REFER_FROM or handle in self._pins:
+            self._commands += (_COMMAND(_SEND, handle, size), data)
+        else:
+            self._refer(handle, data, size)
+
+    def _refer(self, handle: int, data: bytes, size: int) -> None:
+        pin = ffi.from_buffer(data)  # keeps the object where it is and alive
+        self._pins[handle] = pin
+        address = int(ffi.cast("intptr_t", pin))
+        self._commands += (_COMMAND(_SEND_REF, handle, size), _WORD(address))
+
+    def notify(self, handle: int) -> None:
+        self._commands.append(_COMMAND(_NOTIFY, handle, 0))
+
+    def pause(self, handle: int) -> None:
+        self._commands.append(_COMMAND(_PAUSE, handle, 0))
+
+    def resume(self, handle: int) -> None:
+        self._commands.append(_COMMAND(_RESUME, handle, 0))
+
+    def shutdown(self, handle: int) -> None:
+        self._commands.append(_COMMAND(_SHUTDOWN, handle, 0))
+
+    def close(self, handle: int, mode: int) -> None:
+        if not 0 <= mode <= RESET:
+            raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET")
+        self._commands.append(_COMMAND(_CLOSE, handle, mode))
+
+    def turn(self, timeout: float | None) -> Iterable[Event]:
+        # One nanosecond more than asked: waking before a timer is due would make the loop spin.
+        wait = -1 if timeout is None else int(timeout * 1e9) + 1 if timeout > 0 else 0
+        commands = self._commands
+        if commands:
+            block = b"".join(commands)
+            commands.clear()
+            count = lib.rn_turn(self._core, block, len(block), wait)
+        else:
+            count = lib.rn_turn(self._core, ffi.NULL, 0, wait)
+        if self._pins:
+            self._unpin()
+        if count < 0:
+            raise self._failure(-count)
+        return self._unpack(self._events[0 : count * 32])
+
+    def _unpin(self) -> None:
+        shared = self._shared
+        for i in range(shared.released_count):
+            del self._pins[shared.released[i]]
+
+    @staticmethod
+    def _failure(number: int) -> OSError:
+        name = errorcode.get(number, str(number))
+        return OSError(number, f"the io_uring has failed ({name}): {os.strerror(number)}")
+
+    def wake(self) -> None:
+        os.write(self._wake_fd, _ONE)
+
+    def dispose(self) -> None:
+        core, self._core = self._core, None
+        if core is None:
+            return
+        self.staged.release()
+        self._live.release()
+        pins, self._pins = self._pins, {}
+        if lib.rn_dispose(core) < 0:
+            _still_referred.append(pins)
+
+
+# Bytes that a failed ring may still refer to are kept for the life of the process.
+_still_referred: list[dict[int, Any]] = []

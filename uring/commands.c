@@ -1,0 +1,159 @@
+/* commands.c: what the caller asked for since the last turn.
+ *
+ * The law of this file: nothing in the block is believed. A command that is cut short, names no
+ * slot or holds an unknown word ends the turn with -EINVAL, and can never read or write outside.
+ * (The bytes a RN_SEND_REF points to are the one thing that cannot be checked.)
+ */
+#include "core.h"
+
+#include <string.h>
+
+struct reader {
+	const char *at, *end;
+};
+
+static bool read_bytes(struct reader *in, void *out, size_t count)
+{
+	if ((size_t)(in->end - in->at) < count)
+		return false;
+	memcpy(out, in->at, count);
+	in->at += count;
+	return true;
+}
+
+static bool skip_bytes(struct reader *in, int64_t count)
+{
+	if (count < 0 || in->end - in->at < count)
+		return false;
+	in->at += count;
+	return true;
+}
+
+static struct slot *find(struct rn_core *core, int64_t handle)
+{
+	uint32_t index = (uint32_t)handle & INDEX_MASK;
+	if (index >= core->slots_used)
+		return NULL;
+	struct slot *slot = &core->slots[index];
+	bool alive = slot->role != ROLE_FREE && slot->phase != ENDED &&
+		     slot->generation == (uint32_t)(handle >> INDEX_BITS);
+	return alive ? slot : NULL;
+}
+
+static int start(struct rn_core *core, int64_t op, int64_t handle, int64_t argument,
+		 struct reader *in)
+{
+	static const uint8_t roles[] = {[RN_LISTEN] = ROLE_LISTENER,
+					[RN_ADOPT] = ROLE_STREAM,
+					[RN_CONNECT] = ROLE_STREAM,
+					[RN_POLL] = ROLE_POLL};
+	struct slot *slot;
+	const char *address = NULL;
+	int64_t size = 0;
+	if (((uint64_t)handle & INDEX_MASK) >= core->bounds.slots)
+		return -EINVAL;
+	if (op == RN_CONNECT) {
+		if (!read_bytes(in, &size, sizeof size))
+			return -EINVAL;
+		address = in->at;
+		if (size < 2 || !skip_bytes(in, size))
+			return -EINVAL;
+	}
+	int ret = slot_start(core, handle, roles[op], (int)(argument & 0xffffffff), &slot);
+	if (ret < 0)
+		return ret;
+	if (op == RN_LISTEN)
+		slot_listen(core, slot);
+	else if (op == RN_ADOPT)
+		slot_adopt(core, slot);
+	else if (op == RN_CONNECT)
+		slot_connect(core, slot, address, (size_t)size);
+	else
+		slot_poll(core, slot, (uint32_t)(argument >> 32));
+	return 0;
+}
+
+static int take_send(struct rn_core *core, int64_t handle, int64_t count, struct reader *in)
+{
+	const char *bytes = in->at;
+	if (!skip_bytes(in, count))
+		return -EINVAL;
+	struct slot *slot = find(core, handle);
+	if (slot)
+		stage_copy(core, slot, bytes, (size_t)count);
+	return 0;
+}
+
+static int take_send_ref(struct rn_core *core, int64_t handle, int64_t count, struct reader *in)
+{
+	int64_t address;
+	if (count < 0 || !read_bytes(in, &address, sizeof address) || !address ||
+	    core->shared.released_count >= (int64_t)core->bounds.slots)
+		return -EINVAL;
+	struct slot *slot = find(core, handle);
+	if (slot)
+		stage_refer(core, slot, (const char *)(intptr_t)address, (size_t)count);
+	else
+		release(core, handle);
+	return 0;
+}
+
+static int control(struct rn_core *core, struct slot *slot, int64_t op, int64_t argument)
+{
+	switch (op) {
+	case RN_NOTIFY:
+		slot_notify(core, slot);
+		return 0;
+	case RN_PAUSE:
+		slot_pause(core, slot);
+		return 0;
+	case RN_RESUME:
+		slot_resume(core, slot);
+		return 0;
+	case RN_SHUTDOWN:
+		slot_shutdown(core, slot);
+		return 0;
+	case RN_CLOSE:
+		if (argument < RN_GRACEFUL || argument > RN_RESET)
+			return -EINVAL;
+		slot_close(core, slot, (int)argument);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int take_command(struct rn_core *core, struct reader *in)
+{
+	int64_t word[3]; /* operation, handle, argument */
+	if (!read_bytes(in, word, sizeof word))
+		return -EINVAL;
+	switch (word[0]) {
+	case RN_SEND:
+		return take_send(core, word[1], word[2], in);
+	case RN_SEND_REF:
+		return take_send_ref(core, word[1], word[2], in);
+	case RN_LISTEN:
+	case RN_ADOPT:
+	case RN_CONNECT:
+	case RN_POLL:
+		return start(core, word[0], word[1], word[2], in);
+	case RN_NOTIFY:
+	case RN_PAUSE:
+	case RN_RESUME:
+	case RN_SHUTDOWN:
+	case RN_CLOSE: {
+		struct slot *slot = find(core, word[1]);
+		return slot ? control(core, slot, word[0], word[2]) : 0;
+	}
+	}
+	return -EINVAL;
+}
+
+int take_commands(struct rn_core *core, const char *commands, int64_t size)
+{
+	struct reader in = {commands, commands + size};
+	int ret = 0;
+	while (in.at < in.end && !ret && !core->failure)
+		ret = take_command(core, &in);
+	return ret;
+}

@@ -1,0 +1,294 @@
+/* ring.c: the turn: which completion goes where, and what becomes an event.
+ *
+ * The law of this file: one call a turn. It gives back the receive buffers of the last turn,
+ * takes the commands, submits and waits in one system call, and turns completions into events.
+ * What needs no decision from above (a send that is done, a receive to be armed again) is
+ * settled here, and the call goes on waiting.
+ */
+#include "core.h"
+
+#include <time.h>
+
+/* Requests */
+
+static uint64_t tag(const struct rn_core *core, const struct slot *slot, enum request what)
+{
+	return (uint64_t)slot->generation << 32 | (uint64_t)what << INDEX_BITS |
+	       index_of(core, slot);
+}
+
+struct io_uring_sqe *free_sqe(struct rn_core *core)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&core->ring);
+	if (!sqe) {
+		int ret = io_uring_submit(&core->ring);
+		sqe = io_uring_get_sqe(&core->ring);
+		if (!sqe && !core->failure)
+			core->failure = ret < 0 ? -ret : EBUSY;
+	}
+	return sqe;
+}
+
+/* A request of a slot, for the caller to prepare (which leaves user_data as it is), or NULL when
+ * the ring has failed; the turn then says so. */
+struct io_uring_sqe *new_request(struct rn_core *core, const struct slot *slot, enum request what)
+{
+	struct io_uring_sqe *sqe = free_sqe(core);
+	if (sqe)
+		sqe->user_data = tag(core, slot, what);
+	return sqe;
+}
+
+/* By user_data and never by descriptor: the number may mean another socket by then. */
+void cancel_request(struct rn_core *core, const struct slot *slot, enum request what)
+{
+	struct io_uring_sqe *sqe = free_sqe(core);
+	if (!sqe)
+		return;
+	io_uring_prep_cancel64(sqe, tag(core, slot, what), 0);
+	sqe->user_data = REQ_NONE;
+}
+
+static void arm_wake(struct rn_core *core)
+{
+	struct io_uring_sqe *sqe = free_sqe(core);
+	if (!sqe)
+		return;
+	io_uring_prep_read(sqe, core->shared.wake_fd, &core->wake_value, sizeof core->wake_value, 0);
+	sqe->user_data = (uint64_t)REQ_WAKE << INDEX_BITS;
+	core->wake_armed = true;
+}
+
+/* Events */
+
+void emit(struct rn_core *core, int64_t handle, int kind, int64_t a, int64_t b)
+{
+	int64_t *event = core->shared.events + 4 * (size_t)core->event_count++;
+	event[0] = handle;
+	event[1] = kind;
+	event[2] = a;
+	event[3] = b;
+}
+
+static bool has_room(const struct rn_core *core)
+{
+	return core->event_count < core->bounds.events;
+}
+
+void release(struct rn_core *core, int64_t handle)
+{
+	core->shared.released[core->shared.released_count++] = handle;
+}
+
+void owe(struct rn_core *core, struct slot *slot, unsigned what)
+{
+	slot->owed |= (uint8_t)what;
+	if (slot->flags & IS_OWED)
+		return;
+	uint32_t index = index_of(core, slot);
+	slot->flags |= IS_OWED;
+	slot->next_owed = NO_SLOT;
+	if (core->owed.head == NO_SLOT)
+		core->owed.head = index;
+	else
+		core->slots[core->owed.tail].next_owed = index;
+	core->owed.tail = index;
+}
+
+static void pay(struct rn_core *core, struct slot *slot)
+{
+	int64_t handle = handle_of(core, slot);
+	unsigned due = slot->owed & -(unsigned)slot->owed; /* the lowest bit comes first */
+	slot->owed &= (uint8_t)~due;
+	if (due == OWE_DRAINED) {
+		emit(core, handle, RN_DRAINED, 0, 0);
+	} else if (due == OWE_SHUT) {
+		emit(core, handle, RN_SHUT, 0, 0);
+	} else if (due == OWE_ERROR) {
+		emit(core, handle, RN_ERROR, -slot->error, 0);
+	} else if (due == OWE_CLOSED) {
+		uint32_t index = index_of(core, slot);
+		emit(core, handle, RN_CLOSED, core->shared.staged[index], -slot->error);
+		slot->role = ROLE_FREE;
+		core->shared.live[index] = 0;
+		core->shared.staged[index] = 0;
+	}
+}
+
+static void pay_all(struct rn_core *core)
+{
+	while (core->owed.head != NO_SLOT && has_room(core)) {
+		struct slot *slot = &core->slots[core->owed.head];
+		if (slot->owed)
+			pay(core, slot);
+		if (!slot->owed) {
+			core->owed.head = slot->next_owed;
+			slot->flags &= (uint16_t)~IS_OWED;
+		}
+	}
+}
+
+/* Receive buffers */
+
+void give_back_buffer(struct rn_core *core, unsigned id)
+{
+	uint32_t size = core->bounds.buffer_size;
+	io_uring_buf_ring_add(core->buffers, core->shared.memory + (size_t)id * size, size,
+			      (uint16_t)id, io_uring_buf_ring_mask(core->bounds.buffers), 0);
+	io_uring_buf_ring_advance(core->buffers, 1);
+}
+
+static void give_back_lent(struct rn_core *core)
+{
+	for (uint32_t i = 0; i < core->lent_count; i++)
+		give_back_buffer(core, core->lent[i]);
+	core->lent_count = 0;
+}
+
+void starve(struct rn_core *core, struct slot *slot)
+{
+	if (slot->flags & STARVED)
+		return;
+	uint32_t index = index_of(core, slot);
+	slot->flags |= STARVED;
+	slot->next_starved = NO_SLOT;
+	if (core->starved.head == NO_SLOT)
+		core->starved.head = index;
+	else
+		core->slots[core->starved.tail].next_starved = index;
+	core->starved.tail = index;
+}
+
+static void feed_starved(struct rn_core *core)
+{
+	while (core->starved.head != NO_SLOT) {
+		struct slot *slot = &core->slots[core->starved.head];
+		core->starved.head = slot->next_starved;
+		slot->flags &= (uint16_t)~STARVED;
+		if (slot->role == ROLE_STREAM)
+			slot_read(core, slot);
+	}
+}
+
+/* Completions */
+
+static void on_wake(struct rn_core *core)
+{
+	core->wake_armed = false;
+	emit(core, 0, RN_WOKEN, 0, 0);
+}
+
+static void dispatch(struct rn_core *core, const struct io_uring_cqe *cqe)
+{
+	enum request what = cqe->user_data >> INDEX_BITS & 0xff;
+	struct slot *slot = &core->slots[cqe->user_data & INDEX_MASK];
+	switch (what) {
+	case REQ_NONE:
+		return;
+	case REQ_WAKE:
+		on_wake(core);
+		return;
+	case REQ_ACCEPT:
+		on_accept(core, slot, cqe->res, cqe->flags);
+		return;
+	case REQ_CONNECT:
+		on_connect(core, slot, cqe->res);
+		return;
+	case REQ_RECV:
+		on_recv(core, slot, cqe->res, cqe->flags);
+		return;
+	case REQ_SEND:
+		on_send(core, slot, cqe->res);
+		return;
+	case REQ_POLL:
+		on_poll(core, slot, cqe->res);
+		return;
+	}
+}
+
+/* Each completion makes at most one event by itself, so a free place is enough to take one. */
+static void reap(struct rn_core *core)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head, seen = 0;
+	io_uring_for_each_cqe(&core->ring, head, cqe)
+	{
+		if (!has_room(core))
+			break;
+		dispatch(core, cqe);
+		seen++;
+	}
+	io_uring_cq_advance(&core->ring, seen);
+}
+
+/* Waiting */
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Sends that complete while they are submitted would end the wait at once, though nobody waits
+ * for them: so wait for one completion more than those. */
+static unsigned wait_count(const struct rn_core *core)
+{
+	return core->inline_sends < CQ_ENTRIES / 2 ? core->inline_sends + 1 : 1;
+}
+
+static int submit_and_wait(struct rn_core *core, int64_t timeout_ns)
+{
+	struct io_uring_cqe *cqe;
+	struct __kernel_timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+	return io_uring_submit_and_wait_timeout(&core->ring, &cqe, wait_count(core),
+						timeout_ns < 0 ? NULL : &t, NULL);
+}
+
+static int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
+{
+	int ret = wait && timeout_ns != 0 ? submit_and_wait(core, timeout_ns)
+					  : io_uring_submit_and_get_events(&core->ring);
+	/* -EBUSY, -EAGAIN: the kernel wants completions taken first. */
+	if (ret == -ETIME || ret == -EINTR || ret == -EBUSY || ret == -EAGAIN)
+		return 0;
+	return ret < 0 ? ret : 0;
+}
+
+static int gather(struct rn_core *core, int64_t timeout_ns)
+{
+	int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
+	for (;;) {
+		feed_starved(core);
+		bool idle = core->owed.head == NO_SLOT && !io_uring_cq_ready(&core->ring);
+		int ret = enter(core, idle, timeout_ns);
+		if (ret < 0)
+			return ret;
+		pay_all(core);
+		reap(core);
+		pay_all(core);
+		if (core->failure)
+			return -core->failure;
+		if (core->event_count || timeout_ns == 0)
+			return 0;
+		if (timeout_ns > 0) {
+			timeout_ns = deadline - now_ns();
+			if (timeout_ns <= 0)
+				return 0;
+		}
+	}
+}
+
+int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t timeout_ns)
+{
+	core->event_count = 0;
+	core->shared.released_count = 0;
+	give_back_lent(core);
+	feed_starved(core);
+	if (!core->wake_armed)
+		arm_wake(core);
+	int ret = take_commands(core, commands, size);
+	if (!ret)
+		ret = gather(core, timeout_ns);
+	return ret < 0 ? ret : (int)core->event_count;
+}

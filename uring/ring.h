@@ -1,0 +1,97 @@
+/* ring.h: the face of the C core, as Python sees it.
+ *
+ * build.py gives this very file to cffi, so it holds plain declarations only (lines that begin
+ * with '#' are for the C compiler). The promises behind the words are those of
+ * engine/backend.py; the numbers of events, modes and masks are those of completion.py.
+ */
+#ifndef RINGNET_RING_H
+#define RINGNET_RING_H
+#include <stdint.h>
+#endif
+
+/* Events: four integers each (handle, kind, a, b). */
+enum {
+	RN_DATA = 1,
+	RN_EOF = 2,
+	RN_ERROR = 3,
+	RN_ACCEPTED = 4,
+	RN_STALLED = 5,
+	RN_CONNECTED = 6,
+	RN_DRAINED = 7,
+	RN_SHUT = 8,
+	RN_READY = 9,
+	RN_CLOSED = 10,
+	RN_WOKEN = 11
+};
+
+/* Commands: three integers each (operation, handle, argument), one after the other in one block.
+ * Where the table says so, the command is followed at once by that many bytes. */
+enum {
+	RN_LISTEN = 1,	 /* argument: descriptor */
+	RN_ADOPT = 2,	 /* argument: descriptor */
+	RN_CONNECT = 3,	 /* argument: descriptor; then one integer n and n bytes of sockaddr */
+	RN_SEND = 4,	 /* argument: n; then n bytes, which are copied */
+	RN_SEND_REF = 5, /* argument: n; then one integer, the address of n bytes that stay in
+			  * place until the handle is in the list of released ones */
+	RN_NOTIFY = 6,
+	RN_PAUSE = 7,
+	RN_RESUME = 8,
+	RN_SHUTDOWN = 9,
+	RN_CLOSE = 10, /* argument: mode */
+	RN_POLL = 11   /* argument: mask << 32 | descriptor */
+};
+
+enum { RN_GRACEFUL = 0, RN_NOW = 1, RN_RESET = 2 };
+
+/* Features that rn_probe reports, in this order: 1 yes, 0 no. */
+enum {
+	RN_HAS_COOP_TASKRUN,
+	RN_HAS_SINGLE_ISSUER,
+	RN_HAS_DEFER_TASKRUN,
+	RN_HAS_SUBMIT_ALL,
+	RN_HAS_EXT_ARG,
+	RN_HAS_BUFFER_RING,
+	RN_HAS_ACCEPT,
+	RN_HAS_MULTISHOT_ACCEPT,
+	RN_HAS_CONNECT,
+	RN_HAS_RECV,
+	RN_HAS_MULTISHOT_RECV,
+	RN_HAS_SEND,
+	RN_HAS_CANCEL,
+	RN_HAS_POLL,
+	RN_HAS_MSG_RING,
+	RN_HAS_SEND_ZC,
+	RN_FEATURES
+};
+
+struct rn_bounds {
+	uint32_t slots;
+	uint32_t events;
+	uint32_t buffers;
+	uint32_t buffer_size;
+	uint32_t stage_bytes;
+	uint32_t setup_mask; /* which IORING_SETUP flags may be used; ~0 for all */
+};
+
+/* What turn() and its caller share. The arrays live as long as the core. */
+struct rn_shared {
+	char *memory; /* buffers * buffer_size bytes, where DATA events point into */
+	int64_t memory_size;
+	int64_t *events;   /* four integers an event; rn_turn returns how many events */
+	int64_t *staged;   /* for each slot, bytes accepted and not yet sent */
+	int64_t *released; /* handles whose referenced bytes are free again */
+	int64_t released_count;
+	uint8_t *live; /* for each slot, whether a handle owns it */
+	int32_t wake_fd;
+	uint32_t setup_flags; /* those the kernel gave */
+};
+
+struct rn_core;
+
+/* All of these return 0 or more, or -errno. A core belongs to the thread that opened it. */
+int rn_open(const struct rn_bounds *bounds, struct rn_core **out);
+struct rn_shared *rn_share(struct rn_core *core);
+int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t timeout_ns);
+int rn_dispose(struct rn_core *core);
+int rn_probe(int32_t *features);
+const char *rn_liburing_version(void);

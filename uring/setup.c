@@ -1,0 +1,286 @@
+/* setup.c: making and ending a ring, and trying what this kernel can do.
+ *
+ * The law of this file: what a kernel has is found by asking it, never by its version.
+ */
+#include "core.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define DISPOSE_ROUNDS 200 /* of 10 ms each */
+#define ROUND_NS 10000000
+
+/* From the best to what kernel 5.19 has. */
+static const unsigned setups[] = {
+	IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL,
+	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL,
+	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+};
+
+static int open_ring(struct rn_core *core)
+{
+	int ret = -EINVAL;
+	for (unsigned i = 0; i < sizeof setups / sizeof *setups && ret == -EINVAL; i++) {
+		struct io_uring_params params = {
+			.flags = setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+			.cq_entries = CQ_ENTRIES,
+		};
+		params.flags &= core->bounds.setup_mask | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+		ret = io_uring_queue_init_params(SQ_ENTRIES, &core->ring, &params);
+		core->shared.setup_flags = params.flags;
+	}
+	/* SINGLE_ISSUER and multishot receive both came with kernel 6.0. */
+	core->multishot_recv = core->shared.setup_flags & IORING_SETUP_SINGLE_ISSUER;
+	return ret;
+}
+
+static void *map(size_t size)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return at == MAP_FAILED ? NULL : at;
+}
+
+static size_t buffer_ring_size(const struct rn_core *core)
+{
+	return core->bounds.buffers * sizeof(struct io_uring_buf);
+}
+
+static int open_buffers(struct rn_core *core)
+{
+	core->buffers = map(buffer_ring_size(core));
+	core->shared.memory_size = (int64_t)core->bounds.buffers * core->bounds.buffer_size;
+	core->shared.memory = map((size_t)core->shared.memory_size);
+	if (!core->buffers || !core->shared.memory)
+		return -ENOMEM;
+	struct io_uring_buf_reg reg = {
+		.ring_addr = (uint64_t)(uintptr_t)core->buffers,
+		.ring_entries = core->bounds.buffers,
+		.bgid = BUFFER_GROUP,
+	};
+	int ret = io_uring_register_buf_ring(&core->ring, &reg, 0);
+	if (ret < 0)
+		return ret;
+	io_uring_buf_ring_init(core->buffers);
+	for (unsigned id = 0; id < core->bounds.buffers; id++)
+		give_back_buffer(core, id);
+	return 0;
+}
+
+/* calloc of a large table takes no memory for the slots that are never used. */
+static int open_tables(struct rn_core *core)
+{
+	size_t slots = core->bounds.slots;
+	core->slots = calloc(slots, sizeof *core->slots);
+	core->lent = calloc(core->bounds.buffers, sizeof *core->lent);
+	core->shared.events = calloc(core->bounds.events, 4 * sizeof *core->shared.events);
+	core->shared.staged = calloc(slots, sizeof *core->shared.staged);
+	core->shared.released = calloc(slots, sizeof *core->shared.released);
+	core->shared.live = calloc(slots, sizeof *core->shared.live);
+	return core->slots && core->lent && core->shared.events && core->shared.staged &&
+		       core->shared.released && core->shared.live
+		       ? 0
+		       : -ENOMEM;
+}
+
+static void close_tables(struct rn_core *core)
+{
+	free(core->slots);
+	free(core->lent);
+	free(core->shared.events);
+	free(core->shared.staged);
+	free(core->shared.released);
+	free(core->shared.live);
+	pool_dispose(&core->pool);
+	if (core->shared.memory)
+		munmap(core->shared.memory, (size_t)core->shared.memory_size);
+	if (core->buffers)
+		munmap(core->buffers, buffer_ring_size(core));
+	if (core->shared.wake_fd >= 0)
+		close(core->shared.wake_fd);
+	free(core);
+}
+
+static bool is_sane(const struct rn_bounds *bounds)
+{
+	uint32_t n = bounds->buffers;
+	return bounds->slots && bounds->slots <= INDEX_MASK && bounds->events && n && n <= 32768 &&
+	       !(n & (n - 1)) && bounds->buffer_size && bounds->buffer_size <= 1U << 30;
+}
+
+int rn_open(const struct rn_bounds *bounds, struct rn_core **out)
+{
+	if (!is_sane(bounds))
+		return -EINVAL;
+	struct rn_core *core = calloc(1, sizeof *core);
+	if (!core)
+		return -ENOMEM;
+	core->bounds = *bounds;
+	core->owed = core->starved = (struct list){NO_SLOT, NO_SLOT};
+	core->shared.wake_fd = eventfd(0, EFD_CLOEXEC);
+	int ret = core->shared.wake_fd < 0 ? -errno : open_tables(core);
+	if (!ret)
+		ret = open_ring(core);
+	if (ret < 0) {
+		close_tables(core);
+		return ret;
+	}
+	ret = open_buffers(core);
+	if (ret < 0) {
+		io_uring_queue_exit(&core->ring);
+		close_tables(core);
+		return ret;
+	}
+	(void)io_uring_register_ring_fd(&core->ring); /* saves a look-up an enter, where it works */
+	*out = core;
+	return 0;
+}
+
+struct rn_shared *rn_share(struct rn_core *core)
+{
+	return &core->shared;
+}
+
+static bool is_quiet(const struct rn_core *core)
+{
+	for (uint32_t i = 0; i < core->slots_used; i++)
+		if (core->slots[i].role != ROLE_FREE)
+			return false;
+	return true;
+}
+
+/* End every handle and wait, with a bound, until the kernel has let go of their memory. */
+static bool quiesce(struct rn_core *core)
+{
+	for (uint32_t i = 0; i < core->slots_used; i++) {
+		struct slot *slot = &core->slots[i];
+		if (slot->role != ROLE_FREE && slot->phase != ENDED)
+			slot_close(core, slot, RN_NOW);
+	}
+	for (int round = 0; round < DISPOSE_ROUNDS && !is_quiet(core); round++)
+		if (rn_turn(core, NULL, 0, ROUND_NS) < 0)
+			return false;
+	return is_quiet(core);
+}
+
+int rn_dispose(struct rn_core *core)
+{
+	bool quiet = quiesce(core);
+	for (uint32_t i = 0; i < core->slots_used && !quiet; i++) {
+		struct slot *slot = &core->slots[i];
+		if (slot->role != ROLE_FREE && slot->role != ROLE_POLL && slot->phase != ENDED)
+			close(slot->fd);
+	}
+	io_uring_queue_exit(&core->ring);
+	if (quiet)
+		close_tables(core);
+	/* Else a request may still write to this memory: it is better lost than reused. */
+	return quiet ? 0 : -EBUSY;
+}
+
+bool make_blocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	return flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
+}
+
+/* Probing */
+
+static bool ring_takes(unsigned flags)
+{
+	struct io_uring ring;
+	if (io_uring_queue_init(4, &ring, flags) < 0)
+		return false;
+	io_uring_queue_exit(&ring);
+	return true;
+}
+
+static bool takes_buffer_ring(struct io_uring *ring)
+{
+	struct io_uring_buf *entries = map(4096);
+	if (!entries)
+		return false;
+	struct io_uring_buf_reg reg = {
+		.ring_addr = (uint64_t)(uintptr_t)entries, .ring_entries = 4, .bgid = BUFFER_GROUP};
+	bool works = io_uring_register_buf_ring(ring, &reg, 0) == 0;
+	if (works)
+		io_uring_unregister_buf_ring(ring, BUFFER_GROUP);
+	munmap(entries, 4096);
+	return works;
+}
+
+/* A multishot request on a descriptor that cannot do it: the kernel that knows the flag fails
+ * for another reason (`expected`) than the one that does not (EINVAL). */
+static bool multishot_fails_with(struct io_uring *ring, bool receive, int expected)
+{
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	if (!sqe)
+		return false;
+	if (receive) {
+		io_uring_prep_recv_multishot(sqe, -1, NULL, 0, 0);
+		sqe->flags |= IOSQE_BUFFER_SELECT;
+		sqe->buf_group = BUFFER_GROUP;
+	} else {
+		io_uring_prep_multishot_accept(sqe, -1, NULL, NULL, 0);
+	}
+	if (io_uring_submit_and_wait(ring, 1) < 0 || io_uring_peek_cqe(ring, &cqe) < 0)
+		return false;
+	int res = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return res == -expected;
+}
+
+static void probe_operations(struct io_uring *ring, int32_t *features)
+{
+	static const struct {
+		int feature, opcode;
+	} wanted[] = {
+		{RN_HAS_ACCEPT, IORING_OP_ACCEPT},   {RN_HAS_CONNECT, IORING_OP_CONNECT},
+		{RN_HAS_RECV, IORING_OP_RECV},	     {RN_HAS_SEND, IORING_OP_SEND},
+		{RN_HAS_CANCEL, IORING_OP_ASYNC_CANCEL}, {RN_HAS_POLL, IORING_OP_POLL_ADD},
+		{RN_HAS_MSG_RING, IORING_OP_MSG_RING}, {RN_HAS_SEND_ZC, IORING_OP_SEND_ZC},
+	};
+	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
+	if (!probe)
+		return;
+	for (unsigned i = 0; i < sizeof wanted / sizeof *wanted; i++)
+		features[wanted[i].feature] = io_uring_opcode_supported(probe, wanted[i].opcode);
+	io_uring_free_probe(probe);
+}
+
+int rn_probe(int32_t *features)
+{
+	struct io_uring ring;
+	for (int i = 0; i < RN_FEATURES; i++)
+		features[i] = 0;
+	int ret = io_uring_queue_init(4, &ring, 0);
+	if (ret < 0)
+		return ret;
+	features[RN_HAS_EXT_ARG] = !!(ring.features & IORING_FEAT_EXT_ARG);
+	features[RN_HAS_BUFFER_RING] = takes_buffer_ring(&ring);
+	features[RN_HAS_MULTISHOT_ACCEPT] = multishot_fails_with(&ring, false, EBADF);
+	features[RN_HAS_MULTISHOT_RECV] = multishot_fails_with(&ring, true, EBADF);
+	probe_operations(&ring, features);
+	io_uring_queue_exit(&ring);
+	features[RN_HAS_COOP_TASKRUN] = ring_takes(IORING_SETUP_COOP_TASKRUN);
+	features[RN_HAS_SUBMIT_ALL] = ring_takes(IORING_SETUP_SUBMIT_ALL);
+	features[RN_HAS_SINGLE_ISSUER] = ring_takes(IORING_SETUP_SINGLE_ISSUER);
+	features[RN_HAS_DEFER_TASKRUN] =
+		ring_takes(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+	return 0;
+}
+
+const char *rn_liburing_version(void)
+{
+#ifdef IO_URING_VERSION_MAJOR
+#define TEXT(x) #x
+#define VERSION(a, b) TEXT(a) "." TEXT(b)
+	return VERSION(IO_URING_VERSION_MAJOR, IO_URING_VERSION_MINOR);
+#else
+	return "2.3 or older";
+#endif
+}

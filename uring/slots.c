@@ -1,0 +1,381 @@
+/* slots.c: the life of a handle, from its first command to its final event.
+ *
+ * The law of this file: a slot ends exactly once, and not before the kernel has given the final
+ * completion of every request made for it (`awaited`). Only then is its descriptor closed, so no
+ * request can meet a descriptor number that means something else by now.
+ */
+#include "core.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void enter_closing(struct rn_core *core, struct slot *slot);
+
+int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, struct slot **out)
+{
+	uint32_t index = (uint32_t)handle & INDEX_MASK;
+	struct slot *slot = &core->slots[index];
+	if (slot->role != ROLE_FREE)
+		return -EBUSY;
+	*slot = (struct slot){
+		.generation = (uint32_t)(handle >> INDEX_BITS),
+		.fd = fd,
+		.role = (uint8_t)role,
+		.next_owed = NO_SLOT,
+		.next_starved = NO_SLOT,
+	};
+	core->shared.staged[index] = 0;
+	core->shared.live[index] = 1;
+	if (index >= core->slots_used)
+		core->slots_used = index + 1;
+	*out = slot;
+	return 0;
+}
+
+static void arm(struct slot *slot)
+{
+	slot->flags |= ARMED;
+	slot->awaited++;
+}
+
+static void disarm(struct slot *slot)
+{
+	slot->flags &= ~ARMED;
+	slot->awaited--;
+}
+
+/* Listeners */
+
+void slot_listen(struct rn_core *core, struct slot *slot)
+{
+	struct io_uring_sqe *sqe;
+	if (slot->flags & (ARMED | PAUSED | BROKEN) || slot->phase != OPEN)
+		return;
+	sqe = new_request(core, slot, REQ_ACCEPT);
+	if (!sqe)
+		return;
+	/* Without SOCK_NONBLOCK: a request on a non-blocking socket fails where it should wait. */
+	io_uring_prep_multishot_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC);
+	arm(slot);
+}
+
+static bool newcomer_is_to_blame(int error)
+{
+	/* accept(2): errors of the new socket that are pending already */
+	return error == ECONNABORTED || error == EPROTO || error == ENETDOWN ||
+	       error == ENOPROTOOPT || error == EHOSTDOWN || error == ENONET ||
+	       error == EHOSTUNREACH || error == ENETUNREACH || error == EPERM ||
+	       error == ETIMEDOUT || error == EINTR;
+}
+
+static bool is_exhaustion(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
+{
+	if (!(flags & IORING_CQE_F_MORE))
+		disarm(slot);
+	if (res >= 0) {
+		if (slot->phase == OPEN)
+			emit(core, handle_of(core, slot), RN_ACCEPTED, res, 0);
+		else
+			close(res);
+	}
+	if (slot->phase != OPEN) {
+		slot_end_if_quiet(core, slot);
+	} else if (res >= 0 || newcomer_is_to_blame(-res) || res == -ECANCELED ||
+		   (res == -EAGAIN && make_blocking(slot->fd))) {
+		slot_listen(core, slot);
+	} else if (is_exhaustion(-res)) {
+		slot->flags |= PAUSED;
+		emit(core, handle_of(core, slot), RN_STALLED, res, 0);
+	} else {
+		slot_break(core, slot, -res);
+	}
+}
+
+/* Streams: reading */
+
+void slot_read(struct rn_core *core, struct slot *slot)
+{
+	struct io_uring_sqe *sqe;
+	if (slot->flags & (ARMED | BROKEN | PEER_ENDED | CONNECTING) || slot->phase >= CLOSING)
+		return;
+	if (slot->flags & PAUSED && slot->phase == OPEN)
+		return;
+	sqe = new_request(core, slot, REQ_RECV);
+	if (!sqe)
+		return;
+	if (core->multishot_recv)
+		io_uring_prep_recv_multishot(sqe, slot->fd, NULL, 0, 0);
+	else
+		io_uring_prep_recv(sqe, slot->fd, NULL, core->bounds.buffer_size, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = BUFFER_GROUP;
+	arm(slot);
+}
+
+void slot_adopt(struct rn_core *core, struct slot *slot)
+{
+	slot_read(core, slot);
+}
+
+static void take_data(struct rn_core *core, struct slot *slot, int res, unsigned flags)
+{
+	unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
+	if (slot->phase == OPEN && !(slot->flags & BROKEN)) {
+		core->lent[core->lent_count++] = (uint16_t)id;
+		emit(core, handle_of(core, slot), RN_DATA, (int64_t)id * core->bounds.buffer_size,
+		     res);
+	} else {
+		give_back_buffer(core, id);
+	}
+}
+
+static void take_end(struct rn_core *core, struct slot *slot)
+{
+	slot->flags |= PEER_ENDED;
+	if (slot->phase == LINGERING)
+		enter_closing(core, slot);
+	else if (slot->phase == OPEN && !(slot->flags & BROKEN))
+		emit(core, handle_of(core, slot), RN_EOF, 0, 0);
+}
+
+void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
+{
+	if (!(flags & IORING_CQE_F_MORE))
+		disarm(slot);
+	if (res > 0)
+		take_data(core, slot, res, flags);
+	else if (flags & IORING_CQE_F_BUFFER)
+		give_back_buffer(core, flags >> IORING_CQE_BUFFER_SHIFT);
+
+	if (slot->phase == CLOSING)
+		slot_end_if_quiet(core, slot);
+	else if (res == 0)
+		take_end(core, slot);
+	else if (res > 0 || res == -ECANCELED || res == -EINTR ||
+		 (res == -EAGAIN && make_blocking(slot->fd)))
+		slot_read(core, slot);
+	else if (res == -ENOBUFS)
+		starve(core, slot);
+	else
+		slot_break(core, slot, -res);
+}
+
+/* Streams: connecting */
+
+void slot_connect(struct rn_core *core, struct slot *slot, const char *address, size_t size)
+{
+	struct io_uring_sqe *sqe;
+	slot->flags |= CONNECTING;
+	/* The kernel reads the address when the request is submitted; this turn's block of commands
+	 * may be gone by then if the submission queue is busy. */
+	if (!stage_keep(core, &slot->flight, address, size)) {
+		slot_break(core, slot, ENOMEM);
+		return;
+	}
+	sqe = new_request(core, slot, REQ_CONNECT);
+	if (!sqe)
+		return;
+	io_uring_prep_connect(sqe, slot->fd, (struct sockaddr *)slot->flight.at, (socklen_t)size);
+	arm(slot);
+}
+
+void on_connect(struct rn_core *core, struct slot *slot, int res)
+{
+	disarm(slot);
+	stage_free(core, &slot->flight);
+	slot->flags &= ~CONNECTING;
+	if (slot->phase == CLOSING) {
+		slot_end_if_quiet(core, slot);
+	} else if (res < 0) {
+		slot_break(core, slot, -res);
+	} else {
+		if (slot->phase == OPEN)
+			emit(core, handle_of(core, slot), RN_CONNECTED, 0, 0);
+		slot_read(core, slot);
+		if (slot->stage.used)
+			stage_send(core, slot);
+		else
+			slot_drained(core, slot);
+	}
+}
+
+/* Polls */
+
+void slot_poll(struct rn_core *core, struct slot *slot, uint32_t mask)
+{
+	struct io_uring_sqe *sqe = new_request(core, slot, REQ_POLL);
+	if (!sqe)
+		return;
+	io_uring_prep_poll_add(sqe, slot->fd, mask);
+	arm(slot);
+}
+
+static void free_slot(struct rn_core *core, struct slot *slot)
+{
+	slot->role = ROLE_FREE;
+	core->shared.live[index_of(core, slot)] = 0;
+}
+
+void on_poll(struct rn_core *core, struct slot *slot, int res)
+{
+	disarm(slot);
+	if (slot->phase == OPEN && res >= 0) {
+		emit(core, handle_of(core, slot), RN_READY, res, 0);
+		free_slot(core, slot);
+		return;
+	}
+	if (slot->phase == OPEN)
+		slot->error = -res;
+	slot->phase = CLOSING;
+	slot_end_if_quiet(core, slot);
+}
+
+/* Pausing */
+
+void slot_pause(struct rn_core *core, struct slot *slot)
+{
+	if (slot->role == ROLE_POLL || slot->flags & PAUSED || slot->phase != OPEN)
+		return;
+	slot->flags |= PAUSED;
+	if (slot->flags & ARMED && !(slot->flags & CONNECTING))
+		cancel_request(core, slot, slot->role == ROLE_LISTENER ? REQ_ACCEPT : REQ_RECV);
+}
+
+void slot_resume(struct rn_core *core, struct slot *slot)
+{
+	if (!(slot->flags & PAUSED) || slot->phase != OPEN)
+		return;
+	slot->flags &= ~PAUSED;
+	/* Where the cancelled request has not ended yet, its last completion starts the next. */
+	if (slot->role == ROLE_LISTENER)
+		slot_listen(core, slot);
+	else
+		slot_read(core, slot);
+}
+
+/* The ends */
+
+void slot_break(struct rn_core *core, struct slot *slot, int error)
+{
+	if (slot->flags & BROKEN || slot->phase >= CLOSING)
+		return;
+	slot->flags |= BROKEN;
+	slot->error = error;
+	if (slot->phase == OPEN)
+		owe(core, slot, OWE_ERROR);
+	else
+		enter_closing(core, slot);
+}
+
+static void end_our_side(struct rn_core *core, struct slot *slot)
+{
+	if (!(slot->flags & FIN_SENT)) {
+		slot->flags |= FIN_SENT;
+		/* Fails only where the peer's reset came first; reading tells that. */
+		(void)shutdown(slot->fd, SHUT_WR);
+	}
+	if (slot->phase == FLUSHING && slot->flags & PEER_ENDED) {
+		enter_closing(core, slot);
+		return;
+	}
+	if (slot->phase == FLUSHING)
+		slot->phase = LINGERING;
+	owe(core, slot, OWE_SHUT);
+}
+
+static bool is_drained(const struct slot *slot)
+{
+	return !(slot->flags & SENDING) && !slot->flight.used && !slot->stage.used;
+}
+
+/* Nothing is staged and nothing in flight: do what waited for that. */
+void slot_drained(struct rn_core *core, struct slot *slot)
+{
+	if (slot->flags & (BROKEN | CONNECTING))
+		return;
+	if (slot->flags & NOTIFY) {
+		slot->flags &= ~NOTIFY;
+		owe(core, slot, OWE_DRAINED);
+	}
+	if (slot->phase == FLUSHING || (slot->flags & FIN && !(slot->flags & FIN_SENT)))
+		end_our_side(core, slot);
+}
+
+void slot_notify(struct rn_core *core, struct slot *slot)
+{
+	if (slot->role != ROLE_STREAM || slot->phase != OPEN)
+		return;
+	slot->flags |= NOTIFY;
+	if (is_drained(slot))
+		slot_drained(core, slot);
+}
+
+void slot_shutdown(struct rn_core *core, struct slot *slot)
+{
+	if (slot->role != ROLE_STREAM || slot->phase != OPEN || slot->flags & FIN)
+		return;
+	slot->flags |= FIN;
+	if (is_drained(slot))
+		slot_drained(core, slot);
+}
+
+static void cancel_all(struct rn_core *core, struct slot *slot)
+{
+	static const uint8_t standing[] = {
+		[ROLE_LISTENER] = REQ_ACCEPT, [ROLE_STREAM] = REQ_RECV, [ROLE_POLL] = REQ_POLL};
+	if (slot->flags & ARMED)
+		cancel_request(core, slot,
+			       slot->flags & CONNECTING ? REQ_CONNECT : standing[slot->role]);
+	if (slot->flags & SENDING)
+		cancel_request(core, slot, REQ_SEND);
+}
+
+static void enter_closing(struct rn_core *core, struct slot *slot)
+{
+	slot->phase = CLOSING;
+	cancel_all(core, slot);
+	slot_end_if_quiet(core, slot);
+}
+
+void slot_close(struct rn_core *core, struct slot *slot, int mode)
+{
+	if (slot->phase >= CLOSING) {
+		slot->flags |= mode == RN_RESET ? BY_RESET : 0;
+		return;
+	}
+	slot->flags &= ~NOTIFY;
+	slot->owed &= (uint8_t)~(OWE_DRAINED | OWE_ERROR);
+	if (mode == RN_RESET)
+		slot->flags |= BY_RESET;
+	if (mode != RN_GRACEFUL || slot->role != ROLE_STREAM ||
+	    slot->flags & (BROKEN | CONNECTING)) {
+		enter_closing(core, slot);
+	} else if (slot->phase == OPEN) {
+		slot->phase = FLUSHING;
+		slot_read(core, slot); /* also if paused: what arrives is dropped, the end is seen */
+		if (is_drained(slot))
+			slot_drained(core, slot);
+	}
+}
+
+/* The end itself, once no completion is awaited any more. */
+void slot_end_if_quiet(struct rn_core *core, struct slot *slot)
+{
+	if (slot->phase != CLOSING || slot->awaited)
+		return;
+	slot->phase = ENDED;
+	if (slot->role != ROLE_POLL) {
+		if (slot->flags & BY_RESET) {
+			struct linger at_once = {.l_onoff = 1};
+			(void)setsockopt(slot->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+		}
+		close(slot->fd);
+	}
+	stage_drop(core, slot);
+	owe(core, slot, OWE_CLOSED);
+}

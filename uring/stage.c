@@ -1,0 +1,225 @@
+/* stage.c: bytes on their way out.
+ *
+ * The law of this file: one send in flight a stream. What is accepted meanwhile is copied to the
+ * stage, and becomes the next flight as a whole. Memory of a flight is kept until the kernel said
+ * that it is done with it.
+ *
+ * A flight is first sent with MSG_DONTWAIT: such a request completes while it is submitted, so
+ * the turn knows how many completions are there for certain and waits for one more than those,
+ * in one system call. Only what the socket did not take at once is sent again by a request that
+ * waits inside the kernel.
+ */
+#include "core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SMALLEST_BLOCK 512U
+#define POOL_KEEPS ((size_t)4 << 20) /* bytes; beyond, a free block goes back to the system */
+#define LARGEST_SEND ((size_t)1 << 30) /* sqe->len has 32 bits, and send(2) stops at 2 GiB */
+
+static size_t class_size(int class)
+{
+	return (size_t)SMALLEST_BLOCK << (2 * class); /* 512 B, 2, 8, 32, 128 KiB */
+}
+
+static int class_for(size_t size)
+{
+	for (int class = 0; class < POOL_CLASSES; class++)
+		if (size <= class_size(class))
+			return class;
+	return -1;
+}
+
+static bool pool_take(struct pool *pool, struct block *block, size_t size)
+{
+	int class = class_for(size);
+	block->used = 0;
+	block->size = class < 0 ? size : class_size(class);
+	if (class >= 0 && pool->free[class]) {
+		block->at = pool->free[class];
+		memcpy(&pool->free[class], block->at, sizeof(void *));
+		pool->kept -= block->size;
+		return true;
+	}
+	block->at = malloc(block->size);
+	return block->at != NULL;
+}
+
+static void pool_give(struct pool *pool, struct block *block)
+{
+	int class = class_for(block->size);
+	if (class >= 0 && class_size(class) == block->size && pool->kept + block->size <= POOL_KEEPS) {
+		memcpy(block->at, &pool->free[class], sizeof(void *));
+		pool->free[class] = block->at;
+		pool->kept += block->size;
+	} else {
+		free(block->at);
+	}
+	*block = (struct block){0};
+}
+
+void pool_dispose(struct pool *pool)
+{
+	for (int class = 0; class < POOL_CLASSES; class++) {
+		while (pool->free[class]) {
+			void *next;
+			memcpy(&next, pool->free[class], sizeof next);
+			free(pool->free[class]);
+			pool->free[class] = next;
+		}
+	}
+}
+
+/* Append to a block, which moves to a larger one where it has to. */
+bool stage_keep(struct rn_core *core, struct block *block, const char *bytes, size_t count)
+{
+	if (block->used + count > block->size) {
+		struct block larger;
+		if (!pool_take(&core->pool, &larger, block->used + count))
+			return false;
+		if (block->used)
+			memcpy(larger.at, block->at, block->used);
+		larger.used = block->used;
+		stage_free(core, block);
+		*block = larger;
+	}
+	memcpy(block->at + block->used, bytes, count);
+	block->used += count;
+	return true;
+}
+
+void stage_free(struct rn_core *core, struct block *block)
+{
+	if (block->at)
+		pool_give(&core->pool, block);
+}
+
+static bool accepts(struct rn_core *core, struct slot *slot, size_t count)
+{
+	if (slot->role != ROLE_STREAM || slot->phase != OPEN || slot->flags & (FIN | FIN_SENT))
+		return false;
+	core->shared.staged[index_of(core, slot)] += (int64_t)count;
+	return !(slot->flags & BROKEN); /* a broken stream counts them as never sent */
+}
+
+static bool may_send(const struct slot *slot)
+{
+	return !(slot->flags & (SENDING | CONNECTING | BROKEN)) && slot->phase < CLOSING;
+}
+
+void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
+{
+	if (!count || !accepts(core, slot, count))
+		return;
+	if (!stage_keep(core, &slot->stage, bytes, count)) {
+		slot_break(core, slot, ENOMEM);
+		return;
+	}
+	stage_send(core, slot);
+}
+
+void stage_refer(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
+{
+	if (!may_send(slot) || slot->stage.used) {
+		/* Something is ahead of it: then it is copied like the rest. */
+		stage_copy(core, slot, bytes, count);
+		release(core, handle_of(core, slot));
+		return;
+	}
+	if (!count || !accepts(core, slot, count)) {
+		release(core, handle_of(core, slot));
+		return;
+	}
+	slot->flags |= REFERRED;
+	slot->flight = (struct block){.at = (char *)bytes, .used = count};
+	stage_send(core, slot);
+}
+
+static void submit_flight(struct rn_core *core, struct slot *slot, bool at_once)
+{
+	struct io_uring_sqe *sqe = new_request(core, slot, REQ_SEND);
+	if (!sqe)
+		return;
+	size_t left = slot->flight.used - slot->sent;
+	if (left > LARGEST_SEND)
+		left = LARGEST_SEND;
+	io_uring_prep_send(sqe, slot->fd, slot->flight.at + slot->sent, left,
+			   MSG_NOSIGNAL | (at_once ? MSG_DONTWAIT : MSG_WAITALL));
+	slot->flags |= SENDING;
+	slot->awaited++;
+	if (at_once) {
+		slot->flags |= INLINE;
+		core->inline_sends++;
+	}
+}
+
+/* Send what is staged, if nothing is in flight. */
+void stage_send(struct rn_core *core, struct slot *slot)
+{
+	if (!may_send(slot))
+		return;
+	if (!slot->flight.used) {
+		if (!slot->stage.used)
+			return;
+		slot->flight = slot->stage;
+		slot->stage = (struct block){0};
+	}
+	submit_flight(core, slot, true);
+}
+
+static void end_flight(struct rn_core *core, struct slot *slot)
+{
+	if (slot->flags & REFERRED) {
+		release(core, handle_of(core, slot));
+		slot->flags &= ~REFERRED;
+		slot->flight = (struct block){0};
+	} else {
+		stage_free(core, &slot->flight);
+	}
+	slot->sent = 0;
+}
+
+/* Forget what was not sent; `staged` keeps its number, for CLOSED. Nothing is in flight. */
+void stage_drop(struct rn_core *core, struct slot *slot)
+{
+	end_flight(core, slot);
+	stage_free(core, &slot->stage);
+}
+
+/* A request that waits in the kernel gives EAGAIN only on a socket made non-blocking. */
+static bool is_passing(const struct slot *slot, int error, bool waited)
+{
+	if (error == EAGAIN)
+		return !waited || make_blocking(slot->fd);
+	return error == EINTR || error == ENOBUFS;
+}
+
+void on_send(struct rn_core *core, struct slot *slot, int res)
+{
+	bool waited = !(slot->flags & INLINE);
+	if (!waited)
+		core->inline_sends--;
+	slot->flags &= ~(SENDING | INLINE);
+	slot->awaited--;
+	if (res > 0) {
+		slot->sent += (size_t)res;
+		core->shared.staged[index_of(core, slot)] -= res;
+	}
+	if (slot->sent == slot->flight.used)
+		end_flight(core, slot);
+	if (slot->phase == CLOSING) {
+		slot_end_if_quiet(core, slot);
+	} else if (slot->flags & BROKEN) {
+		end_flight(core, slot);
+	} else if (res < 0 && !is_passing(slot, -res, waited)) {
+		end_flight(core, slot);
+		slot_break(core, slot, -res);
+	} else if (slot->flight.used) {
+		submit_flight(core, slot, false);
+	} else if (slot->stage.used) {
+		stage_send(core, slot);
+	} else {
+		slot_drained(core, slot);
+	}
+}
