@@ -1,0 +1,1 @@
+"""The engine: reactors, connections, buffers, timers and listeners above the completion contract."""

@@ -1,0 +1,104 @@
+"""The chooser: which backend an engine gets, and why. The one module that imports a backend.
+
+It imports lazily: with a fallback forced, not one system call of io_uring is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..completion import Bounds
+from .backend import Backend
+from .errors import BackendUnavailable
+from .options import BACKENDS, check_choice
+
+VARIABLE = "RINGNET_BACKEND"
+FALLBACKS = ("epoll", "kqueue", "select")  # from the best
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a backend can run here. `remedy` says what would help where it cannot."""
+
+    name: str
+    available: bool
+    reason: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The backend an engine uses: `make` is called on each reactor's thread."""
+
+    name: str
+    reason: str
+    make: Callable[[Bounds], Backend]
+    passed_over: Verdict | None = None  # the better backend that cannot run here
+
+
+def judge(name: str) -> Verdict:
+    """Whether the backend of that name can run here, found by trying."""
+    return _judge_uring() if name == "io_uring" else _judge_fallback(name)
+
+
+def choose(wanted: str) -> Choice:
+    """The backend for the option's value; `RINGNET_BACKEND` takes the place of `auto`.
+
+    Raises BackendUnavailable, with the reason and the remedy, where a named one cannot run, and
+    OptionError for a variable that names none.
+    """
+    forced_by = f"backend={wanted!r}"
+    if wanted == "auto" and os.environ.get(VARIABLE):
+        wanted = check_choice(VARIABLE, os.environ[VARIABLE], BACKENDS)
+        forced_by = f"{VARIABLE}={wanted}"
+    if wanted == "auto":
+        return _choose_best()
+    verdict = judge(wanted)
+    if not verdict.available:
+        remedy = f"; {verdict.remedy}" if verdict.remedy else ""
+        raise BackendUnavailable(f"{forced_by} cannot run here: {verdict.reason}{remedy}")
+    return Choice(wanted, f"forced by {forced_by}", maker(wanted))
+
+
+def _choose_best() -> Choice:
+    uring = judge("io_uring")
+    if uring.available:
+        return Choice("io_uring", f"best here: {uring.reason}", maker("io_uring"))
+    for name in FALLBACKS:
+        if judge(name).available:
+            return Choice(name, f"no io_uring: {uring.reason}", maker(name), passed_over=uring)
+    raise BackendUnavailable("this system has none of io_uring, epoll, kqueue and select")
+
+
+def maker(name: str) -> Callable[[Bounds], Backend]:
+    """The function that makes a backend of that name."""
+    return _make_uring if name == "io_uring" else lambda bounds: _make_fallback(name, bounds)
+
+
+def _make_uring(bounds: Bounds) -> Backend:
+    from ..uring.backend import UringBackend
+
+    return UringBackend(bounds)
+
+
+def _make_fallback(name: str, bounds: Bounds) -> Backend:
+    from ..fallback.backend import FallbackBackend
+    from ..fallback.pollers import POLLERS
+
+    return FallbackBackend(POLLERS[name](), bounds)
+
+
+def _judge_uring() -> Verdict:
+    from ..uring.probe import probe
+
+    found = probe()
+    return Verdict("io_uring", found.available, found.reason, found.remedy)
+
+
+def _judge_fallback(name: str) -> Verdict:
+    from ..fallback.pollers import why_not
+
+    missing = why_not(name)
+    return Verdict(name, missing is None, missing or "the system has it")

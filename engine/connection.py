@@ -1,0 +1,458 @@
+"""A connection: the bytes that arrived and the bytes on their way, for one handler.
+
+Thread rule: a connection belongs to its reactor's thread. Every method is for that thread, and
+raises WrongThread elsewhere, but for the ones in the last section (`async_write`, `async_writev`,
+`wake`, `close`), which are for any thread.
+
+Ownership of bytes: what a method returns as `bytes` is the caller's own for good. What is given to
+`write` is never changed (`bytes` cannot be; anything else is copied).
+
+`_owner` is the thread that may use the connection, and 0 once it is closing: so one comparison
+answers both questions on the path of each message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..completion import GRACEFUL, INDEX_MASK, NOW, RESET
+from .buffer import ChunkQueue, ElasticBuffer
+from .errors import BufferLimitExceeded, ConnectionClosed, ShortBuffer, WrongThread
+from .sockopts import SocketOptions
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+    from .timers import Timer
+
+Callback = Callable[["Connection", Exception | None], object]
+
+_JOIN_UP_TO = 256 * 1024  # bytes of overflow that are handed to the backend at once
+
+
+class Readable(Protocol):
+    """A file that `read_from` reads."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Writable(Protocol):
+    """A file that `write_to` writes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Connection(SocketOptions):
+    """One connection of an engine. Made by the engine; a handler gets it in each of its methods.
+
+    `context` is the handler's own: any object, None at first.
+    """
+
+    __slots__ = (
+        "_error",
+        "_fd",
+        "_handle",
+        "_inbound",
+        "_length",
+        "_local",
+        "_memory",
+        "_offset",
+        "_on_closed",
+        "_out",
+        "_out_size",
+        "_overflow",
+        "_owner",
+        "_peer_ended",
+        "_remote",
+        "_timer",
+        "_touch",
+        "context",
+        "loop",
+    )
+
+    def __init__(self, loop: Reactor, handle: int, fd: int) -> None:
+        self.context: Any = None
+        self.loop = loop
+        self._owner = loop.ident
+        self._handle = handle
+        self._fd = fd
+        self._memory = loop.memory
+        self._touch = loop.touch
+        # Inbound: the chunk that has just arrived, or the elastic buffer, never both.
+        self._offset = 0
+        self._length = 0
+        self._inbound: ElasticBuffer | None = None
+        # Outbound: what was written in this turn, then what the stage had no room for.
+        self._out: bytes | list[bytes] | None = None
+        self._out_size = 0
+        self._overflow: ChunkQueue | None = None
+        self._peer_ended = False
+        self._error: Exception | None = None
+        self._on_closed: list[Callback] | None = None
+        self._timer: Timer | None = None
+        self._local: Any = None
+        self._remote: Any = None
+
+    def __repr__(self) -> str:
+        state = "open" if self._owner else "closed"
+        return f"<ringnet.Connection {self._handle & INDEX_MASK} {state} peer={self._remote}>"
+
+    # Reading
+
+    def next(self, n: int = -1) -> bytes:
+        """Consume `n` bytes, or all there are (-1). Raises ShortBuffer where there are fewer.
+
+        gnet: Next.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        if self._inbound is None:
+            length = self._length
+            offset = self._offset
+            if n == -1 or n == length:
+                self._length = 0
+                return self._memory[offset : offset + length]
+            if 0 <= n < length:
+                self._offset = offset + n
+                self._length = length - n
+                return self._memory[offset : offset + n]
+        count = self._count(n)
+        data = self._look(count)
+        self._drop(count)
+        return data
+
+    def peek(self, n: int = -1) -> bytes:
+        """The next `n` bytes, or all (-1), without consuming them. Raises ShortBuffer.
+
+        gnet: Peek.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        return self._look(self._count(n))
+
+    def discard(self, n: int = -1) -> int:
+        """Consume `n` bytes, or all (-1), without looking at them; returns how many.
+
+        Raises ShortBuffer where there are fewer. gnet: Discard.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        count = self._count(n)
+        self._drop(count)
+        return count
+
+    def read(self, n: int = -1) -> bytes:
+        """Consume at most `n` bytes (-1: all); fewer where there are fewer. gnet: Read."""
+        return self.next(n if n < 0 else min(n, self.inbound_buffered))
+
+    def readinto(self, target: bytearray | memoryview) -> int:
+        """Consume what fits into `target`; returns how many bytes. gnet: Read."""
+        with memoryview(target).cast("B") as view:
+            data = self.read(len(view))
+            view[: len(data)] = data
+        return len(data)
+
+    def write_to(self, file: Writable) -> int:
+        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo."""
+        data = self.next()
+        file.write(data)
+        return len(data)
+
+    @property
+    def inbound_buffered(self) -> int:
+        """Bytes that can be consumed now. gnet: InboundBuffered."""
+        return self._length if self._inbound is None else len(self._inbound)
+
+    def _count(self, n: int) -> int:
+        """How many bytes are asked for, checked against what there is."""
+        there = self.inbound_buffered
+        if n == -1:
+            return there
+        if n < 0:
+            raise ValueError(f"a number of bytes is 0 or more, or -1 for all, not {n}")
+        if n > there:
+            raise ShortBuffer(f"{n} bytes were asked for and {there} are there: wait for more")
+        return n
+
+    def _look(self, count: int) -> bytes:
+        if self._inbound is not None:
+            return self._inbound.peek(count)
+        return self._memory[self._offset : self._offset + count]
+
+    def _drop(self, count: int) -> None:
+        if self._inbound is None:
+            self._offset += count
+            self._length -= count
+        elif count == len(self._inbound):
+            self._inbound = None
+        else:
+            self._inbound.discard(count)
+
+    # Reading, for the reactor
+
+    def _keep_leftover(self) -> None:
+        """Copy what the handler left, before the receive buffer is given back."""
+        offset, length = self._offset, self._length
+        self._length = 0
+        self._inbound = ElasticBuffer(self._memory[offset : offset + length])
+        self._check_inbound()
+
+    def _append(self, offset: int, length: int) -> None:
+        """Put what arrived behind what was left."""
+        assert self._inbound is not None
+        self._inbound.append(self._memory[offset : offset + length])
+        self._check_inbound()
+
+    def _check_inbound(self) -> None:
+        limit = self.loop.options.max_inbound
+        if self._inbound is not None and len(self._inbound) > limit:
+            self._fail(BufferLimitExceeded(f"more than max_inbound={limit} bytes were left unread"))
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """Send bytes after all that was written before; returns at once.
+
+        What is written in one turn of the loop goes out together when the turn ends. Raises
+        TypeError for what is not bytes, ConnectionClosed after `close`, BufferLimitExceeded
+        where `max_outbound` bytes wait already (then nothing of `data` is taken). gnet: Write.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        if type(data) is not bytes:
+            data = _as_bytes(data)
+        if self._out is None and self._overflow is None:
+            self._out = data
+            self._touch(self)
+        else:
+            self._write_more(data)
+
+    def writev(self, parts: Iterable[bytes]) -> None:
+        """`write` all the parts, in order, as one. gnet: Writev."""
+        self.write(b"".join([_as_bytes(part) for part in parts]))
+
+    def read_from(self, file: Readable) -> int:
+        """Write all that `file` has until its end; returns how many bytes. gnet: ReadFrom."""
+        total = 0
+        while data := file.read(_JOIN_UP_TO):
+            self.write(data)
+            total += len(data)
+        return total
+
+    def flush(self) -> None:
+        """Hand what was written to the backend now. The end of the turn does so by itself.
+
+        gnet: Flush.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        self._hand_over()
+
+    @property
+    def outbound_buffered(self) -> int:
+        """Bytes that were written and that the kernel has not taken yet. gnet: OutboundBuffered."""
+        out = self._out
+        waiting = len(out) if isinstance(out, bytes) else self._out_size if out else 0
+        if self._overflow is not None:
+            waiting += self._overflow.size
+        return waiting + self.loop.staged(self._handle)
+
+    def _write_more(self, data: bytes) -> None:
+        limit = self.loop.options.max_outbound
+        waiting = self.outbound_buffered
+        if waiting >= limit:
+            raise BufferLimitExceeded(
+                f"{waiting} bytes wait to be sent (max_outbound={limit}): "
+                "the peer reads slower than you write"
+            )
+        if self._overflow is not None:
+            self._overflow.append(data)
+        elif isinstance(self._out, list):
+            self._out.append(data)
+            self._out_size += len(data)
+        else:
+            first = self._out or b""
+            self._out = [first, data]
+            self._out_size = len(first) + len(data)
+
+    # Writing, for the reactor
+
+    def _hand_over(self) -> None:
+        """Give what was written in this turn to the backend, or to the overflow."""
+        out = self._out
+        if out is None:
+            return
+        self._out = None
+        data = out if isinstance(out, bytes) else b"".join(out)
+        loop = self.loop
+        staged = loop.staged(self._handle)
+        if not staged or staged + len(data) <= loop.options.stage_bytes:
+            loop.backend.send(self._handle, data)
+            return
+        self._overflow = ChunkQueue()
+        self._overflow.append(data)
+        loop.backend.notify(self._handle)
+
+    def _pump(self) -> None:
+        """The stage is empty (DRAINED): give it the next piece of the overflow."""
+        overflow = self._overflow
+        if overflow is None:
+            return
+        backend = self.loop.backend
+        backend.send(self._handle, overflow.take(_JOIN_UP_TO))
+        if overflow.size:
+            backend.notify(self._handle)
+            return
+        self._overflow = None
+        if self._owner == 0:
+            backend.close(self._handle, GRACEFUL)
+
+    # The ends
+
+    def close_now(self) -> None:
+        """Close at once: what was written and not sent yet is dropped. `on_close` gets None."""
+        if self._owner != get_ident():
+            raise self._misuse()
+        self._end(NOW, None)
+
+    def reset(self) -> None:
+        """Close at once with a reset (RST), which the peer sees as an error."""
+        if self._owner != get_ident():
+            raise self._misuse()
+        self._end(RESET, None)
+
+    def _finish(self, error: Exception | None) -> None:
+        """Close after what was written is sent; `error` is what `on_close` gets."""
+        if self._owner == 0:
+            return
+        self._owner = 0
+        self._error = error
+        self._inbound = None
+        self._length = 0
+        self._hand_over()
+        if self._overflow is None:
+            self.loop.backend.close(self._handle, GRACEFUL)
+        self.loop.watch_close(self)
+
+    def _fail(self, error: Exception) -> None:
+        """The stream is broken: close at once with the error."""
+        self._end(NOW, error)
+
+    def _end(self, mode: int, error: Exception | None) -> None:
+        self._owner = 0
+        if self._error is None:
+            self._error = error
+        self._inbound = None
+        self._length = 0
+        self._out = None
+        self._overflow = None
+        self.loop.backend.close(self._handle, mode)
+
+    def _misuse(self) -> Exception:
+        """Why the caller may not use the connection."""
+        if self._owner == 0:
+            return ConnectionClosed("the connection is closing or closed")
+        return WrongThread(
+            "this method is for the thread of the connection's reactor: from others use "
+            "async_write, wake or close, or conn.loop.execute"
+        )
+
+    # What it is
+
+    @property
+    def local_address(self) -> Any:
+        """Our address, as `socket.getsockname` gives it. gnet: LocalAddr."""
+        if self._local is None:
+            self._local = self._ask("getsockname")
+        return self._local
+
+    @property
+    def remote_address(self) -> Any:
+        """The peer's address, as `socket.getpeername` gives it. gnet: RemoteAddr.
+
+        Asked of the kernel once and then remembered; None if it was not asked while the connection
+        was open. It is there in `on_close`: a handler with that method has it asked at the start.
+        """
+        if self._remote is None:
+            self._remote = self._ask("getpeername")
+        return self._remote
+
+    def fileno(self) -> int:
+        """The descriptor, which stays the engine's; -1 once it is closed. gnet: Fd."""
+        return self._fd
+
+    def dup(self) -> int:
+        """A new descriptor of the same socket, which is the caller's to close. gnet: Dup."""
+        if self._owner != get_ident():
+            raise self._misuse()
+        return os.dup(self._fd)
+
+    # From any thread
+
+    def async_write(self, data: bytes, callback: Callback | None = None) -> None:
+        """`write` from any thread; the calls of one thread keep their order.
+
+        `callback(conn, error)` then runs on the reactor's thread: None where the bytes were
+        accepted, else ConnectionClosed or BufferLimitExceeded. Without a callback a refusal is
+        logged. Raises TypeError, QueueFull, and ConnectionClosed if the engine has stopped.
+        gnet: AsyncWrite.
+        """
+        self.loop.post(self._async_write, _as_bytes(data), callback)
+
+    def async_writev(self, parts: Iterable[bytes], callback: Callback | None = None) -> None:
+        """`writev` from any thread, as `async_write`. gnet: AsyncWritev."""
+        self.async_write(b"".join([_as_bytes(part) for part in parts]), callback)
+
+    def wake(self, callback: Callback | None = None) -> None:
+        """Have `on_traffic` called on the reactor's thread, though nothing arrived. gnet: Wake."""
+        self.loop.post(self._wake, callback)
+
+    def close(self, callback: Callback | None = None) -> None:
+        """Close after what was written is sent. Closing twice does nothing.
+
+        On the connection's own thread it is closing when this returns, elsewhere soon after.
+        `callback(conn, error)` runs right after `on_close`. Bytes that arrive from now on are
+        dropped; what is owed has `close_timeout` seconds. gnet: Close, CloseWithCallback.
+        """
+        if get_ident() == self.loop.ident:
+            self._close(callback)
+        else:
+            self.loop.post(self._close, callback)
+
+    def _async_write(self, data: bytes, callback: Callback | None) -> None:
+        error: Exception | None = None
+        try:
+            self.write(data)
+        except (ConnectionClosed, BufferLimitExceeded) as refusal:
+            error = refusal
+        if callback is not None:
+            self.loop.guard(callback, self, error)
+        elif error is not None:
+            self.loop.log.warning("async_write of %d bytes to %r: %s", len(data), self, error)
+
+    def _wake(self, callback: Callback | None) -> None:
+        error = None if self._owner else self._misuse()
+        if error is None:
+            self.loop.traffic(self)
+        if callback is not None:
+            self.loop.guard(callback, self, error)
+
+    def _close(self, callback: Callback | None) -> None:
+        if self._fd == -1:
+            if callback is not None:
+                self.loop.guard(callback, self, self._error)
+            return
+        if callback is not None:
+            self._on_closed = [*(self._on_closed or []), callback]
+        self._finish(None)
+
+
+def _as_bytes(data: object) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    hint = ": encode it first" if isinstance(data, str) else ""
+    raise TypeError(f"only bytes can be written, not {type(data).__name__}{hint}")

@@ -1,0 +1,60 @@
+"""What can go wrong, by whose fault it is.
+
+`UsageError` and its kin are the programmer's: they raise at the call and say what to do.
+`SystemRefusal` and its kin are the machine's. The network's misfortunes are plain `OSError`s with
+their errno; `on_close` gets them.
+"""
+
+from __future__ import annotations
+
+
+class RingnetError(Exception):
+    """Above every error that ringnet itself defines."""
+
+
+class UsageError(RingnetError):
+    """The caller's mistake: the message says what to do instead."""
+
+
+class OptionError(UsageError, ValueError):
+    """An option that does not exist, or a value out of its range or of the wrong type."""
+
+
+class AddressError(UsageError, ValueError):
+    """An address that is not one, such as `tcp:/x`, or whose scheme or port cannot be."""
+
+
+class WrongThread(UsageError):
+    """A method of a connection was called on a thread that is not its reactor's."""
+
+
+class EngineStateError(UsageError):
+    """A call that the engine's state does not allow, such as starting it twice."""
+
+
+class ShortBuffer(RingnetError):
+    """More bytes were asked for than there are; none was consumed. gnet: io.ErrShortBuffer."""
+
+
+class ConnectionClosed(RingnetError):
+    """The connection (or the engine) is closing or closed: it takes no more. gnet: net.ErrClosed."""
+
+
+class BufferLimitExceeded(RingnetError):
+    """A connection's buffer reached its bound (`max_inbound` or `max_outbound`)."""
+
+
+class QueueFull(RingnetError):
+    """More calls from other threads wait for a reactor than `max_foreign_calls` allows."""
+
+
+class SystemRefusal(RingnetError):
+    """The machine does not give what was asked of it."""
+
+
+class BackendUnavailable(SystemRefusal):
+    """The backend asked for cannot run here: the message has the reason and the remedy."""
+
+
+class BindError(SystemRefusal, OSError):
+    """An address could not be listened on; `errno` tells which of bind(2)'s errors it was."""

@@ -1,0 +1,103 @@
+"""The event handler: what a user of the engine writes.
+
+gnet's EventHandler, with its vocabulary. Each method runs on the thread of the connection's
+reactor and must not block it: a reactor serves all its connections with one thread.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .server import Engine
+
+
+class Action(IntEnum):
+    """What a handler's method may return to have something done after it. gnet: Action."""
+
+    NONE = 0
+    CLOSE = 1  # close this connection, after what was written to it is sent
+    SHUTDOWN = 2  # stop the whole engine gracefully
+
+
+OpenReply = bytes | Action | tuple[bytes, Action] | None
+TickReply = float | Action | tuple[float, Action] | None
+
+
+class EventHandler:
+    """Derive from it and write the methods that matter; each of these does nothing.
+
+    An exception in a method closes its connection with that exception as the error, and is logged
+    with its traceback; the reactor goes on.
+    """
+
+    def on_boot(self, engine: Engine) -> Action | None:
+        """The engine is about to serve; its addresses are bound. On the thread of `start`.
+
+        An exception here is raised by `start`. gnet: OnBoot.
+        """
+
+    def on_shutdown(self, engine: Engine) -> None:
+        """Every connection is closed and told so; the last call of all. gnet: OnShutdown."""
+
+    def on_open(self, conn: Connection) -> OpenReply:
+        """A connection was accepted. Returned bytes are sent, an action is done. gnet: OnOpen."""
+
+    def on_traffic(self, conn: Connection) -> Action | None:
+        """Bytes have arrived. What is not consumed is kept, and comes again with more of it.
+
+        gnet: OnTraffic.
+        """
+
+    def on_close(self, conn: Connection, error: Exception | None) -> Action | None:
+        """The connection is closed: exactly once, and last of its calls.
+
+        `error` is None where we or the peer closed it in good order, an OSError for the network's
+        failures, or the exception that a handler raised. gnet: OnClose.
+        """
+
+    def on_tick(self) -> TickReply:
+        """Called on the first reactor when it starts, and again after the seconds it returns.
+
+        None ends the ticking. gnet: OnTick.
+        """
+
+
+_METHODS = ("on_boot", "on_shutdown", "on_open", "on_traffic", "on_close", "on_tick")
+
+
+def check_handler(handler: object) -> None:
+    """Raise TypeError unless the object has every method of EventHandler."""
+    if isinstance(handler, type):
+        raise TypeError(f"the handler is a class: pass an instance, {handler.__name__}()")
+    missing = [name for name in _METHODS if not callable(getattr(handler, name, None))]
+    if missing:
+        raise TypeError(
+            f"{type(handler).__name__} lacks {', '.join(missing)}: derive it from "
+            "ringnet.EventHandler, whose methods do nothing"
+        )
+
+
+def check_action(reply: object, method: str) -> Action:
+    """The action in a handler's reply; a reply of another kind is the handler's mistake."""
+    if reply is None:
+        return Action.NONE
+    if isinstance(reply, Action):
+        return reply
+    raise UsageError(f"{method} returned {reply!r}: return None or a ringnet.Action")
+
+
+def split_reply(reply: object, first: type | tuple[type, ...], method: str) -> tuple[object, Action]:
+    """Take apart what `on_open` and `on_tick` return: a value, an action, or a pair of both."""
+    if isinstance(reply, tuple) and len(reply) == 2:
+        value, action = reply
+        return split_reply(value, first, method)[0], check_action(action, method)
+    if isinstance(reply, Action):
+        return None, reply
+    if reply is None or (isinstance(reply, first) and not isinstance(reply, bool)):
+        return reply, Action.NONE
+    raise UsageError(f"{method} returned {reply!r}, which it may not")

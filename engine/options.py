@@ -1,0 +1,126 @@
+"""The engine's options: one frozen dataclass, checked in one place.
+
+Every quantity that can grow has its bound here, with its unit and its range.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ..completion import Bounds
+from .errors import OptionError
+
+KIB = 1024
+MIB = 1024 * KIB
+BACKENDS = ("auto", "io_uring", "epoll", "kqueue", "select")
+
+
+def _whole(default: int, low: int, high: int, unit: str, meaning: str) -> Any:
+    return field(default=default, metadata={"range": (low, high), "unit": unit, "doc": meaning})
+
+
+def _seconds(default: float, low: float, high: float, meaning: str) -> Any:
+    return field(default=default, metadata={"range": (low, high), "unit": "s", "doc": meaning})
+
+
+def _choice(default: str, choices: tuple[str, ...], meaning: str) -> Any:
+    return field(default=default, metadata={"choices": choices, "doc": meaning})
+
+
+def _switch(default: bool, meaning: str) -> Any:
+    return field(default=default, metadata={"doc": meaning})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What an engine may be told. See `docs/options.md` for the same as a table."""
+
+    backend: str = _choice("auto", BACKENDS, "how the kernel is spoken to")
+    reactors: int = _whole(1, 1, 1024, "threads", "event loops, each with its own backend")
+    backlog: int = _whole(4096, 1, 65_535, "connections", "wait to be accepted, by listen(2)")
+    max_connections: int = _whole(
+        65_536, 1, 8_388_608, "connections", "open at once; one more is accepted and closed"
+    )
+    max_inbound: int = _whole(
+        64 * MIB, 1, 1 << 40, "bytes", "of a connection that its handler left; more closes it"
+    )
+    max_outbound: int = _whole(
+        64 * MIB, 1, 1 << 40, "bytes", "of a connection that wait to be sent; more is refused"
+    )
+    stage_bytes: int = _whole(
+        64 * KIB, 512, 64 * MIB, "bytes", "of a connection that are copied and wait in the backend"
+    )
+    receive_buffers: int = _whole(256, 1, 32_768, "buffers", "of a reactor, for data that arrives")
+    receive_buffer_size: int = _whole(16 * KIB, 64, 64 * MIB, "bytes", "of each such buffer")
+    events_per_turn: int = _whole(1024, 1, 1 << 20, "events", "taken from the backend at once")
+    max_foreign_calls: int = _whole(
+        1 << 20, 1, 1 << 32, "calls", "from other threads that wait for a reactor"
+    )
+    close_timeout: float = _seconds(30.0, 0.0, 86_400.0, "to send what is owed when closing")
+    linger_timeout: float = _seconds(
+        2.0, 0.0, 3_600.0, "to wait for the peer's end once all is sent"
+    )
+    stop_timeout: float = _seconds(
+        10.0, 0.0, 86_400.0, "for connections to end when the engine stops"
+    )
+    tcp_nodelay: bool = _switch(True, "send at once (TCP_NODELAY), without Nagle's algorithm")
+
+    def bounds(self) -> Bounds:
+        """What a reactor's backend may use. Listeners and other handles need slots as well."""
+        return Bounds(
+            slots=self.max_connections + 1024,
+            events=self.events_per_turn,
+            receive_buffers=self.receive_buffers,
+            receive_buffer_size=self.receive_buffer_size,
+            stage_bytes=self.stage_bytes,
+        )
+
+
+def make_options(given: dict[str, Any]) -> Options:
+    """Check options and make them. Raises OptionError: name, range, unit, nearest known name."""
+    known = {f.name: f for f in fields(Options)}
+    for name, value in given.items():
+        if name not in known:
+            raise OptionError(_unknown(name, list(known)))
+        given[name] = _check(name, value, known[name].default, known[name].metadata)
+    return Options(**given)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+    return f"there is no option {name!r}{hint}"
+
+
+def _check(name: str, value: Any, default: Any, rules: Any) -> Any:
+    if "choices" in rules:
+        return check_choice(f"option {name!r}", value, rules["choices"])
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise OptionError(f"option {name!r} is True or False, not {value!r}")
+        return value
+    return _check_number(name, value, type(default), rules["range"], rules["unit"])
+
+
+def check_choice(what: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Raise OptionError unless the value is one of the choices, naming the nearest."""
+    if isinstance(value, str) and value in choices:
+        return value
+    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise OptionError(f"{what} is one of {', '.join(choices)}, not {value!r}{hint}")
+
+
+def _check_number(
+    name: str, value: Any, kind: type, allowed: tuple[float, float], unit: str
+) -> int | float:
+    low, high = allowed
+    accepted = (int,) if kind is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        word = "a whole number" if kind is int else "a number"
+        raise OptionError(f"option {name!r} is {word} of {unit}, not {value!r}")
+    if not low <= value <= high:
+        raise OptionError(f"option {name!r} is from {low} to {high} {unit}, not {value!r}")
+    return value if kind is int else float(value)

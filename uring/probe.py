@@ -1,0 +1,201 @@
+"""Can this machine run io_uring, and if not, why, and what helps?
+
+The law of this file: it asks by trying. A ring is really made with the flags wanted; only where
+that fails are files read to tell the causes apart. Importing this module makes no system call of
+io_uring; calling `probe` does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SYSCTL = Path("/proc/sys/kernel/io_uring_disabled")
+STATUS = Path("/proc/self/status")
+OLDEST_KERNEL = "5.19"
+
+# Without these there is no backend; the others are used where they are there.
+REQUIRED = (
+    "ext_arg",
+    "buffer_ring",
+    "accept",
+    "multishot_accept",
+    "connect",
+    "recv",
+    "send",
+    "cancel",
+    "poll",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What was found. `remedy` is empty where nothing needs one."""
+
+    available: bool
+    cause: str  # one word: ok, platform, extension, kernel, sysctl, seccomp, memlock, limit, other
+    reason: str
+    remedy: str
+    extension: str | None = None  # the path of the compiled core
+    liburing: str | None = None
+    features: dict[str, bool] = field(default_factory=dict)
+
+
+def probe() -> Probe:
+    """Try what the io_uring backend needs. Any thread; about a millisecond."""
+    if not sys.platform.startswith("linux"):
+        return _no("platform", f"io_uring is a part of Linux, this is {platform.system()}", "")
+    try:
+        from . import _ring
+    except ImportError as error:
+        return _no_extension(error)
+    return _try_ring(_ring)
+
+
+def _no(cause: str, reason: str, remedy: str, **found: object) -> Probe:
+    return Probe(False, cause, reason, remedy, **found)  # type: ignore[arg-type]
+
+
+def _no_extension(error: ImportError) -> Probe:
+    if error.name in ("cffi", "_cffi_backend"):
+        return _no("extension", "the package cffi is missing", "pip install cffi")
+    if any(Path(__file__).parent.glob("_ring*.so")):
+        reason = f"the compiled core cannot be loaded: {error}"
+        return _no("extension", reason, "install ringnet again with this Python")
+    missing, package = _what_the_build_lacked()
+    return _no(
+        "extension",
+        f"the C core was not built when ringnet was installed: {missing}",
+        f"apt-get install {package} (or your system's like), then install ringnet again",
+    )
+
+
+def _what_the_build_lacked() -> tuple[str, str]:
+    if shutil.which("cc") is None and shutil.which("gcc") is None:
+        return "there is no C compiler", "gcc libc6-dev liburing-dev python3-dev"
+    if not any(Path(d, "liburing.h").exists() for d in ("/usr/include", "/usr/local/include")):
+        return "liburing.h is missing", "liburing-dev"
+    return "the compilation failed, and the installer's log says why", "liburing-dev python3-dev"
+
+
+def _try_ring(ring: object) -> Probe:
+    lib, ffi = ring.lib, ring.ffi  # type: ignore[attr-defined]
+    found = {
+        "extension": ring.__file__,  # type: ignore[attr-defined]
+        "liburing": ffi.string(lib.rn_liburing_version()).decode(),
+    }
+    flags = ffi.new("int32_t[]", lib.RN_FEATURES)
+    result = lib.rn_probe(flags)
+    if result < 0:
+        return _no(*_explain(-result), **found)
+    features = {_feature_name(n): bool(flags[getattr(lib, n)]) for n in _feature_names(lib)}
+    found["features"] = features
+    missing = [name for name in REQUIRED if not features[name]]
+    if missing:
+        reason = f"kernel {platform.release()} lacks {', '.join(missing)}"
+        return _no("kernel", reason, f"run Linux {OLDEST_KERNEL} or newer", **found)
+    return Probe(True, "ok", _summary(features), "", **found)  # type: ignore[arg-type]
+
+
+def _feature_names(lib: object) -> list[str]:
+    return [name for name in dir(lib) if name.startswith("RN_HAS_")]
+
+
+def _feature_name(constant: str) -> str:
+    return constant.removeprefix("RN_HAS_").lower()
+
+
+def _summary(features: dict[str, bool]) -> str:
+    if features["defer_taskrun"]:
+        return f"kernel {platform.release()} has all of it"
+    return f"kernel {platform.release()} has what is needed, without DEFER_TASKRUN (Linux 6.1)"
+
+
+def _explain(number: int) -> tuple[str, str, str]:
+    """(cause, reason, remedy) of a ring that could not be made."""
+    by_errno: dict[int, Callable[[], tuple[str, str, str]]] = {
+        errno.EPERM: _explain_refusal,
+        errno.EACCES: _explain_refusal,
+        errno.ENOSYS: _explain_absence,
+        errno.ENOMEM: lambda: (
+            "memlock",
+            "no memory may be locked for a ring (ENOMEM)",
+            "raise `ulimit -l` (RLIMIT_MEMLOCK), or the memory limit of the container",
+        ),
+        errno.EMFILE: lambda: (
+            "limit",
+            "the process has no free descriptor (EMFILE)",
+            "raise `ulimit -n`",
+        ),
+    }
+    known = by_errno.get(number)
+    if known is not None:
+        return known()
+    name = errno.errorcode.get(number, str(number))
+    return "other", f"io_uring_setup failed with {name}: {os.strerror(number)}", ""
+
+
+def _explain_refusal() -> tuple[str, str, str]:
+    setting = _sysctl()
+    if setting in (1, 2):
+        who = "everybody" if setting == 2 else "processes outside kernel.io_uring_group"
+        return (
+            "sysctl",
+            f"kernel.io_uring_disabled is {setting}: io_uring is off for {who}",
+            "sysctl -w kernel.io_uring_disabled=0"
+            + ("" if setting == 2 else ", or join the group of kernel.io_uring_group"),
+        )
+    if _is_filtered():
+        return _seccomp("EPERM")
+    return (
+        "other",
+        "the system refuses io_uring_setup with EPERM, without a sysctl or a seccomp filter",
+        "look for a security module (SELinux, AppArmor, a BPF policy) that forbids it",
+    )
+
+
+def _explain_absence() -> tuple[str, str, str]:
+    if _is_filtered() and _kernel() >= (5, 1):
+        return _seccomp("ENOSYS")
+    return (
+        "kernel",
+        f"kernel {platform.release()} has no io_uring (ENOSYS)",
+        f"run Linux {OLDEST_KERNEL} or newer, with CONFIG_IO_URING",
+    )
+
+
+def _seccomp(name: str) -> tuple[str, str, str]:
+    return (
+        "seccomp",
+        f"a seccomp filter refuses io_uring_setup with {name}, as container runtimes do",
+        "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile "
+        "of the container",
+    )
+
+
+def _sysctl() -> int | None:
+    try:
+        return int(SYSCTL.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _is_filtered() -> bool:
+    """Whether a seccomp filter is in force: mode 2 in proc(5)."""
+    try:
+        status = STATUS.read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"^Seccomp:\s*2$", status, re.MULTILINE) is not None
+
+
+def _kernel() -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
