@@ -1,10 +1,10 @@
 """ringnet: an event-driven networking engine, io_uring first.
 
-    class Echo(ringnet.EventHandler):
-        def on_traffic(self, conn):
-            conn.write(conn.next())
+class Echo(ringnet.EventHandler):
+    def on_traffic(self, conn):
+        conn.write(conn.next())
 
-    ringnet.run(Echo(), "tcp://127.0.0.1:9000")
+ringnet.run(Echo(), "tcp://127.0.0.1:9000")
 """
 
 from __future__ import annotations

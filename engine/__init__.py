@@ -1,1 +1,1 @@
-"""The engine: reactors, connections, buffers, timers and listeners above the completion contract."""
+"""The engine above the completion contract: reactors, connections, buffers, timers, listeners."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from .errors import AddressError
 
 SCHEMES = ("tcp", "tcp4", "tcp6")
-_SHAPE = re.compile(r"(?P<scheme>[a-z0-9]+)://(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^\[\]:]*)):(?P<port>\d+)")
+_SHAPE = re.compile(
+    r"(?P<scheme>[a-z0-9]+)://(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^\[\]:]*)):(?P<port>\d+)"
+)
 
 
 @dataclass(frozen=True, slots=True)

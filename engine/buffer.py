@@ -55,7 +55,7 @@ class ChunkQueue:
             self.size += len(data)
 
     def take(self, goal: int) -> bytes:
-        """The next piece: one that is large as it is, small ones joined up to about `goal` bytes."""
+        """The next piece: a large one as it is, small ones joined up to about `goal` bytes."""
         chunks = self._chunks
         first = chunks.popleft()
         if len(first) >= goal or not chunks:

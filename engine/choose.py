@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..completion import Bounds
 from .backend import Backend
 from .errors import BackendUnavailable
 from .options import BACKENDS, check_choice
+
+if TYPE_CHECKING:
+    from ..uring.probe import Probe
 
 VARIABLE = "RINGNET_BACKEND"
 FALLBACKS = ("epoll", "kqueue", "select")  # from the best
@@ -90,10 +94,15 @@ def _make_fallback(name: str, bounds: Bounds) -> Backend:
     return FallbackBackend(POLLERS[name](), bounds)
 
 
-def _judge_uring() -> Verdict:
+def probe_uring() -> Probe:
+    """All that is known about io_uring on this machine."""
     from ..uring.probe import probe
 
-    found = probe()
+    return probe()
+
+
+def _judge_uring() -> Verdict:
+    found = probe_uring()
     return Verdict("io_uring", found.available, found.reason, found.remedy)
 
 

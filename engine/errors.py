@@ -37,7 +37,7 @@ class ShortBuffer(RingnetError):
 
 
 class ConnectionClosed(RingnetError):
-    """The connection (or the engine) is closing or closed: it takes no more. gnet: net.ErrClosed."""
+    """The connection or the engine is closing or closed: it takes no more. gnet: net.ErrClosed."""
 
 
 class BufferLimitExceeded(RingnetError):

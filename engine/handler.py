@@ -91,7 +91,9 @@ def check_action(reply: object, method: str) -> Action:
     raise UsageError(f"{method} returned {reply!r}: return None or a ringnet.Action")
 
 
-def split_reply(reply: object, first: type | tuple[type, ...], method: str) -> tuple[object, Action]:
+def split_reply(
+    reply: object, first: type | tuple[type, ...], method: str
+) -> tuple[object, Action]:
     """Take apart what `on_open` and `on_tick` return: a value, an action, or a pair of both."""
     if isinstance(reply, tuple) and len(reply) == 2:
         value, action = reply

@@ -1,4 +1,4 @@
-"""Listening sockets: bound and listening before a thread runs, so that every error is at the call."""
+"""Listening sockets: bound before a thread runs, so that every error is raised at the call."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ def open_listeners(addresses: list[Address], options: Options, nonblocking: bool
     """
     opened: list[Listener] = []
     try:
-        for address in addresses:
-            opened.append(_open(address, options, nonblocking))
+        opened.extend(_open(address, options, nonblocking) for address in addresses)
     except BaseException:
         for listener in opened:
             listener.sock.close()

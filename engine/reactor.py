@@ -36,7 +36,7 @@ from .handles import Handles
 from .timers import Timer, Timers
 
 if TYPE_CHECKING:
-    from .backend import Backend
+    from .backend import Backend, Memory
     from .server import Engine
 
 STOP_LINGER = 0.05  # seconds for a peer to end its side when the engine stops
@@ -57,7 +57,7 @@ class Reactor:
         self.dirty: list[Connection] = []
         self.touch = self.dirty.append
         self.backend: Backend
-        self.memory: Any
+        self.memory: Memory
         self._handles: Handles
         self._timers = Timers()
         self._acceptor = Acceptor(self)

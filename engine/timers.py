@@ -18,7 +18,9 @@ class Timer:
 
     __slots__ = ("_call", "_number", "_timers", "when")
 
-    def __init__(self, timers: Timers, when: float, number: int, call: Callable[[], object]) -> None:
+    def __init__(
+        self, timers: Timers, when: float, number: int, call: Callable[[], object]
+    ) -> None:
         self.when = when  # seconds of time.monotonic()
         self._number = number
         self._call: Callable[[], object] | None = call

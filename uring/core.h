@@ -59,7 +59,7 @@ enum {
 	BY_RESET = 1 << 9,
 	STARVED = 1 << 10,  /* in the list of those who wait for receive buffers */
 	IS_OWED = 1 << 11,  /* in the list of those who have `owed` events */
-	INLINE = 1 << 12,   /* the send in flight completes while it is submitted */
+	INLINE = 1 << 12,   /* the send in flight is over when it is submitted */
 	REFERRED = 1 << 13, /* the send in flight points to the caller's bytes */
 };
 
@@ -109,7 +109,9 @@ struct rn_core {
 	uint32_t event_count;
 	uint16_t *lent; /* buffers whose data the caller may look at until the next turn */
 	uint32_t lent_count;
-	uint32_t inline_sends; /* submitted or about to be, not yet reaped */
+	uint32_t *inline_sends; /* slots whose send may be over without a completion */
+	uint32_t inline_count;
+	uint32_t inline_submitted; /* the first so many of them are with the kernel */
 	struct list owed;
 	struct list starved;
 	struct pool pool;
@@ -173,6 +175,8 @@ void stage_drop(struct rn_core *core, struct slot *slot);
 bool stage_keep(struct rn_core *core, struct block *block, const char *bytes, size_t count);
 void stage_free(struct rn_core *core, struct block *block);
 void on_send(struct rn_core *core, struct slot *slot, int res);
+void stage_conclude(struct rn_core *core);
+bool stage_is_awaited(const struct rn_core *core);
 void pool_dispose(struct pool *pool);
 
 #endif

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 SYSCTL = Path("/proc/sys/kernel/io_uring_disabled")
 STATUS = Path("/proc/self/status")
@@ -59,8 +60,8 @@ def probe() -> Probe:
     return _try_ring(_ring)
 
 
-def _no(cause: str, reason: str, remedy: str, **found: object) -> Probe:
-    return Probe(False, cause, reason, remedy, **found)  # type: ignore[arg-type]
+def _no(cause: str, reason: str, remedy: str, **found: Any) -> Probe:
+    return Probe(False, cause, reason, remedy, **found)
 
 
 def _no_extension(error: ImportError) -> Probe:
@@ -85,10 +86,10 @@ def _what_the_build_lacked() -> tuple[str, str]:
     return "the compilation failed, and the installer's log says why", "liburing-dev python3-dev"
 
 
-def _try_ring(ring: object) -> Probe:
-    lib, ffi = ring.lib, ring.ffi  # type: ignore[attr-defined]
-    found = {
-        "extension": ring.__file__,  # type: ignore[attr-defined]
+def _try_ring(ring: Any) -> Probe:
+    lib, ffi = ring.lib, ring.ffi
+    found: dict[str, Any] = {
+        "extension": ring.__file__,
         "liburing": ffi.string(lib.rn_liburing_version()).decode(),
     }
     flags = ffi.new("int32_t[]", lib.RN_FEATURES)
@@ -101,10 +102,10 @@ def _try_ring(ring: object) -> Probe:
     if missing:
         reason = f"kernel {platform.release()} lacks {', '.join(missing)}"
         return _no("kernel", reason, f"run Linux {OLDEST_KERNEL} or newer", **found)
-    return Probe(True, "ok", _summary(features), "", **found)  # type: ignore[arg-type]
+    return Probe(True, "ok", _summary(features), "", **found)
 
 
-def _feature_names(lib: object) -> list[str]:
+def _feature_names(lib: Any) -> list[str]:
     return [name for name in dir(lib) if name.startswith("RN_HAS_")]
 
 

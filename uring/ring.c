@@ -230,18 +230,11 @@ static int64_t now_ns(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Sends that complete while they are submitted would end the wait at once, though nobody waits
- * for them: so wait for one completion more than those. */
-static unsigned wait_count(const struct rn_core *core)
-{
-	return core->inline_sends < CQ_ENTRIES / 2 ? core->inline_sends + 1 : 1;
-}
-
 static int submit_and_wait(struct rn_core *core, int64_t timeout_ns)
 {
 	struct io_uring_cqe *cqe;
 	struct __kernel_timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-	return io_uring_submit_and_wait_timeout(&core->ring, &cqe, wait_count(core),
+	return io_uring_submit_and_wait_timeout(&core->ring, &cqe, 1,
 						timeout_ns < 0 ? NULL : &t, NULL);
 }
 
@@ -249,6 +242,8 @@ static int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
 {
 	int ret = wait && timeout_ns != 0 ? submit_and_wait(core, timeout_ns)
 					  : io_uring_submit_and_get_events(&core->ring);
+	if (!io_uring_sq_ready(&core->ring))
+		core->inline_submitted = core->inline_count;
 	/* -EBUSY, -EAGAIN: the kernel wants completions taken first. */
 	if (ret == -ETIME || ret == -EINTR || ret == -EBUSY || ret == -EAGAIN)
 		return 0;
@@ -260,12 +255,14 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 	int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
 	for (;;) {
 		feed_starved(core);
-		bool idle = core->owed.head == NO_SLOT && !io_uring_cq_ready(&core->ring);
+		bool idle = core->owed.head == NO_SLOT && !io_uring_cq_ready(&core->ring) &&
+			    !stage_is_awaited(core);
 		int ret = enter(core, idle, timeout_ns);
 		if (ret < 0)
 			return ret;
 		pay_all(core);
 		reap(core);
+		stage_conclude(core);
 		pay_all(core);
 		if (core->failure)
 			return -core->failure;

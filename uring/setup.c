@@ -76,11 +76,12 @@ static int open_tables(struct rn_core *core)
 	size_t slots = core->bounds.slots;
 	core->slots = calloc(slots, sizeof *core->slots);
 	core->lent = calloc(core->bounds.buffers, sizeof *core->lent);
+	core->inline_sends = calloc(2 * slots, sizeof *core->inline_sends);
 	core->shared.events = calloc(core->bounds.events, 4 * sizeof *core->shared.events);
 	core->shared.staged = calloc(slots, sizeof *core->shared.staged);
 	core->shared.released = calloc(slots, sizeof *core->shared.released);
 	core->shared.live = calloc(slots, sizeof *core->shared.live);
-	return core->slots && core->lent && core->shared.events && core->shared.staged &&
+	return core->slots && core->lent && core->inline_sends && core->shared.events && core->shared.staged &&
 		       core->shared.released && core->shared.live
 		       ? 0
 		       : -ENOMEM;
@@ -90,6 +91,7 @@ static void close_tables(struct rn_core *core)
 {
 	free(core->slots);
 	free(core->lent);
+	free(core->inline_sends);
 	free(core->shared.events);
 	free(core->shared.staged);
 	free(core->shared.released);

@@ -4,10 +4,11 @@
  * stage, and becomes the next flight as a whole. Memory of a flight is kept until the kernel said
  * that it is done with it.
  *
- * A flight is first sent with MSG_DONTWAIT: such a request completes while it is submitted, so
- * the turn knows how many completions are there for certain and waits for one more than those,
- * in one system call. Only what the socket did not take at once is sent again by a request that
- * waits inside the kernel.
+ * A flight is first sent with MSG_DONTWAIT and IOSQE_CQE_SKIP_SUCCESS: such a request is over when
+ * its submission is, and makes a completion only where the socket did not take all of it. So the
+ * submission of many sends does not end the wait that goes with it, in the same system call, and
+ * a send of which no completion is there afterwards has succeeded. Only what the socket did not
+ * take at once is sent again, by a request that waits inside the kernel.
  */
 #include "core.h"
 
@@ -136,21 +137,25 @@ void stage_refer(struct rn_core *core, struct slot *slot, const char *bytes, siz
 	stage_send(core, slot);
 }
 
+static size_t next_size(const struct slot *slot)
+{
+	size_t left = slot->flight.used - slot->sent;
+	return left < LARGEST_SEND ? left : LARGEST_SEND;
+}
+
 static void submit_flight(struct rn_core *core, struct slot *slot, bool at_once)
 {
 	struct io_uring_sqe *sqe = new_request(core, slot, REQ_SEND);
 	if (!sqe)
 		return;
-	size_t left = slot->flight.used - slot->sent;
-	if (left > LARGEST_SEND)
-		left = LARGEST_SEND;
-	io_uring_prep_send(sqe, slot->fd, slot->flight.at + slot->sent, left,
-			   MSG_NOSIGNAL | (at_once ? MSG_DONTWAIT : MSG_WAITALL));
+	io_uring_prep_send(sqe, slot->fd, slot->flight.at + slot->sent, next_size(slot),
+			   MSG_NOSIGNAL | MSG_WAITALL | (at_once ? MSG_DONTWAIT : 0));
 	slot->flags |= SENDING;
 	slot->awaited++;
 	if (at_once) {
+		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 		slot->flags |= INLINE;
-		core->inline_sends++;
+		core->inline_sends[core->inline_count++] = index_of(core, slot);
 	}
 }
 
@@ -198,8 +203,6 @@ static bool is_passing(const struct slot *slot, int error, bool waited)
 void on_send(struct rn_core *core, struct slot *slot, int res)
 {
 	bool waited = !(slot->flags & INLINE);
-	if (!waited)
-		core->inline_sends--;
 	slot->flags &= ~(SENDING | INLINE);
 	slot->awaited--;
 	if (res > 0) {
@@ -222,4 +225,36 @@ void on_send(struct rn_core *core, struct slot *slot, int res)
 	} else {
 		slot_drained(core, slot);
 	}
+}
+
+/* Sends that were submitted to be over at once, and of which no completion came, are done. That
+ * can be said only when every completion there is has been taken. */
+void stage_conclude(struct rn_core *core)
+{
+	uint32_t count = core->inline_submitted;
+	if (!count || io_uring_cq_ready(&core->ring) || io_uring_cq_has_overflow(&core->ring))
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		struct slot *slot = &core->slots[core->inline_sends[i]];
+		if (slot->flags & INLINE)
+			on_send(core, slot, (int)next_size(slot));
+	}
+	/* What was started meanwhile stands behind them, and is not submitted yet. */
+	core->inline_count -= count;
+	core->inline_submitted = 0;
+	memmove(core->inline_sends, core->inline_sends + count,
+		core->inline_count * sizeof *core->inline_sends);
+}
+
+/* Whether something waits for the end of a send that will be over without a completion: then the
+ * turn may not sleep before it has concluded that. */
+bool stage_is_awaited(const struct rn_core *core)
+{
+	for (uint32_t i = 0; i < core->inline_count; i++) {
+		const struct slot *slot = &core->slots[core->inline_sends[i]];
+		if (slot->flags & INLINE &&
+		    (slot->stage.used || slot->phase != OPEN || slot->flags & (NOTIFY | FIN)))
+			return true;
+	}
+	return false;
 }

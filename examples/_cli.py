@@ -1,0 +1,46 @@
+"""What the examples share: their command line, the line they print on boot, and their end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import ringnet
+
+BACKENDS = ("auto", "io_uring", "epoll", "kqueue", "select")
+
+
+def arguments(about: str | None, default: str) -> argparse.Namespace:
+    """Read `[ADDRESS ...] [--backend B] [--reactors N]`; without an address it is `default`."""
+    first_line = (about or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(description=first_line)
+    parser.add_argument(
+        "addresses", nargs="*", default=[default], metavar="ADDRESS", help=f"default: {default}"
+    )
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="default: auto")
+    parser.add_argument(
+        "--reactors", type=int, default=1, metavar="N", help="threads that serve; default: 1"
+    )
+    return parser.parse_args()
+
+
+def announce(engine: ringnet.Engine) -> None:
+    """Say in one line what runs, where, and on which backend. For a handler's `on_boot`."""
+    name = Path(sys.argv[0]).stem
+    where = ", ".join(engine.addresses)
+    print(f"{name} on {where} ({engine.backend}: {engine.backend_reason})", flush=True)
+
+
+def serve(handler: ringnet.EventHandler, given: argparse.Namespace, **options: int) -> None:
+    """Run until SIGINT or SIGTERM. What cannot run is said in a line, with exit status 1."""
+    try:
+        ringnet.run(
+            handler,
+            *given.addresses,
+            backend=given.backend,
+            reactors=given.reactors,
+            **options,
+        )
+    except ringnet.RingnetError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")

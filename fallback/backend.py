@@ -1,0 +1,459 @@
+"""The fallback backend: the completion contract on top of a poller.
+
+The law of this file: try first. What was asked for is done when the next turn begins; only where
+the system would block is interest armed. Reading keeps its interest, level-triggered, so that a
+message costs one system call to learn of it and one to read it. The contract itself is written in
+`engine/backend.py`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable
+from errno import ENOTCONN
+from threading import Lock
+from typing import Any, Final
+
+from ..completion import (
+    CLOSED,
+    CONNECTED,
+    DATA,
+    DRAINED,
+    EOF,
+    ERROR,
+    FAILED,
+    GENERATION_MASK,
+    GRACEFUL,
+    INDEX_BITS,
+    INDEX_MASK,
+    READABLE,
+    READY,
+    RESET,
+    SHUT,
+    WOKEN,
+    WRITABLE,
+    Bounds,
+    Event,
+)
+from .accepting import accept_all
+from .pollers import READ, WRITE, Poller
+from .slot import Phase, Role, Slot, unpack_address
+
+_NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
+_WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
+
+
+class FallbackBackend:
+    """One poller. See `engine.backend.Backend` for what each method promises."""
+
+    nonblocking: Final = True
+
+    def __init__(self, poller: Poller, bounds: Bounds) -> None:
+        self.name = poller.name
+        self.capacity = min(bounds.slots, poller.capacity)
+        # A mapping takes memory only for the slots that are used.
+        self.staged = memoryview(mmap.mmap(-1, self.capacity * 8)).cast("q")
+        self._poller = poller
+        self._most = bounds.events
+        self._slots: dict[int, Slot] = {}
+        self._by_fd: dict[int, Slot] = {}
+        self._by_index: dict[int, Slot] = {}
+        self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
+        self._events: list[Event] = []
+        self._late: deque[Event] = deque()  # events that the last turn had no room for
+        self._unserved: deque[tuple[Slot, int]] = deque()  # ready, and no room or buffer was left
+        # Slices of a mapping are bytes, which those of a bytearray are not.
+        size = bounds.receive_buffer_size
+        self.memory = mmap.mmap(-1, bounds.receive_buffers * size)
+        view = memoryview(self.memory)
+        self._buffer_size = size
+        self._buffers = [view[i : i + size] for i in range(0, len(view), size)]
+        self._next_buffer = 0
+        self._open_wake()
+
+    def _open_wake(self) -> None:
+        self._waker, self._wakened = socket.socketpair()
+        self._waker.setblocking(False)
+        self._wakened.setblocking(False)
+        self._wake_fd = self._wakened.fileno()
+        self._wake_lock = Lock()
+        self._is_woken = False
+        self._poller.change(self._wake_fd, 0, READ)
+
+    # The verbs: each only enqueues
+
+    def _check_free(self, handle: int) -> None:
+        index = handle & INDEX_MASK
+        if not 0 < handle >> INDEX_BITS <= GENERATION_MASK or index >= self.capacity:
+            raise ValueError(f"handle {handle:#x} is out of range: {self.capacity} slots")
+        if index in self._by_index:
+            raise ValueError(f"index {index} is in use: wait for the final event of its handle")
+
+    def listen(self, handle: int, fd: int) -> None:
+        self._check_free(handle)
+        self._todo.append((self._do_listen, handle, fd))
+
+    def adopt(self, handle: int, fd: int) -> None:
+        self._check_free(handle)
+        self._todo.append((self._do_adopt, handle, fd))
+
+    def connect(self, handle: int, fd: int, address: bytes) -> None:
+        self._check_free(handle)
+        self._todo.append((self._do_connect, handle, (fd, address)))
+
+    def poll(self, handle: int, fd: int, mask: int) -> None:
+        self._check_free(handle)
+        self._todo.append((self._do_poll, handle, (fd, mask)))
+
+    def send(self, handle: int, data: bytes) -> None:
+        self._todo.append((self._do_send, handle, data))
+
+    def notify(self, handle: int) -> None:
+        self._todo.append((self._do_notify, handle, None))
+
+    def pause(self, handle: int) -> None:
+        self._todo.append((self._do_pause, handle, True))
+
+    def resume(self, handle: int) -> None:
+        self._todo.append((self._do_pause, handle, False))
+
+    def shutdown(self, handle: int) -> None:
+        self._todo.append((self._do_shutdown, handle, None))
+
+    def close(self, handle: int, mode: int) -> None:
+        if not 0 <= mode <= RESET:
+            raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET")
+        self._todo.append((self._do_close, handle, mode))
+
+    # The turn
+
+    def turn(self, timeout: float | None) -> Iterable[Event]:
+        events: list[Event] = []
+        self._events = events
+        self._next_buffer = 0
+        late, self._late = self._late, deque()
+        for event in late:
+            self._emit(event)
+        todo, self._todo = self._todo, []
+        for do, handle, argument in todo:
+            do(handle, argument)
+        if events or self._unserved:
+            timeout = 0
+        for unserved, mask in self._take_unserved():
+            self._serve(unserved, mask)
+        by_fd = self._by_fd
+        for fd, mask in self._poller.wait(timeout, self._most):
+            slot = by_fd.get(fd)
+            if slot is not None:
+                self._serve(slot, mask)
+            elif fd == self._wake_fd:
+                self._on_woken()
+        return events
+
+    def _take_unserved(self) -> Iterable[tuple[Slot, int]]:
+        unserved, self._unserved = self._unserved, deque()
+        return unserved
+
+    def _has_room(self) -> bool:
+        return len(self._events) < self._most and self._next_buffer < len(self._buffers)
+
+    def _serve(self, slot: Slot, mask: int) -> None:
+        """Read or write what is ready, or keep it for the next turn where no room is left."""
+        mask &= slot.interest  # it may have changed since the poller looked
+        if not mask:
+            return
+        if not self._has_room():
+            self._unserved.append((slot, mask))
+        elif slot.role is Role.STREAM:
+            if slot.connecting:
+                self._on_connected(slot)
+                return
+            if mask & WRITE:
+                self._on_writable(slot)
+            if mask & READ and slot.interest & READ:
+                self._on_readable(slot)
+        elif slot.role is Role.LISTENER:
+            accept_all(self, slot)
+        else:
+            self._on_ready(slot, mask)
+
+    def _emit(self, event: Event) -> None:
+        if self._late or len(self._events) >= self._most:
+            self._late.append(event)
+        else:
+            self._events.append(event)
+
+    def _on_woken(self) -> None:
+        with self._wake_lock:
+            self._is_woken = False
+            try:
+                self._wakened.recv(64)
+            except _WOULD_BLOCK:
+                return
+        self._emit((0, WOKEN, 0, 0))
+
+    def wake(self) -> None:
+        with self._wake_lock:
+            if not self._is_woken:
+                self._is_woken = True
+                self._waker.send(b"\0")
+
+    # Starting
+
+    def _start(self, handle: int, fd: int, role: Role) -> Slot:
+        index = handle & INDEX_MASK
+        if index in self._by_index:
+            raise ValueError(f"index {index} was started twice in one turn")
+        slot = Slot(handle, index, fd, role)
+        self._slots[handle] = self._by_index[index] = slot
+        return slot
+
+    def _watch(self, slot: Slot) -> None:
+        """Tell the poller what follows from the slot's state."""
+        wanted = slot.wanted()
+        if wanted == slot.interest:
+            return
+        old, slot.interest = slot.interest, wanted
+        if not old:
+            self._by_fd[slot.fd] = slot
+        elif not wanted:
+            del self._by_fd[slot.fd]
+        try:
+            self._poller.change(slot.fd, old, wanted)
+        except OSError as error:
+            slot.interest = 0
+            self._by_fd.pop(slot.fd, None)
+            self._break(slot, error.errno or ENOTCONN)
+
+    def _do_listen(self, handle: int, fd: int) -> None:
+        slot = self._start(handle, fd, Role.LISTENER)
+        slot.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+        self._watch(slot)
+
+    def _do_adopt(self, handle: int, fd: int) -> None:
+        slot = self._start(handle, fd, Role.STREAM)
+        # Reading and writing do not ask for the family, and telling it saves system calls.
+        slot.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+        self._watch(slot)
+
+    def _do_connect(self, handle: int, argument: tuple[int, bytes]) -> None:
+        fd, packed = argument
+        slot = self._start(handle, fd, Role.STREAM)
+        family, address = unpack_address(packed)
+        slot.sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
+        slot.connecting = True
+        try:
+            slot.sock.connect(address)
+        except _WOULD_BLOCK:
+            self._watch(slot)
+        except OSError as error:
+            self._break(slot, error.errno or ENOTCONN)
+        else:
+            self._on_connected(slot)
+
+    def _do_poll(self, handle: int, argument: tuple[int, int]) -> None:
+        fd, mask = argument
+        slot = self._start(handle, fd, Role.POLL)
+        slot.mask = (READ if mask & READABLE else 0) | (WRITE if mask & WRITABLE else 0)
+        self._watch(slot)
+
+    # Results
+
+    def _on_connected(self, slot: Slot) -> None:
+        error = slot.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._break(slot, error)
+            return
+        slot.connecting = False
+        self._emit((slot.handle, CONNECTED, 0, 0))
+        if slot.queue:
+            self._on_writable(slot)
+        else:
+            self._drained(slot)
+        self._watch(slot)
+
+    def _on_readable(self, slot: Slot) -> None:
+        number = self._next_buffer
+        try:
+            count = slot.sock.recv_into(self._buffers[number])
+        except _WOULD_BLOCK:
+            return
+        except OSError as error:
+            self._break(slot, error.errno or ENOTCONN)
+            return
+        if count:
+            if slot.phase is Phase.OPEN:
+                self._next_buffer = number + 1
+                self._events.append((slot.handle, DATA, number * self._buffer_size, count))
+            return
+        slot.peer_ended = True
+        if slot.phase is Phase.LINGERING:
+            self._end(slot)
+            return
+        if slot.phase is Phase.OPEN:
+            self._emit((slot.handle, EOF, 0, 0))
+        self._watch(slot)
+
+    def _on_writable(self, slot: Slot) -> None:
+        queue = slot.queue
+        while queue:
+            sent = self._try_send(slot, queue[0])
+            if sent < 0:
+                return
+            self.staged[slot.index] -= sent
+            if sent < len(queue[0]):
+                queue[0] = queue[0][sent:]
+                break
+            queue.popleft()
+        if not queue:
+            slot.queue = None
+            self._drained(slot)
+        self._watch(slot)
+
+    def _on_ready(self, slot: Slot, mask: int) -> None:
+        found = (READABLE if mask & READ else 0) | (WRITABLE if mask & WRITE else 0)
+        self._forget(slot)
+        self._emit((slot.handle, READY, found or FAILED, 0))
+
+    def _try_send(self, slot: Slot, data: bytes | memoryview) -> int:
+        """How many bytes the socket took; -1 where the stream broke."""
+        try:
+            sent: int = slot.sock.send(data, _NO_SIGNAL)
+        except _WOULD_BLOCK:
+            return 0
+        except OSError as error:
+            self._break(slot, error.errno or ENOTCONN)
+            return -1
+        return sent
+
+    # Doing what was asked for
+
+    def _do_send(self, handle: int, data: bytes) -> None:
+        slot = self._slots.get(handle)
+        if slot is None or slot.phase is not Phase.OPEN or slot.fin or not data:
+            return
+        if slot.queue or slot.connecting or slot.broken:
+            self._keep(slot, memoryview(data))
+            return
+        sent = self._try_send(slot, data)
+        if sent < len(data):
+            self._keep(slot, memoryview(data)[max(0, sent) :])
+            self._watch(slot)
+
+    def _keep(self, slot: Slot, rest: memoryview) -> None:
+        self.staged[slot.index] += len(rest)
+        if slot.broken:
+            return  # counted as never sent
+        if slot.queue is None:
+            slot.queue = deque()
+        slot.queue.append(rest)
+
+    def _do_notify(self, handle: int, _: None) -> None:
+        slot = self._slots.get(handle)
+        if slot is None or slot.role is not Role.STREAM or slot.phase is not Phase.OPEN:
+            return
+        slot.notify = True
+        if not slot.queue:
+            self._drained(slot)
+
+    def _do_pause(self, handle: int, paused: bool) -> None:
+        slot = self._slots.get(handle)
+        if slot is not None and slot.role is not Role.POLL:
+            slot.paused = paused
+            self._watch(slot)
+
+    def _do_shutdown(self, handle: int, _: None) -> None:
+        slot = self._slots.get(handle)
+        if slot is None or slot.role is not Role.STREAM or slot.phase is not Phase.OPEN:
+            return
+        if not slot.fin:
+            slot.fin = True
+            if not slot.queue:
+                self._drained(slot)
+
+    def _do_close(self, handle: int, mode: int) -> None:
+        slot = self._slots.get(handle)
+        if slot is None:
+            return
+        slot.notify = False
+        if self._late:
+            self._late = deque(event for event in self._late if event[0] != handle)
+        soft = mode == GRACEFUL and slot.role is Role.STREAM
+        if not soft or slot.broken or slot.connecting:
+            if mode == RESET and slot.sock is not None and slot.role is Role.STREAM:
+                at_once = struct.pack("ii", 1, 0)
+                slot.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            self._end(slot)
+        elif slot.phase is Phase.OPEN:
+            slot.phase = Phase.FLUSHING
+            if not slot.queue:
+                self._drained(slot)
+            self._watch(slot)
+
+    # The ends
+
+    def _drained(self, slot: Slot) -> None:
+        """Nothing is queued: do what waited for that."""
+        if slot.broken or slot.connecting:
+            return
+        if slot.notify:
+            slot.notify = False
+            self._emit((slot.handle, DRAINED, 0, 0))
+        if slot.phase is Phase.FLUSHING or (slot.fin and slot.phase is Phase.OPEN):
+            self._end_our_side(slot)
+
+    def _end_our_side(self, slot: Slot) -> None:
+        try:
+            slot.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            # Fails where the peer's reset came first; reading tells that.
+            if error.errno != ENOTCONN:
+                self._break(slot, error.errno or ENOTCONN)
+                return
+        if slot.phase is Phase.FLUSHING:
+            if slot.peer_ended:
+                self._end(slot)
+                return
+            slot.phase = Phase.LINGERING
+        self._emit((slot.handle, SHUT, 0, 0))
+
+    def _break(self, slot: Slot, number: int) -> None:
+        if slot.broken or slot.phase is Phase.ENDED:
+            return
+        slot.broken = True
+        slot.error = number
+        if slot.role is Role.POLL or slot.phase is not Phase.OPEN:
+            self._end(slot)
+            return
+        self._watch(slot)
+        self._emit((slot.handle, ERROR, -number, 0))
+
+    def _forget(self, slot: Slot) -> None:
+        """Stop watching, and free the handle; its descriptor is still open."""
+        slot.phase = Phase.ENDED
+        slot.mask = 0
+        self._watch(slot)
+        del self._slots[slot.handle]
+        del self._by_index[slot.index]
+
+    def _end(self, slot: Slot) -> None:
+        if slot.phase is Phase.ENDED:
+            return
+        self._forget(slot)
+        if slot.sock is not None:
+            slot.sock.close()
+        lost, self.staged[slot.index] = self.staged[slot.index], 0
+        self._emit((slot.handle, CLOSED, lost, -slot.error))
+
+    def dispose(self) -> None:
+        for slot in list(self._slots.values()):
+            self._end(slot)
+        self._todo.clear()
+        self._poller.close()
+        self._waker.close()
+        self._wakened.close()
+        for view in (*self._buffers, self.staged):
+            view.release()

@@ -1,0 +1,161 @@
+"""Pollers: epoll, kqueue and select, one small class each, with the same three methods.
+
+The law of this file: interest is level-triggered and keyed by descriptor. A poller owns its kernel
+handle and nothing else. Errors and hang-ups are reported as both readable and writable, so that
+whoever tries next gets the error itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import sys
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+READ: Final = 1
+WRITE: Final = 2
+BOTH: Final = READ | WRITE
+
+# select(2) takes no descriptor from FD_SETSIZE on; some of them are not connections.
+SELECT_CAPACITY: Final = 1_000
+
+
+class Poller(Protocol):
+    """What the fallback backend needs of the system."""
+
+    name: str
+    capacity: int  # descriptors that can be watched at once
+
+    def change(self, fd: int, old: int, new: int) -> None:
+        """Replace the interest in a descriptor. Raises OSError where it cannot be watched."""
+
+    def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
+        """(descriptor, mask) of at most `most` ready ones; waits `timeout` seconds at most."""
+
+    def close(self) -> None:
+        """Give the kernel handle back."""
+
+
+class EpollPoller:
+    """epoll(7). A closed descriptor leaves it only with its last duplicate: so it is taken out."""
+
+    name = "epoll"
+    capacity = sys.maxsize
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._masks = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)
+        # Of EPOLLIN, EPOLLOUT, EPOLLERR and EPOLLHUP together there are few combinations.
+        self._known = {select.EPOLLIN: READ, select.EPOLLOUT: WRITE}
+
+    def change(self, fd: int, old: int, new: int) -> None:
+        if not new:
+            self._epoll.unregister(fd)
+        elif old:
+            self._epoll.modify(fd, self._masks[new])
+        else:
+            self._epoll.register(fd, self._masks[new])
+
+    def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
+        known = self._known
+        ready = self._epoll.poll(timeout, most)
+        return [(fd, known.get(mask) or self._translate(mask)) for fd, mask in ready]
+
+    def _translate(self, mask: int) -> int:
+        if mask & (select.EPOLLERR | select.EPOLLHUP):
+            return BOTH
+        return (READ if mask & select.EPOLLIN else 0) | (WRITE if mask & select.EPOLLOUT else 0)
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+class KqueuePoller:
+    """kqueue(2), where reading and writing are two filters. `system` has select's interface."""
+
+    name = "kqueue"
+    capacity = sys.maxsize
+
+    def __init__(self, system: Any = select) -> None:
+        self._system = system
+        self._queue = system.kqueue()
+        self._masks = {system.KQ_FILTER_READ: READ, system.KQ_FILTER_WRITE: WRITE}
+
+    def change(self, fd: int, old: int, new: int) -> None:
+        system = self._system
+        changes = []
+        for bit, name in ((READ, system.KQ_FILTER_READ), (WRITE, system.KQ_FILTER_WRITE)):
+            if (old ^ new) & bit:
+                flags = system.KQ_EV_ADD if new & bit else system.KQ_EV_DELETE
+                changes.append(system.kevent(fd, name, flags))
+        self._queue.control(changes, 0, 0)
+
+    def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
+        ready = self._queue.control(None, most, timeout)
+        return [(event.ident, self._masks[event.filter]) for event in ready]
+
+    def close(self) -> None:
+        self._queue.close()
+
+
+class SelectPoller:
+    """select(2): everywhere, for few descriptors. It looks at each of them in each call."""
+
+    name = "select"
+    capacity = SELECT_CAPACITY
+
+    def __init__(self) -> None:
+        self._readers: set[int] = set()
+        self._writers: set[int] = set()
+
+    def change(self, fd: int, old: int, new: int) -> None:
+        if new:
+            self._check(fd)
+        for bit, members in ((READ, self._readers), (WRITE, self._writers)):
+            if new & bit:
+                members.add(fd)
+            else:
+                members.discard(fd)
+
+    @staticmethod
+    def _check(fd: int) -> None:
+        try:
+            select.select((), (), (fd,), 0)
+        except ValueError as error:
+            text = f"select cannot watch descriptor {fd}: take epoll or kqueue for so many"
+            raise OSError(errno.EMFILE, text) from error
+
+    def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
+        readers, writers = self._readers, self._writers
+        # Some systems tell of a failed connect in the third set only.
+        readable, writable, failed = select.select(readers, writers, writers, timeout)
+        ready = dict.fromkeys(readable, READ)
+        for fd in (*writable, *failed):
+            ready[fd] = ready.get(fd, 0) | WRITE
+        return ready.items()
+
+    def close(self) -> None:
+        self._readers.clear()
+        self._writers.clear()
+
+
+POLLERS: Final[dict[str, type[Poller]]] = {
+    "epoll": EpollPoller,
+    "kqueue": KqueuePoller,
+    "select": SelectPoller,
+}
+
+
+def why_not(name: str) -> str | None:
+    """Why this system lacks a poller, or None where it has it."""
+    needs = {"epoll": "epoll", "kqueue": "kqueue", "select": "select"}[name]
+    if hasattr(select, needs):
+        return None
+    homes = {"epoll": "Linux", "kqueue": "BSD and macOS"}
+    return f"{name} is a part of {homes.get(name, 'other systems')}"
+
+
+def available() -> list[str]:
+    """The pollers that this system has, from the best."""
+    return [name for name in POLLERS if why_not(name) is None]

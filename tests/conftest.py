@@ -1,0 +1,39 @@
+"""One fixture gives every backend that this system has; a test never names one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
+
+from contract_tools import Rig, backend_names, rig
+from ringnet.completion import Bounds
+
+
+@pytest.fixture(params=backend_names())
+def backend_name(request: pytest.FixtureRequest) -> str:
+    """The name of each backend; on Linux io_uring is never passed over."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def make_rig(backend_name: str) -> Iterator[Callable[..., Rig]]:
+    """Makes rigs with the given bounds; they leave nothing behind."""
+    with ExitStack() as stack:
+
+        def make(**bounds: int) -> Rig:
+            return stack.enter_context(rig(backend_name, Bounds(**bounds)))
+
+        yield make
+
+
+@pytest.fixture
+def made(make_rig: Callable[..., Rig]) -> Rig:
+    """A rig with the bounds that are the default."""
+    return make_rig()

@@ -1,0 +1,73 @@
+"""Helpers for tests of the engine: handlers that record, and clients with bounds."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from queue import Queue
+from typing import Any
+
+import ringnet
+
+BACKENDS = ("io_uring", "epoll", "select")
+WAIT = 20.0  # seconds that any wait takes at most
+
+
+class Recorder(ringnet.EventHandler):
+    """Echoes, and puts what happens into `seen` as (method, detail)."""
+
+    def __init__(self) -> None:
+        self.seen: Queue[tuple[str, Any]] = Queue()
+
+    def on_open(self, conn: ringnet.Connection) -> None:
+        self.seen.put(("open", conn))
+
+    def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
+        conn.write(conn.next())
+        return None
+
+    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
+        self.seen.put(("close", error))
+
+    def on_shutdown(self, engine: ringnet.Engine) -> None:
+        self.seen.put(("shutdown", engine.count_connections()))
+
+    def expect(self, method: str) -> Any:
+        """The detail of the next call, which must be `method`."""
+        name, detail = self.seen.get(timeout=WAIT)
+        assert name == method, f"{name}({detail!r}) instead of {method}"
+        return detail
+
+
+def endpoint(engine: ringnet.Engine) -> tuple[str, int]:
+    """Host and port of the engine's first address."""
+    host, _, port = engine.addresses[0].partition("://")[2].rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def dial(engine: ringnet.Engine) -> socket.socket:
+    return socket.create_connection(endpoint(engine), timeout=WAIT)
+
+
+def receive(sock: socket.socket, count: int) -> bytes:
+    """Exactly `count` bytes, or what came before the peer's end."""
+    parts = []
+    while count > 0:
+        part = sock.recv(min(count, 1 << 20))
+        if not part:
+            break
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def send_all_aside(sock: socket.socket, data: bytes) -> threading.Thread:
+    """Send from another thread, so that this one can read meanwhile."""
+    thread = threading.Thread(target=sock.sendall, args=(data,))
+    thread.start()
+    return thread
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
