@@ -64,6 +64,7 @@ class FallbackBackend:
         self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
         self._events: list[Event] = []
         self._late: deque[Event] = deque()  # events that the last turn had no room for
+        self._spoken: set[int] = set()  # handles with an event that the caller has not seen
         self._unserved: deque[tuple[Slot, int]] = deque()  # ready, and no room or buffer was left
         # Slices of a mapping are bytes, which those of a bytearray are not.
         size = bounds.receive_buffer_size
@@ -135,6 +136,7 @@ class FallbackBackend:
         self._events = events
         self._next_buffer = 0
         late, self._late = self._late, deque()
+        self._spoken.clear()
         for event in late:
             self._emit(event)
         todo, self._todo = self._todo, []
@@ -148,7 +150,10 @@ class FallbackBackend:
         for fd, mask in self._poller.wait(timeout, self._most):
             slot = by_fd.get(fd)
             if slot is not None:
-                self._serve(slot, mask)
+                if slot.plain and mask == READ and self._has_room():
+                    self._on_readable(slot)  # the way of nearly every message
+                else:
+                    self._serve(slot, mask)
             elif fd == self._wake_fd:
                 self._on_woken()
         return events
@@ -181,6 +186,7 @@ class FallbackBackend:
             self._on_ready(slot, mask)
 
     def _emit(self, event: Event) -> None:
+        self._spoken.add(event[0])
         if self._late or len(self._events) >= self._most:
             self._late.append(event)
         else:
@@ -214,6 +220,7 @@ class FallbackBackend:
     def _watch(self, slot: Slot) -> None:
         """Tell the poller what follows from the slot's state."""
         wanted = slot.wanted()
+        slot.plain = wanted == READ and slot.is_plain()
         if wanted == slot.interest:
             return
         old, slot.interest = slot.interest, wanted
@@ -225,6 +232,7 @@ class FallbackBackend:
             self._poller.change(slot.fd, old, wanted)
         except OSError as error:
             slot.interest = 0
+            slot.plain = False
             self._by_fd.pop(slot.fd, None)
             self._break(slot, error.errno or ENOTCONN)
 
@@ -333,15 +341,21 @@ class FallbackBackend:
 
     def _do_send(self, handle: int, data: bytes) -> None:
         slot = self._slots.get(handle)
-        if slot is None or slot.phase is not Phase.OPEN or slot.fin or not data:
+        if slot is None or not data:
             return
-        if slot.queue or slot.connecting or slot.broken:
+        if slot.plain or self._may_send(slot):
+            sent = self._try_send(slot, data)
+            if sent < len(data):
+                self._keep(slot, memoryview(data)[max(0, sent) :])
+                self._watch(slot)
+        elif slot.phase is Phase.OPEN and not slot.fin:
             self._keep(slot, memoryview(data))
-            return
-        sent = self._try_send(slot, data)
-        if sent < len(data):
-            self._keep(slot, memoryview(data)[max(0, sent) :])
-            self._watch(slot)
+
+    @staticmethod
+    def _may_send(slot: Slot) -> bool:
+        """Nothing is ahead of it, and the stream can take it."""
+        ahead = slot.queue or slot.connecting or slot.broken
+        return slot.phase is Phase.OPEN and not slot.fin and not ahead
 
     def _keep(self, slot: Slot, rest: memoryview) -> None:
         self.staged[slot.index] += len(rest)
@@ -371,6 +385,7 @@ class FallbackBackend:
             return
         if not slot.fin:
             slot.fin = True
+            self._watch(slot)
             if not slot.queue:
                 self._drained(slot)
 
@@ -379,7 +394,8 @@ class FallbackBackend:
         if slot is None:
             return
         slot.notify = False
-        if self._late:
+        if handle in self._spoken:  # after a close nothing else is said
+            self._events[:] = [event for event in self._events if event[0] != handle]
             self._late = deque(event for event in self._late if event[0] != handle)
         soft = mode == GRACEFUL and slot.role is Role.STREAM
         if not soft or slot.broken or slot.connecting:

@@ -46,6 +46,7 @@ class Slot:
         "paused",
         "peer_ended",
         "phase",
+        "plain",
         "queue",
         "role",
         "sock",
@@ -60,6 +61,7 @@ class Slot:
         self.phase = Phase.OPEN
         self.interest = 0  # what the poller was told
         self.mask = 0  # interest of a poll
+        self.plain = False  # an open stream with nothing else going on
         self.queue: deque[memoryview] | None = None  # what the socket did not take at once
         self.error = 0
         self.broken = False
@@ -68,6 +70,11 @@ class Slot:
         self.notify = False
         self.paused = False
         self.peer_ended = False
+
+    def is_plain(self) -> bool:
+        """Whether reading and sending need look at nothing else."""
+        busy = self.connecting or self.broken or self.fin or self.queue
+        return self.role is Role.STREAM and self.phase is Phase.OPEN and not busy
 
     def wanted(self) -> int:
         """The interest that follows from the state."""

@@ -32,6 +32,7 @@ from ringnet.fallback.backend import FallbackBackend
 from ringnet.fallback.pollers import POLLERS, KqueuePoller, why_not
 
 SECONDS = 15.0  # how long anything may take
+STEP = 0.002  # seconds a turn waits at most: the peers of a test act between turns
 
 
 def backend_names() -> list[str]:
@@ -146,7 +147,7 @@ class Rig:
         while not until():
             left = deadline - monotonic()
             assert left > 0, f"waited {seconds} s in vain; the last that was said: {self.tail()}"
-            self.turn(min(left, 0.05))
+            self.turn(min(left, STEP))
 
     def settle(self) -> None:
         """Turn until nothing more comes: for asserting that something does not."""

@@ -45,3 +45,9 @@ def test_the_core_speaks_the_vocabulary() -> None:
         completion.NOW,
         completion.RESET,
     )
+
+
+def test_the_page_of_options_is_true() -> None:
+    from make_options_table import table
+
+    assert (from_root / "docs" / "options.md").read_text(encoding="utf-8") == table()

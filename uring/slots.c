@@ -349,7 +349,7 @@ void slot_close(struct rn_core *core, struct slot *slot, int mode)
 		return;
 	}
 	slot->flags &= ~NOTIFY;
-	slot->owed &= (uint8_t)~(OWE_DRAINED | OWE_ERROR);
+	slot->owed = 0; /* nothing else is said any more; CLOSED is not owed yet */
 	if (mode == RN_RESET)
 		slot->flags |= BY_RESET;
 	if (mode != RN_GRACEFUL || slot->role != ROLE_STREAM ||

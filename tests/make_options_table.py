@@ -1,0 +1,41 @@
+"""Prints docs/options.md from the options themselves: `python tests/make_options_table.py`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from ringnet import Options
+
+HEAD = """# Options
+
+Every option of `ringnet.run` and `ringnet.Engine`, by keyword. An unknown name, a wrong type or a
+value out of range raises `OptionError` at the call.
+
+| option | default | may be | what it is |
+|---|---|---|---|
+"""
+
+
+def allowed(rules: Any) -> str:
+    """The values of an option in words."""
+    if "choices" in rules:
+        return ", ".join(f"`{choice}`" for choice in rules["choices"])
+    if "range" not in rules:
+        return "`True`, `False`"
+    low, high = rules["range"]
+    return f"{low:,} to {high:,} {rules['unit']}"
+
+
+def table() -> str:
+    """The whole page."""
+    rows = (
+        f"| `{f.name}` | {f.default if isinstance(f.default, str | bool) else f'{f.default:,}'} "
+        f"| {allowed(f.metadata)} | {f.metadata['doc']} |\n"
+        for f in fields(Options)
+    )
+    return HEAD + "".join(rows)
+
+
+if __name__ == "__main__":
+    print(table(), end="")
