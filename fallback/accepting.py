@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ..completion import ACCEPTED, STALLED
 
 if TYPE_CHECKING:
-    from .backend import FallbackBackend
+    from .operations import Operations
     from .slot import Slot
 
 # A flood of newcomers may not keep the connections that are there from being served.
@@ -34,7 +34,7 @@ _NEWCOMERS_FAULT: Final = frozenset(
 )
 
 
-def accept_all(backend: FallbackBackend, slot: Slot) -> None:
+def accept_all(backend: Operations, slot: Slot) -> None:
     """Accept what waits, up to a bound; the poller reports the listener again for the rest."""
     for _ in range(_MOST):
         if not backend._has_room():
@@ -51,7 +51,7 @@ def accept_all(backend: FallbackBackend, slot: Slot) -> None:
         backend._emit((slot.handle, ACCEPTED, newcomer.detach(), 0))
 
 
-def _pass_over(backend: FallbackBackend, slot: Slot, number: int) -> bool:
+def _pass_over(backend: Operations, slot: Slot, number: int) -> bool:
     """Whether the error was the newcomer's; else the listener rests, or is broken."""
     if number in _NEWCOMERS_FAULT:
         return True

@@ -1,78 +1,35 @@
 """The fallback backend: the completion contract on top of a poller.
 
-The law of this file: try first. What was asked for is done when the next turn begins; only where
-the system would block is interest armed. Reading keeps its interest, level-triggered, so that a
-message costs one system call to learn of it and one to read it. The contract itself is written in
-`engine/backend.py`.
+The law of this file: verbs only enqueue; `turn` does what was asked for, then serves what is
+ready. Reading keeps its interest, level-triggered, so that a message costs one system call to
+learn of it and one to read it. The contract itself is written in `engine/backend.py`.
 """
 
 from __future__ import annotations
 
-import mmap
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Iterable
-from errno import ENOTCONN
 from threading import Lock
 from typing import Any, Final
 
-from ..completion import (
-    CLOSED,
-    CONNECTED,
-    DATA,
-    DRAINED,
-    EOF,
-    ERROR,
-    FAILED,
-    GENERATION_MASK,
-    GRACEFUL,
-    INDEX_BITS,
-    INDEX_MASK,
-    READABLE,
-    READY,
-    RESET,
-    SHUT,
-    WOKEN,
-    WRITABLE,
-    Bounds,
-    Event,
-)
+from ..completion import GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, WOKEN, Bounds, Event
 from .accepting import accept_all
+from .operations import WOULD_BLOCK, Operations
 from .pollers import READ, WRITE, Poller
-from .slot import Phase, Role, Slot, unpack_address
-
-_NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
-_WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
+from .slot import Role, Slot
 
 
-class FallbackBackend:
+class FallbackBackend(Operations):
     """One poller. See `engine.backend.Backend` for what each method promises."""
 
     nonblocking: Final = True
 
     def __init__(self, poller: Poller, bounds: Bounds) -> None:
+        super().__init__(poller, bounds)
         self.name = poller.name
-        self.capacity = min(bounds.slots, poller.capacity)
-        # A mapping takes memory only for the slots that are used.
-        self.staged = memoryview(mmap.mmap(-1, self.capacity * 8)).cast("q")
-        self._poller = poller
-        self._most = bounds.events
-        self._slots: dict[int, Slot] = {}
-        self._by_fd: dict[int, Slot] = {}
-        self._by_index: dict[int, Slot] = {}
         self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
-        self._events: list[Event] = []
-        self._late: deque[Event] = deque()  # events that the last turn had no room for
-        self._spoken: set[int] = set()  # handles with an event that the caller has not seen
         self._unserved: deque[tuple[Slot, int]] = deque()  # ready, and no room or buffer was left
-        # Slices of a mapping are bytes, which those of a bytearray are not.
-        size = bounds.receive_buffer_size
-        self.memory = mmap.mmap(-1, bounds.receive_buffers * size)
-        view = memoryview(self.memory)
-        self._buffer_size = size
-        self._buffers = [view[i : i + size] for i in range(0, len(view), size)]
-        self._next_buffer = 0
         self._open_wake()
 
     def _open_wake(self) -> None:
@@ -162,9 +119,6 @@ class FallbackBackend:
         unserved, self._unserved = self._unserved, deque()
         return unserved
 
-    def _has_room(self) -> bool:
-        return len(self._events) < self._most and self._next_buffer < len(self._buffers)
-
     def _serve(self, slot: Slot, mask: int) -> None:
         """Read or write what is ready, or keep it for the next turn where no room is left."""
         mask &= slot.interest  # it may have changed since the poller looked
@@ -185,19 +139,12 @@ class FallbackBackend:
         else:
             self._on_ready(slot, mask)
 
-    def _emit(self, event: Event) -> None:
-        self._spoken.add(event[0])
-        if self._late or len(self._events) >= self._most:
-            self._late.append(event)
-        else:
-            self._events.append(event)
-
     def _on_woken(self) -> None:
         with self._wake_lock:
             self._is_woken = False
             try:
                 self._wakened.recv(64)
-            except _WOULD_BLOCK:
+            except WOULD_BLOCK:
                 return
         self._emit((0, WOKEN, 0, 0))
 
@@ -206,263 +153,6 @@ class FallbackBackend:
             if not self._is_woken:
                 self._is_woken = True
                 self._waker.send(b"\0")
-
-    # Starting
-
-    def _start(self, handle: int, fd: int, role: Role) -> Slot:
-        index = handle & INDEX_MASK
-        if index in self._by_index:
-            raise ValueError(f"index {index} was started twice in one turn")
-        slot = Slot(handle, index, fd, role)
-        self._slots[handle] = self._by_index[index] = slot
-        return slot
-
-    def _watch(self, slot: Slot) -> None:
-        """Tell the poller what follows from the slot's state."""
-        wanted = slot.wanted()
-        slot.plain = wanted == READ and slot.is_plain()
-        if wanted == slot.interest:
-            return
-        old, slot.interest = slot.interest, wanted
-        if not old:
-            self._by_fd[slot.fd] = slot
-        elif not wanted:
-            del self._by_fd[slot.fd]
-        try:
-            self._poller.change(slot.fd, old, wanted)
-        except OSError as error:
-            slot.interest = 0
-            slot.plain = False
-            self._by_fd.pop(slot.fd, None)
-            self._break(slot, error.errno or ENOTCONN)
-
-    def _do_listen(self, handle: int, fd: int) -> None:
-        slot = self._start(handle, fd, Role.LISTENER)
-        slot.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
-        self._watch(slot)
-
-    def _do_adopt(self, handle: int, fd: int) -> None:
-        slot = self._start(handle, fd, Role.STREAM)
-        # Reading and writing do not ask for the family, and telling it saves system calls.
-        slot.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
-        self._watch(slot)
-
-    def _do_connect(self, handle: int, argument: tuple[int, bytes]) -> None:
-        fd, packed = argument
-        slot = self._start(handle, fd, Role.STREAM)
-        family, address = unpack_address(packed)
-        slot.sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
-        slot.connecting = True
-        try:
-            slot.sock.connect(address)
-        except _WOULD_BLOCK:
-            self._watch(slot)
-        except OSError as error:
-            self._break(slot, error.errno or ENOTCONN)
-        else:
-            self._on_connected(slot)
-
-    def _do_poll(self, handle: int, argument: tuple[int, int]) -> None:
-        fd, mask = argument
-        slot = self._start(handle, fd, Role.POLL)
-        slot.mask = (READ if mask & READABLE else 0) | (WRITE if mask & WRITABLE else 0)
-        self._watch(slot)
-
-    # Results
-
-    def _on_connected(self, slot: Slot) -> None:
-        error = slot.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self._break(slot, error)
-            return
-        slot.connecting = False
-        self._emit((slot.handle, CONNECTED, 0, 0))
-        if slot.queue:
-            self._on_writable(slot)
-        else:
-            self._drained(slot)
-        self._watch(slot)
-
-    def _on_readable(self, slot: Slot) -> None:
-        number = self._next_buffer
-        try:
-            count = slot.sock.recv_into(self._buffers[number])
-        except _WOULD_BLOCK:
-            return
-        except OSError as error:
-            self._break(slot, error.errno or ENOTCONN)
-            return
-        if count:
-            if slot.phase is Phase.OPEN:
-                self._next_buffer = number + 1
-                self._events.append((slot.handle, DATA, number * self._buffer_size, count))
-            return
-        slot.peer_ended = True
-        if slot.phase is Phase.LINGERING:
-            self._end(slot)
-            return
-        if slot.phase is Phase.OPEN:
-            self._emit((slot.handle, EOF, 0, 0))
-        self._watch(slot)
-
-    def _on_writable(self, slot: Slot) -> None:
-        queue = slot.queue
-        while queue:
-            sent = self._try_send(slot, queue[0])
-            if sent < 0:
-                return
-            self.staged[slot.index] -= sent
-            if sent < len(queue[0]):
-                queue[0] = queue[0][sent:]
-                break
-            queue.popleft()
-        if not queue:
-            slot.queue = None
-            self._drained(slot)
-        self._watch(slot)
-
-    def _on_ready(self, slot: Slot, mask: int) -> None:
-        found = (READABLE if mask & READ else 0) | (WRITABLE if mask & WRITE else 0)
-        self._forget(slot)
-        self._emit((slot.handle, READY, found or FAILED, 0))
-
-    def _try_send(self, slot: Slot, data: bytes | memoryview) -> int:
-        """How many bytes the socket took; -1 where the stream broke."""
-        try:
-            sent: int = slot.sock.send(data, _NO_SIGNAL)
-        except _WOULD_BLOCK:
-            return 0
-        except OSError as error:
-            self._break(slot, error.errno or ENOTCONN)
-            return -1
-        return sent
-
-    # Doing what was asked for
-
-    def _do_send(self, handle: int, data: bytes) -> None:
-        slot = self._slots.get(handle)
-        if slot is None or not data:
-            return
-        if slot.plain or self._may_send(slot):
-            sent = self._try_send(slot, data)
-            if sent < len(data):
-                self._keep(slot, memoryview(data)[max(0, sent) :])
-                self._watch(slot)
-        elif slot.phase is Phase.OPEN and not slot.fin:
-            self._keep(slot, memoryview(data))
-
-    @staticmethod
-    def _may_send(slot: Slot) -> bool:
-        """Nothing is ahead of it, and the stream can take it."""
-        ahead = slot.queue or slot.connecting or slot.broken
-        return slot.phase is Phase.OPEN and not slot.fin and not ahead
-
-    def _keep(self, slot: Slot, rest: memoryview) -> None:
-        self.staged[slot.index] += len(rest)
-        if slot.broken:
-            return  # counted as never sent
-        if slot.queue is None:
-            slot.queue = deque()
-        slot.queue.append(rest)
-
-    def _do_notify(self, handle: int, _: None) -> None:
-        slot = self._slots.get(handle)
-        if slot is None or slot.role is not Role.STREAM or slot.phase is not Phase.OPEN:
-            return
-        slot.notify = True
-        if not slot.queue:
-            self._drained(slot)
-
-    def _do_pause(self, handle: int, paused: bool) -> None:
-        slot = self._slots.get(handle)
-        if slot is not None and slot.role is not Role.POLL:
-            slot.paused = paused
-            self._watch(slot)
-
-    def _do_shutdown(self, handle: int, _: None) -> None:
-        slot = self._slots.get(handle)
-        if slot is None or slot.role is not Role.STREAM or slot.phase is not Phase.OPEN:
-            return
-        if not slot.fin:
-            slot.fin = True
-            self._watch(slot)
-            if not slot.queue:
-                self._drained(slot)
-
-    def _do_close(self, handle: int, mode: int) -> None:
-        slot = self._slots.get(handle)
-        if slot is None:
-            return
-        slot.notify = False
-        if handle in self._spoken:  # after a close nothing else is said
-            self._events[:] = [event for event in self._events if event[0] != handle]
-            self._late = deque(event for event in self._late if event[0] != handle)
-        soft = mode == GRACEFUL and slot.role is Role.STREAM
-        if not soft or slot.broken or slot.connecting:
-            if mode == RESET and slot.sock is not None and slot.role is Role.STREAM:
-                at_once = struct.pack("ii", 1, 0)
-                slot.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-            self._end(slot)
-        elif slot.phase is Phase.OPEN:
-            slot.phase = Phase.FLUSHING
-            if not slot.queue:
-                self._drained(slot)
-            self._watch(slot)
-
-    # The ends
-
-    def _drained(self, slot: Slot) -> None:
-        """Nothing is queued: do what waited for that."""
-        if slot.broken or slot.connecting:
-            return
-        if slot.notify:
-            slot.notify = False
-            self._emit((slot.handle, DRAINED, 0, 0))
-        if slot.phase is Phase.FLUSHING or (slot.fin and slot.phase is Phase.OPEN):
-            self._end_our_side(slot)
-
-    def _end_our_side(self, slot: Slot) -> None:
-        try:
-            slot.sock.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            # Fails where the peer's reset came first; reading tells that.
-            if error.errno != ENOTCONN:
-                self._break(slot, error.errno or ENOTCONN)
-                return
-        if slot.phase is Phase.FLUSHING:
-            if slot.peer_ended:
-                self._end(slot)
-                return
-            slot.phase = Phase.LINGERING
-        self._emit((slot.handle, SHUT, 0, 0))
-
-    def _break(self, slot: Slot, number: int) -> None:
-        if slot.broken or slot.phase is Phase.ENDED:
-            return
-        slot.broken = True
-        slot.error = number
-        if slot.role is Role.POLL or slot.phase is not Phase.OPEN:
-            self._end(slot)
-            return
-        self._watch(slot)
-        self._emit((slot.handle, ERROR, -number, 0))
-
-    def _forget(self, slot: Slot) -> None:
-        """Stop watching, and free the handle; its descriptor is still open."""
-        slot.phase = Phase.ENDED
-        slot.mask = 0
-        self._watch(slot)
-        del self._slots[slot.handle]
-        del self._by_index[slot.index]
-
-    def _end(self, slot: Slot) -> None:
-        if slot.phase is Phase.ENDED:
-            return
-        self._forget(slot)
-        if slot.sock is not None:
-            slot.sock.close()
-        lost, self.staged[slot.index] = self.staged[slot.index], 0
-        self._emit((slot.handle, CLOSED, lost, -slot.error))
 
     def dispose(self) -> None:
         for slot in list(self._slots.values()):

@@ -106,9 +106,14 @@ def start_all(
     for name in names:
         try:
             server = stack.enter_context(Server(name, cpu, limit))
-            load.check(server, settings)
         except CannotServe as error:
             tell(f"{name} is left out: {error}")
+            continue
+        try:
+            load.check(server, settings)
+        except CannotServe as error:
+            tell(f"{name} is left out, it does not echo: {error}")
+            server.stop()
             continue
         started.append(server)
     return started

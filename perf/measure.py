@@ -18,6 +18,7 @@ from pathlib import Path
 from servers import CannotServe, Server, end
 
 LIMIT_SHARE = 0.98  # of a CPU: a load that used more of it may have been the limit
+BUSY_SHARE = 0.90  # of a CPU: one of the two should have used more of it
 CHECK_MESSAGES = 500
 CHECK_SECONDS = 5.0
 LOAD_GRACE = 15.0  # beyond what it was asked; the load ends itself sooner
@@ -54,6 +55,11 @@ class Sample:
     def load_limited(self) -> bool:
         """Was the load at its limit, so that the server could have done more?"""
         return self.load_share >= LIMIT_SHARE
+
+    @property
+    def disturbed(self) -> bool:
+        """Was neither at its limit? Others took CPU time, or the connections are too few."""
+        return max(self.server_share, self.load_share) < BUSY_SHARE
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,11 @@ def _row(results: Results, server: str, size: int) -> tuple[str, ...]:
 
 
 def _mark(samples: list[Sample]) -> str:
-    limited = sum(s.load_limited for s in samples)
-    return f"* {limited}/{len(samples)}" if limited else ""
+    counts = {
+        "*": sum(s.load_limited for s in samples),
+        "~": sum(s.disturbed for s in samples),
+    }
+    return " ".join(f"{mark} {n}/{len(samples)}" for mark, n in counts.items() if n)
 
 
 def ratio(results: Results, server: str, other: str, size: int) -> float | None:
@@ -85,7 +88,9 @@ def ratio(results: Results, server: str, other: str, size: int) -> float | None:
 def remarks(results: Results) -> Iterator[str]:
     """What a reader of the table must know."""
     if any(s.load_limited for s in results.samples):
-        yield "* samples in which the load, too, used its whole CPU: the server could do more"
+        yield "* samples in which the load used its whole CPU: the server may be able to do more"
+    if any(s.disturbed for s in results.samples):
+        yield "~ samples in which neither used its CPU: others took it, or connections are too few"
     for name, share in results.idle_shares().items():
         if share > IDLE_SHARE:
             yield f"{name} used {share:.1%} of a CPU while it had nothing to do"
@@ -100,8 +105,13 @@ def as_json(results: Results) -> dict[str, Any]:
         "system": _system(),
         "idle_share": results.idle_shares(),
         "failures": results.failures,
-        "samples": [asdict(s) | {"load_limited": s.load_limited} for s in results.samples],
+        "samples": [_sample(s) for s in results.samples],
     }
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    judged = {"load_limited": sample.load_limited, "disturbed": sample.disturbed}
+    return asdict(sample) | judged
 
 
 def _system() -> dict[str, str | None]:

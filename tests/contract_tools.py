@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from sys import platform
 from time import monotonic
 
 import kqueue_shim
@@ -38,7 +38,7 @@ STEP = 0.002  # seconds a turn waits at most: the peers of a test act between tu
 def backend_names() -> list[str]:
     """Every backend that this system has. On Linux io_uring is one, whether or not it works."""
     names = [name for name in POLLERS if why_not(name) is None]
-    if sys.platform.startswith("linux"):
+    if platform.startswith("linux"):
         names = ["io_uring", *names]
         if "kqueue" not in names:
             names.append("kqueue")  # by the shim
@@ -51,7 +51,7 @@ def make_backend(name: str, bounds: Bounds) -> Backend:
         from ringnet.uring.backend import UringBackend
 
         return UringBackend(bounds)
-    if name == "kqueue" and sys.platform.startswith("linux"):
+    if name == "kqueue" and platform.startswith("linux"):
         return FallbackBackend(KqueuePoller(kqueue_shim), bounds)
     return FallbackBackend(POLLERS[name](), bounds)
 
@@ -243,7 +243,7 @@ def rig(name: str, bounds: Bounds | None = None) -> Iterator[Rig]:
 
 
 def count_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd" if sys.platform.startswith("linux") else "/dev/fd"))
+    return len(os.listdir("/proc/self/fd" if platform.startswith("linux") else "/dev/fd"))
 
 
 def tcp_pair(sndbuf: int = 0, rcvbuf: int = 0) -> tuple[socket.socket, socket.socket]:
@@ -302,9 +302,8 @@ def pack_unix(path: bytes) -> bytes:
 
 
 def _head(family: int, size: int) -> bytes:
-    if sys.platform.startswith("linux"):
-        return struct.pack("=H", family)
-    return struct.pack("BB", size, family)
+    has_length = not platform.startswith("linux")
+    return struct.pack("BB", size, family) if has_length else struct.pack("=H", family)
 
 
 def close_all(made: Rig, handles: list[int]) -> None:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contract_tools import Rig, pack4, pack6, pack_unix, pattern
@@ -44,7 +45,7 @@ def test_three_hundred_newcomers_are_all_accepted(made: Rig) -> None:
         with socket.socket(fileno=fd) as sock:
             seen.add(sock.getpeername())
     assert seen == names
-    assert {kind for kind in made.kinds(handle)} == {ACCEPTED}
+    assert set(made.kinds(handle)) == {ACCEPTED}
 
 
 def test_newcomers_beyond_the_bound_of_events(make_rig: Callable[..., Rig]) -> None:
@@ -180,7 +181,7 @@ def test_both_ends_in_one_backend(made: Rig) -> None:
 
 
 @contextmanager
-def echo_of(family: int, name: object) -> Iterator[socket.socket]:
+def echo_of(family: int, name: Any) -> Iterator[socket.socket]:
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.bind(name)
         listener.listen()

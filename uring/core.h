@@ -60,6 +60,7 @@ enum {
 	STARVED = 1 << 10,  /* in the list of those who wait for receive buffers */
 	IS_OWED = 1 << 11,  /* in the list of those who have `owed` events */
 	INLINE = 1 << 12,   /* the send in flight is over when it is submitted */
+	SERVED = 1 << 14,   /* got a receive buffer since it last waited for one */
 	REFERRED = 1 << 13, /* the send in flight points to the caller's bytes */
 };
 
@@ -109,6 +110,7 @@ struct rn_core {
 	uint32_t event_count;
 	uint16_t *lent; /* buffers whose data the caller may look at until the next turn */
 	uint32_t lent_count;
+	uint32_t buffers_back; /* since somebody who waits for one was served */
 	uint32_t *inline_sends; /* slots whose send may be over without a completion */
 	uint32_t inline_count;
 	uint32_t inline_submitted; /* the first so many of them are with the kernel */
@@ -139,6 +141,7 @@ void emit(struct rn_core *core, int64_t handle, int kind, int64_t a, int64_t b);
 void owe(struct rn_core *core, struct slot *slot, unsigned what);
 void starve(struct rn_core *core, struct slot *slot);
 void release(struct rn_core *core, int64_t handle);
+void unstarve(struct rn_core *core, struct slot *slot);
 void give_back_buffer(struct rn_core *core, unsigned id);
 
 /* commands.c */

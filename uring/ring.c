@@ -136,6 +136,7 @@ void give_back_buffer(struct rn_core *core, unsigned id)
 	io_uring_buf_ring_add(core->buffers, core->shared.memory + (size_t)id * size, size,
 			      (uint16_t)id, io_uring_buf_ring_mask(core->bounds.buffers), 0);
 	io_uring_buf_ring_advance(core->buffers, 1);
+	core->buffers_back++;
 }
 
 static void give_back_lent(struct rn_core *core)
@@ -145,29 +146,55 @@ static void give_back_lent(struct rn_core *core)
 	core->lent_count = 0;
 }
 
+/* No buffer was left for it: it waits behind the others, but before them if it got none at all. */
 void starve(struct rn_core *core, struct slot *slot)
 {
 	if (slot->flags & STARVED)
 		return;
 	uint32_t index = index_of(core, slot);
+	bool first = core->starved.head == NO_SLOT || !(slot->flags & SERVED);
 	slot->flags |= STARVED;
-	slot->next_starved = NO_SLOT;
+	slot->next_starved = first ? core->starved.head : NO_SLOT;
 	if (core->starved.head == NO_SLOT)
+		core->starved.tail = index;
+	if (first) {
 		core->starved.head = index;
-	else
+	} else {
 		core->slots[core->starved.tail].next_starved = index;
-	core->starved.tail = index;
+		core->starved.tail = index;
+	}
 }
 
+/* Receive again for as many as buffers came back: the first of them may take all there are, so the
+ * others keep their places, and whoever is left out once comes first the next time. */
 static void feed_starved(struct rn_core *core)
 {
-	while (core->starved.head != NO_SLOT) {
+	uint32_t count = core->buffers_back ? core->buffers_back : 1;
+	core->buffers_back = 0;
+	while (core->starved.head != NO_SLOT && count--) {
 		struct slot *slot = &core->slots[core->starved.head];
 		core->starved.head = slot->next_starved;
-		slot->flags &= (uint16_t)~STARVED;
-		if (slot->role == ROLE_STREAM)
-			slot_read(core, slot);
+		slot->flags &= (uint16_t)~(STARVED | SERVED);
+		slot_read(core, slot);
 	}
+}
+
+/* A slot that ends leaves the list: its index may be used again. */
+void unstarve(struct rn_core *core, struct slot *slot)
+{
+	if (!(slot->flags & STARVED))
+		return;
+	uint32_t index = index_of(core, slot);
+	uint32_t *link = &core->starved.head;
+	uint32_t before = NO_SLOT;
+	while (*link != index) {
+		before = *link;
+		link = &core->slots[before].next_starved;
+	}
+	*link = slot->next_starved;
+	if (core->starved.tail == index)
+		core->starved.tail = before;
+	slot->flags &= (uint16_t)~STARVED;
 }
 
 /* Completions */
@@ -255,8 +282,8 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 	int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
 	for (;;) {
 		feed_starved(core);
-		bool idle = core->owed.head == NO_SLOT && !io_uring_cq_ready(&core->ring) &&
-			    !stage_is_awaited(core);
+		bool idle = core->owed.head == NO_SLOT && core->starved.head == NO_SLOT &&
+			    !io_uring_cq_ready(&core->ring) && !stage_is_awaited(core);
 		int ret = enter(core, idle, timeout_ns);
 		if (ret < 0)
 			return ret;
@@ -281,7 +308,6 @@ int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t ti
 	core->event_count = 0;
 	core->shared.released_count = 0;
 	give_back_lent(core);
-	feed_starved(core);
 	if (!core->wake_armed)
 		arm_wake(core);
 	int ret = take_commands(core, commands, size);

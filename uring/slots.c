@@ -126,6 +126,7 @@ static void take_data(struct rn_core *core, struct slot *slot, int res, unsigned
 {
 	unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
 	if (slot->phase == OPEN && !(slot->flags & BROKEN)) {
+		slot->flags |= SERVED;
 		core->lent[core->lent_count++] = (uint16_t)id;
 		emit(core, handle_of(core, slot), RN_DATA, (int64_t)id * core->bounds.buffer_size,
 		     res);
@@ -369,6 +370,7 @@ void slot_end_if_quiet(struct rn_core *core, struct slot *slot)
 	if (slot->phase != CLOSING || slot->awaited)
 		return;
 	slot->phase = ENDED;
+	unstarve(core, slot);
 	if (slot->role != ROLE_POLL) {
 		if (slot->flags & BY_RESET) {
 			struct linger at_once = {.l_onoff = 1};
