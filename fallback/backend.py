@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any, Final
 
-from ..completion import GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, WOKEN, Bounds, Event
+from ..completion import DATA, GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, WOKEN, Bounds, Event
 from .accepting import accept_all
 from .operations import WOULD_BLOCK, Operations
 from .pollers import READ, WRITE, Poller
@@ -104,11 +104,25 @@ class FallbackBackend(Operations):
         for unserved, mask in self._take_unserved():
             self._serve(unserved, mask)
         by_fd = self._by_fd
+        buffers, size = self._buffers, self._buffer_size
+        # Each DATA event takes a buffer; others take none, so this may be less than there is.
+        room = min(self._most, len(buffers))
         for fd, mask in self._poller.wait(timeout, self._most):
             slot = by_fd.get(fd)
             if slot is not None:
-                if slot.plain and mask == READ and self._has_room():
-                    self._on_readable(slot)  # the way of nearly every message
+                if slot.plain and mask == READ and len(events) < room:
+                    # The way of nearly every message: `_on_readable`, without the call.
+                    number = self._next_buffer
+                    try:
+                        count = slot.sock.recv_into(buffers[number])
+                    except OSError as error:
+                        self._read_failed(slot, error)
+                        continue
+                    if count:
+                        self._next_buffer = number + 1
+                        events.append((slot.handle, DATA, number * size, count))
+                    else:
+                        self._on_end(slot)
                 else:
                     self._serve(slot, mask)
             elif fd == self._wake_fd:

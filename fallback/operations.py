@@ -155,16 +155,20 @@ class Operations:
         number = self._next_buffer
         try:
             count = slot.sock.recv_into(self._buffers[number])
-        except WOULD_BLOCK:
-            return
         except OSError as error:
+            self._read_failed(slot, error)
+            return
+        if not count:
+            self._on_end(slot)
+        elif slot.phase is Phase.OPEN:
+            self._next_buffer = number + 1
+            self._events.append((slot.handle, DATA, number * self._buffer_size, count))
+
+    def _read_failed(self, slot: Slot, error: OSError) -> None:
+        if not isinstance(error, WOULD_BLOCK):
             self._break(slot, error.errno or ENOTCONN)
-            return
-        if count:
-            if slot.phase is Phase.OPEN:
-                self._next_buffer = number + 1
-                self._events.append((slot.handle, DATA, number * self._buffer_size, count))
-            return
+
+    def _on_end(self, slot: Slot) -> None:
         slot.peer_ended = True
         if slot.phase is Phase.LINGERING:
             self._end(slot)
@@ -176,9 +180,12 @@ class Operations:
     def _on_writable(self, slot: Slot) -> None:
         queue = slot.queue
         while queue:
-            sent = self._try_send(slot, queue[0])
-            if sent < 0:
-                return
+            try:
+                sent = slot.sock.send(queue[0], _NO_SIGNAL)
+            except OSError as error:
+                sent = self._send_failed(slot, error)
+                if sent < 0:
+                    return
             self.staged[slot.index] -= sent
             if sent < len(queue[0]):
                 queue[0] = queue[0][sent:]
@@ -195,16 +202,12 @@ class Operations:
         self._close_fd(slot)
         self._emit((slot.handle, READY, found or FAILED, 0))
 
-    def _try_send(self, slot: Slot, data: bytes | memoryview) -> int:
-        """How many bytes the socket took; -1 where the stream broke."""
-        try:
-            sent: int = slot.sock.send(data, _NO_SIGNAL)
-        except WOULD_BLOCK:
+    def _send_failed(self, slot: Slot, error: OSError) -> int:
+        """How many bytes the socket took: 0, or -1 where the stream broke."""
+        if isinstance(error, WOULD_BLOCK):
             return 0
-        except OSError as error:
-            self._break(slot, error.errno or ENOTCONN)
-            return -1
-        return sent
+        self._break(slot, error.errno or ENOTCONN)
+        return -1
 
     # Doing what was asked for
 
@@ -213,8 +216,11 @@ class Operations:
         if slot is None or not data:
             return
         if slot.plain or self._may_send(slot):
-            sent = self._try_send(slot, data)
-            if sent < len(data):
+            try:
+                sent = slot.sock.send(data, _NO_SIGNAL)
+            except OSError as error:
+                sent = self._send_failed(slot, error)
+            if sent != len(data):
                 self._keep(slot, memoryview(data)[max(0, sent) :])
                 self._watch(slot)
         elif slot.phase is Phase.OPEN and not slot.fin:

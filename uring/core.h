@@ -35,8 +35,8 @@
 #define INDEX_MASK ((1U << INDEX_BITS) - 1)
 #define NO_SLOT UINT32_MAX
 #define BUFFER_GROUP 0
-#define SQ_ENTRIES 1024U
-#define CQ_ENTRIES 8192U
+#define SQ_ENTRIES 256U
+#define CQ_ENTRIES 4096U
 
 /* Which request a completion answers; user_data is generation << 32 | request << 24 | index. */
 enum request { REQ_NONE, REQ_ACCEPT, REQ_CONNECT, REQ_RECV, REQ_SEND, REQ_POLL, REQ_WAKE };
@@ -116,6 +116,7 @@ struct rn_core {
 	uint32_t inline_submitted; /* the first so many of them are with the kernel */
 	struct list owed;
 	struct list starved;
+	uint32_t passed_over; /* the last of the starved who keep their places in front */
 	struct pool pool;
 	uint64_t wake_value;
 	bool multishot_recv;

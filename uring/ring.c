@@ -146,23 +146,22 @@ static void give_back_lent(struct rn_core *core)
 	core->lent_count = 0;
 }
 
-/* No buffer was left for it: it waits behind the others, but before them if it got none at all. */
+/* No buffer was left for it: it waits behind the others; but where it got none at all since it was
+ * fed, it keeps its place before them, in the order of those who were fed with it. */
 void starve(struct rn_core *core, struct slot *slot)
 {
 	if (slot->flags & STARVED)
 		return;
 	uint32_t index = index_of(core, slot);
-	bool first = core->starved.head == NO_SLOT || !(slot->flags & SERVED);
+	uint32_t before = slot->flags & SERVED ? core->starved.tail : core->passed_over;
+	uint32_t *link = before == NO_SLOT ? &core->starved.head : &core->slots[before].next_starved;
 	slot->flags |= STARVED;
-	slot->next_starved = first ? core->starved.head : NO_SLOT;
-	if (core->starved.head == NO_SLOT)
+	slot->next_starved = *link;
+	*link = index;
+	if (slot->next_starved == NO_SLOT)
 		core->starved.tail = index;
-	if (first) {
-		core->starved.head = index;
-	} else {
-		core->slots[core->starved.tail].next_starved = index;
-		core->starved.tail = index;
-	}
+	if (!(slot->flags & SERVED))
+		core->passed_over = index;
 }
 
 /* Receive again for as many as buffers came back: the first of them may take all there are, so the
@@ -171,9 +170,12 @@ static void feed_starved(struct rn_core *core)
 {
 	uint32_t count = core->buffers_back ? core->buffers_back : 1;
 	core->buffers_back = 0;
+	core->passed_over = NO_SLOT;
 	while (core->starved.head != NO_SLOT && count--) {
 		struct slot *slot = &core->slots[core->starved.head];
 		core->starved.head = slot->next_starved;
+		if (core->starved.head == NO_SLOT)
+			core->starved.tail = NO_SLOT;
 		slot->flags &= (uint16_t)~(STARVED | SERVED);
 		slot_read(core, slot);
 	}
@@ -194,6 +196,8 @@ void unstarve(struct rn_core *core, struct slot *slot)
 	*link = slot->next_starved;
 	if (core->starved.tail == index)
 		core->starved.tail = before;
+	if (core->passed_over == index)
+		core->passed_over = before;
 	slot->flags &= (uint16_t)~STARVED;
 }
 

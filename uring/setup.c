@@ -122,6 +122,7 @@ int rn_open(const struct rn_bounds *bounds, struct rn_core **out)
 		return -ENOMEM;
 	core->bounds = *bounds;
 	core->owed = core->starved = (struct list){NO_SLOT, NO_SLOT};
+	core->passed_over = NO_SLOT;
 	core->shared.wake_fd = eventfd(0, EFD_CLOEXEC);
 	int ret = core->shared.wake_fd < 0 ? -errno : open_tables(core);
 	if (!ret)
