@@ -1,0 +1,64 @@
+"""A chat: each line goes to everybody else.
+
+    python examples/chat.py
+    nc 127.0.0.1 9100          (in two terminals)
+
+Members may be on several reactors. A connection is written to on its own reactor's thread only, so
+lines go to the others by `async_write`; the lock guards the set of members, and nothing else.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+import ringnet
+from _cli import announce, arguments, serve
+
+MAX_LINE = 4096  # bytes; who sends more without an end of line is shown out
+
+
+class Chat(ringnet.EventHandler):
+    """Keeps the members, and passes on what they say."""
+
+    def __init__(self) -> None:
+        self.members: set[ringnet.Connection] = set()
+        self.lock = Lock()
+
+    def on_boot(self, engine: ringnet.Engine) -> None:
+        announce(engine)
+
+    def on_open(self, conn: ringnet.Connection) -> bytes:
+        host, port = conn.remote_address[:2]
+        conn.context = f"{host}:{port}"
+        with self.lock:
+            self.members.add(conn)
+        self.tell(conn, f"* {conn.context} is here\n".encode())
+        return b"* welcome; what you type goes to everybody else\n"
+
+    def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
+        there = conn.peek()
+        end = there.rfind(b"\n") + 1  # whole lines; the rest stays until its end arrives
+        if len(there) - end > MAX_LINE:
+            conn.write(b"* that line is too long\n")
+            return ringnet.Action.CLOSE
+        said = [b"%b: %b\n" % (conn.context.encode(), line) for line in there[:end].splitlines()]
+        conn.discard(end)
+        if said:
+            self.tell(conn, b"".join(said))
+        return None
+
+    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
+        with self.lock:
+            self.members.discard(conn)
+        self.tell(conn, f"* {conn.context} has left\n".encode())
+
+    def tell(self, speaker: ringnet.Connection, text: bytes) -> None:
+        """Write to everybody but the speaker. Who is about to leave misses it."""
+        with self.lock:
+            others = self.members - {speaker}
+        for member in others:
+            member.async_write(text, lambda conn, error: None)
+
+
+if __name__ == "__main__":
+    serve(Chat(), arguments(__doc__, "tcp://127.0.0.1:9100"))

@@ -1,0 +1,294 @@
+"""The commands of the Redis example: a table of functions over a dictionary.
+
+Each command takes the store and its arguments as bytes, and returns the reply as bytes of RESP2.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+Store = dict[bytes, Any]
+Command = Callable[..., bytes]
+T = TypeVar("T")
+
+OK = b"+OK\r\n"
+NIL = b"$-1\r\n"
+MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
+COMMANDS: dict[bytes, tuple[Command, int, int | None]] = {}  # function, least and most arguments
+
+
+class Refusal(Exception):
+    """An error reply; the connection stays."""
+
+
+def integer(n: int) -> bytes:
+    return b":%d\r\n" % n
+
+
+def bulk(value: bytes | None) -> bytes:
+    return NIL if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def array(values: Iterable[bytes | None]) -> bytes:
+    parts = [bulk(value) for value in values]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def error(text: str) -> bytes:
+    return b"-" + text.encode() + b"\r\n"
+
+
+def command(least: int, most: int | None = -1) -> Callable[[Command], Command]:
+    """Enter a function into the table; it takes `least` to `most` (None: any) arguments."""
+
+    def enter(function: Command) -> Command:
+        name = function.__name__.rstrip("_").upper().encode()
+        COMMANDS[name] = function, least, least if most == -1 else most
+        return function
+
+    return enter
+
+
+def execute(store: Store, words: list[bytes]) -> bytes:
+    """The reply to one command."""
+    name = words[0].upper()
+    known = COMMANDS.get(name)
+    if known is None:
+        return error(f"ERR unknown command '{words[0].decode(errors='replace')}'")
+    function, least, most = known
+    if len(words) - 1 < least or (most is not None and len(words) - 1 > most):
+        text = name.decode().lower()
+        return error(f"ERR wrong number of arguments for '{text}' command")
+    try:
+        return function(store, *words[1:])
+    except Refusal as refusal:
+        return error(str(refusal))
+
+
+def typed(store: Store, key: bytes, kind: type[T]) -> T | None:
+    """The value of a key, which must be of that kind if it is there."""
+    value = store.get(key)
+    if value is not None and type(value) is not kind:
+        raise Refusal("WRONGTYPE Operation against a key holding the wrong kind of value")
+    return value
+
+
+def made(store: Store, key: bytes, kind: type[T]) -> T:
+    """The same, made empty where it is missing."""
+    value = typed(store, key, kind)
+    if value is None:
+        value = store[key] = kind()
+    return value
+
+
+def number(text: bytes) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = MAX_INT + 1
+    if not MIN_INT <= value <= MAX_INT:
+        raise Refusal("ERR value is not an integer or out of range")
+    return value
+
+
+@command(0, 1)
+def ping(store: Store, text: bytes | None = None) -> bytes:
+    return b"+PONG\r\n" if text is None else bulk(text)
+
+
+@command(1)
+def echo(store: Store, text: bytes) -> bytes:
+    return bulk(text)
+
+
+@command(2)
+def set_(store: Store, key: bytes, value: bytes) -> bytes:
+    store[key] = value
+    return OK
+
+
+@command(1)
+def get(store: Store, key: bytes) -> bytes:
+    return bulk(typed(store, key, bytes))
+
+
+@command(1, None)
+def delete(store: Store, *keys: bytes) -> bytes:
+    return integer(sum(store.pop(key, None) is not None for key in keys))
+
+
+COMMANDS[b"DEL"] = COMMANDS.pop(b"DELETE")
+
+
+@command(1, None)
+def exists(store: Store, *keys: bytes) -> bytes:
+    return integer(sum(key in store for key in keys))
+
+
+@command(1)
+def incr(store: Store, key: bytes) -> bytes:
+    return incrby(store, key, b"1")
+
+
+@command(2)
+def incrby(store: Store, key: bytes, by: bytes) -> bytes:
+    value = number(typed(store, key, bytes) or b"0") + number(by)
+    store[key] = b"%d" % number(b"%d" % value)
+    return integer(value)
+
+
+@command(2, None)
+def mset(store: Store, *pairs: bytes) -> bytes:
+    if len(pairs) % 2:
+        raise Refusal("ERR wrong number of arguments for 'mset' command")
+    store.update(zip(pairs[::2], pairs[1::2], strict=True))
+    return OK
+
+
+@command(1, None)
+def mget(store: Store, *keys: bytes) -> bytes:
+    values = (store.get(key) for key in keys)
+    return array(value if type(value) is bytes else None for value in values)
+
+
+@command(2, None)
+def lpush(store: Store, key: bytes, *values: bytes) -> bytes:
+    items: deque[bytes] = made(store, key, deque)
+    items.extendleft(values)
+    return integer(len(items))
+
+
+@command(2, None)
+def rpush(store: Store, key: bytes, *values: bytes) -> bytes:
+    items: deque[bytes] = made(store, key, deque)
+    items.extend(values)
+    return integer(len(items))
+
+
+def take(store: Store, key: bytes, kind: type, how: Callable[[Any], T]) -> T | None:
+    """Take one out of a collection; an empty one is no more."""
+    items: Any = typed(store, key, kind)
+    if not items:
+        return None
+    taken = how(items)
+    if not items:
+        del store[key]
+    return taken
+
+
+@command(1)
+def lpop(store: Store, key: bytes) -> bytes:
+    return bulk(take(store, key, deque, deque.popleft))
+
+
+@command(1)
+def rpop(store: Store, key: bytes) -> bytes:
+    return bulk(take(store, key, deque, deque.pop))
+
+
+@command(3)
+def lrange(store: Store, key: bytes, start: bytes, stop: bytes) -> bytes:
+    items = list(typed(store, key, deque) or ())
+    first, last = number(start), number(stop)
+    first = max(0, first + len(items)) if first < 0 else first
+    last = last + len(items) if last < 0 else last
+    return array(items[first : last + 1])
+
+
+@command(2, None)
+def sadd(store: Store, key: bytes, *members: bytes) -> bytes:
+    items: set[bytes] = made(store, key, set)
+    before = len(items)
+    items.update(members)
+    return integer(len(items) - before)
+
+
+@command(1)
+def spop(store: Store, key: bytes) -> bytes:
+    return bulk(take(store, key, set, set.pop))
+
+
+@command(3, None)
+def hset(store: Store, key: bytes, *pairs: bytes) -> bytes:
+    if len(pairs) % 2:
+        raise Refusal("ERR wrong number of arguments for 'hset' command")
+    fields: dict[bytes, bytes] = made(store, key, dict)
+    before = len(fields)
+    fields.update(zip(pairs[::2], pairs[1::2], strict=True))
+    return integer(len(fields) - before)
+
+
+@command(2)
+def hget(store: Store, key: bytes, field: bytes) -> bytes:
+    return bulk((typed(store, key, dict) or {}).get(field))
+
+
+class SortedSet(dict[bytes, float]):
+    """Members with their scores."""
+
+
+@command(3, None)
+def zadd(store: Store, key: bytes, *pairs: bytes) -> bytes:
+    if len(pairs) % 2:
+        raise Refusal("ERR syntax error")
+    try:
+        scores = [float(score) for score in pairs[::2]]
+    except ValueError:
+        raise Refusal("ERR value is not a valid float") from None
+    members = made(store, key, SortedSet)
+    before = len(members)
+    members.update(zip(pairs[1::2], scores, strict=True))
+    return integer(len(members) - before)
+
+
+@command(1)
+def zpopmin(store: Store, key: bytes) -> bytes:
+    def pop(members: SortedSet) -> tuple[bytes, float]:
+        least = min(members, key=lambda member: (members[member], member))
+        return least, members.pop(least)
+
+    found = take(store, key, SortedSet, pop)
+    return array(() if found is None else (found[0], b"%g" % found[1]))
+
+
+@command(0)
+def dbsize(store: Store) -> bytes:
+    return integer(len(store))
+
+
+@command(0, 1)
+def flushall(store: Store, how: bytes = b"") -> bytes:
+    store.clear()
+    return OK
+
+
+@command(1, None)
+def config(store: Store, verb: bytes, *names: bytes) -> bytes:
+    if verb.upper() != b"GET":
+        raise Refusal("ERR only CONFIG GET is there")
+    known = {b"save": b"", b"appendonly": b"no"}
+    return array(word for name in names if name in known for word in (name, known[name]))
+
+
+@command(0, None)
+def command_(store: Store, *words: bytes) -> bytes:
+    return array(()) if words else array(sorted(COMMANDS))
+
+
+@command(1, None)
+def client(store: Store, *words: bytes) -> bytes:
+    return OK
+
+
+@command(1)
+def select(store: Store, which: bytes) -> bytes:
+    if number(which) != 0:
+        raise Refusal("ERR DB index is out of range")
+    return OK
+
+
+@command(0)
+def quit_(store: Store) -> bytes:
+    return OK

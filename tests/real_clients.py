@@ -1,0 +1,56 @@
+"""The examples as programs of their own, for real clients to talk to."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine_tools import WAIT
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PACKAGES = {
+    "curl": "curl",
+    "wrk": "wrk",
+    "redis-cli": "redis-tools",
+    "redis-benchmark": "redis-tools",
+}
+
+
+@contextmanager
+def example(name: str, backend: str, *more: str) -> Iterator[int]:
+    """Run an example on a port of its own, then end it by SIGTERM and see it end well."""
+    command = [sys.executable, f"{EXAMPLES / name}.py", "tcp://127.0.0.1:0", "--backend", backend]
+    process = subprocess.Popen(
+        [*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise AssertionError(process.communicate(timeout=WAIT)[1])
+        assert f"{name} on tcp://127.0.0.1:" in line
+        assert f"({backend}: " in line
+        yield int(line.split()[2].rpartition(":")[2])
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=WAIT)
+        assert err == ""
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate(timeout=WAIT)
+
+
+def run(program: str, *arguments: str) -> str:
+    """What a program prints. One that is missing fails the test and says how to get it."""
+    if shutil.which(program) is None:
+        raise AssertionError(f"{program} is missing: apt-get install {PACKAGES[program]}")
+    done = subprocess.run(
+        [program, *arguments], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

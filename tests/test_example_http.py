@@ -1,0 +1,71 @@
+"""The HTTP example with curl and wrk, and with what no client would send."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+from engine_tools import WAIT, receive
+from real_clients import example, run
+
+BOTH = pytest.mark.parametrize("backend", ["io_uring", "epoll"])
+
+
+@BOTH
+def test_curl(backend: str) -> None:
+    with example("http_server", backend) as port:
+        at = f"http://127.0.0.1:{port}"
+        twice = run("curl", "-sSv", "--stderr", "-", f"{at}/", f"{at}/bytes/5")
+        assert "Hello from ringnet!" in twice
+        assert re.search(r"Re-using existing connection", twice)
+        assert run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{at}/no") == "404"
+        assert "Content-Length: 20" in run("curl", "-sSI", f"{at}/")
+
+
+@BOTH
+def test_a_large_body(backend: str) -> None:
+    with example("http_server", backend) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
+            client.sendall(b"GET /bytes/5000000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            got = receive(client, 10_000_000)
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b"Content-Length: 5000000" in head
+    assert body == (bytes(range(256)) * 20_000)[:5_000_000]
+
+
+@BOTH
+def test_pipelined_and_in_single_bytes(backend: str) -> None:
+    request = b"GET /bytes/3 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with example("http_server", backend) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
+            client.sendall(
+                request * 500 + request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+            )
+            got = receive(client, 1 << 24)
+            assert got.count(b"HTTP/1.1 200 OK") == 501
+            assert got.count(b"\r\n\r\n\x00\x01\x02") == 501
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in request:
+                client.send(bytes([byte]))
+            assert receive(client, 15) == b"HTTP/1.1 200 OK"
+
+
+@BOTH
+def test_garbage_is_refused(backend: str) -> None:
+    with example("http_server", backend) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
+            client.sendall(b"\x00\xff garbage\r\n\r\n" * 100)
+            got = receive(client, 1 << 20)
+            assert got.startswith(b"HTTP/1.1 400 Bad Request")
+        assert "Hello" in run("curl", "-sS", f"http://127.0.0.1:{port}/")
+
+
+@BOTH
+def test_wrk(backend: str) -> None:
+    with example("http_server", backend, "--reactors", "2") as port:
+        said = run("wrk", "-t1", "-c50", "-d1s", f"http://127.0.0.1:{port}/")
+    assert re.search(r"[1-9]\d* requests in", said)
+    assert "Socket errors" not in said
+    assert "Non-2xx" not in said
