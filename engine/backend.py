@@ -25,7 +25,9 @@ The rules
    `staged[index]` within `stage_bytes`. It copies what is small and refers to what is large; the
    `bytes` object may not be changed, so it never matters which. A short write, a full socket and
    an interrupted call are the backend's business: it goes on until all is sent or the stream
-   breaks. `staged[index]` is what is accepted and not yet sent, true between turns.
+   breaks. `staged[index]` is what is accepted and not yet sent, `sent[index]` what the kernel has
+   taken since the handle began; both are true between turns. What is sent in one turn for a handle
+   in a row goes out together.
 9. No turn returns more than `Bounds.events` events; what is left comes with the next.
 10. A listener that runs out of descriptors or memory says STALLED once and rests until `resume()`.
     A newcomer that went away before it was accepted is passed over.
@@ -77,6 +79,10 @@ class Backend(Protocol):
     @property
     def staged(self) -> Counters:
         """For each index the bytes accepted by `send` and not yet sent."""
+
+    @property
+    def sent(self) -> Counters:
+        """For each index the bytes of its handle that the kernel has taken so far."""
 
     def listen(self, handle: int, fd: int) -> None:
         """Accept from a listening stream socket: ACCEPTED for each, CLOSED after `close`."""

@@ -56,18 +56,18 @@ class Connection(SocketOptions):
         "_handle",
         "_inbound",
         "_length",
+        "_limit",
         "_local",
         "_memory",
         "_offset",
         "_on_closed",
-        "_out",
-        "_out_size",
         "_overflow",
         "_owner",
         "_peer_ended",
         "_remote",
+        "_send",
         "_timer",
-        "_touch",
+        "_written",
         "context",
         "loop",
     )
@@ -79,14 +79,15 @@ class Connection(SocketOptions):
         self._handle = handle
         self._fd = fd
         self._memory = loop.memory
-        self._touch = loop.touch
+        self._send = loop.backend.send
         # Inbound: the chunk that has just arrived, or the elastic buffer, never both.
         self._offset = 0
         self._length = 0
         self._inbound: ElasticBuffer | None = None
-        # Outbound: what was written in this turn, then what the stage had no room for.
-        self._out: bytes | list[bytes] | None = None
-        self._out_size = 0
+        # Outbound: how many bytes the backend got, and may get before somebody has to look how many
+        # of them it still has; then what it had no room for.
+        self._written = 0
+        self._limit = 0
         self._overflow: ChunkQueue | None = None
         self._peer_ended = False
         self._error: Exception | None = None
@@ -223,11 +224,12 @@ class Connection(SocketOptions):
             raise self._misuse()
         if type(data) is not bytes:
             data = _as_bytes(data)
-        if self._out is None and self._overflow is None:
-            self._out = data
-            self._touch(self)
+        written = self._written + len(data)
+        if written <= self._limit:
+            self._written = written
+            self._send(self._handle, data)
         else:
-            self._write_more(data)
+            self._write_slowly(data)
 
     def writev(self, parts: Iterable[bytes]) -> None:
         """`write` all the parts, in order, as one. gnet: Writev."""
@@ -242,66 +244,52 @@ class Connection(SocketOptions):
         return total
 
     def flush(self) -> None:
-        """Hand what was written to the backend now. The end of the turn does so by itself.
+        """Does nothing more than the end of the turn does: what was written goes out then.
 
         gnet: Flush.
         """
         if self._owner != get_ident():
             raise self._misuse()
-        self._hand_over()
 
     @property
     def outbound_buffered(self) -> int:
         """Bytes that were written and that the kernel has not taken yet. gnet: OutboundBuffered."""
-        out = self._out
-        waiting = len(out) if isinstance(out, bytes) else self._out_size if out else 0
-        if self._overflow is not None:
-            waiting += self._overflow.size
-        return waiting + self.loop.staged(self._handle)
+        if self._fd == -1:
+            return 0
+        waiting = self._written - self.loop.sent(self._handle)
+        return waiting if self._overflow is None else waiting + self._overflow.size
 
-    def _write_more(self, data: bytes) -> None:
-        limit = self.loop.options.max_outbound
+    def _write_slowly(self, data: bytes) -> None:
+        """See how many bytes wait: the backend has room for more, or the overflow takes them."""
+        loop = self.loop
         waiting = self.outbound_buffered
+        room = loop.options.stage_bytes
+        if self._overflow is None and (not waiting or waiting + len(data) <= room):
+            self._limit = self._written - waiting + room
+            self._written += len(data)
+            self._send(self._handle, data)
+            return
+        limit = loop.options.max_outbound
         if waiting >= limit:
             raise BufferLimitExceeded(
                 f"{waiting} bytes wait to be sent (max_outbound={limit}): "
                 "the peer reads slower than you write"
             )
-        if self._overflow is not None:
-            self._overflow.append(data)
-        elif isinstance(self._out, list):
-            self._out.append(data)
-            self._out_size += len(data)
-        else:
-            first = self._out or b""
-            self._out = [first, data]
-            self._out_size = len(first) + len(data)
-
-    # Writing, for the reactor
-
-    def _hand_over(self) -> None:
-        """Give what was written in this turn to the backend, or to the overflow."""
-        out = self._out
-        if out is None:
-            return
-        self._out = None
-        data = out if isinstance(out, bytes) else b"".join(out)
-        loop = self.loop
-        staged = loop.staged(self._handle)
-        if not staged or staged + len(data) <= loop.options.stage_bytes:
-            loop.backend.send(self._handle, data)
-            return
-        self._overflow = ChunkQueue()
+        if self._overflow is None:
+            self._overflow = ChunkQueue()
+            self._limit = 0  # all that follows goes behind it
+            loop.backend.notify(self._handle)
         self._overflow.append(data)
-        loop.backend.notify(self._handle)
 
     def _pump(self) -> None:
-        """The stage is empty (DRAINED): give it the next piece of the overflow."""
+        """For the reactor: the stage is empty (DRAINED), so give it the next of the overflow."""
         overflow = self._overflow
         if overflow is None:
             return
         backend = self.loop.backend
-        backend.send(self._handle, overflow.take(_JOIN_UP_TO))
+        data = overflow.take(_JOIN_UP_TO)
+        self._written += len(data)
+        backend.send(self._handle, data)
         if overflow.size:
             backend.notify(self._handle)
             return
@@ -331,7 +319,6 @@ class Connection(SocketOptions):
         self._error = error
         self._inbound = None
         self._length = 0
-        self._hand_over()
         if self._overflow is None:
             self.loop.backend.close(self._handle, GRACEFUL)
         self.loop.watch_close(self)
@@ -346,7 +333,6 @@ class Connection(SocketOptions):
             self._error = error
         self._inbound = None
         self._length = 0
-        self._out = None
         self._overflow = None
         self.loop.backend.close(self._handle, mode)
 

@@ -2,7 +2,7 @@
 
 The law of this file: everything here runs on the reactor's own thread, except `post` (and what
 stands on it) and the few calls that start and stop it. The loop makes one turn after another:
-hand over what was written, wait for events, give each to its connection, run what is due.
+wait for events, give each to its connection, run what is due.
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ class Reactor:
         self.ready: Future[None] = Future()  # done once the loop runs, or could not be made
         self.ended = 0  # connections that were closed so far
         self.connections: dict[int, Connection] = {}
-        self.dirty: list[Connection] = []
-        self.touch = self.dirty.append
         self.backend: Backend
         self.memory: Memory
         self._handles: Handles
@@ -116,9 +114,9 @@ class Reactor:
 
     # What the engine's other parts use, on the loop's thread
 
-    def staged(self, handle: int) -> int:
-        """Bytes of a connection that the backend holds."""
-        return self.backend.staged[handle & INDEX_MASK]
+    def sent(self, handle: int) -> int:
+        """Bytes of a connection that the kernel has taken so far."""
+        return self.backend.sent[handle & INDEX_MASK]
 
     def guard(self, call: Callable[..., object], *arguments: Any) -> None:
         """Run a user's call; an exception is logged and harms nothing else."""
@@ -227,7 +225,6 @@ class Reactor:
         timers = self._timers
         on_traffic = self.engine.handler.on_traffic
         while not self._is_done():
-            self._flush()
             for handle, kind, a, b in turn(timers.timeout()):
                 if kind != DATA:
                     dispatch[kind](handle, a, b)
@@ -250,26 +247,6 @@ class Reactor:
                     conn._keep_leftover()
             for call in timers.due():
                 call()
-
-    def _flush(self) -> None:
-        """Hand over what was written in this turn, one command a connection."""
-        dirty = self.dirty
-        if not dirty:
-            return
-        backend = self.backend
-        send = backend.send
-        staged = backend.staged
-        stage_bytes = self.options.stage_bytes
-        for conn in dirty:
-            out = conn._out
-            if type(out) is bytes:
-                handle = conn._handle
-                if staged[handle & INDEX_MASK] + len(out) <= stage_bytes:
-                    conn._out = None
-                    send(handle, out)
-                    continue
-            conn._hand_over()
-        dirty.clear()
 
     def _is_done(self) -> bool:
         return self._stopping and not self.connections and not self._acceptor.is_open

@@ -29,6 +29,7 @@ class FallbackBackend(Operations):
         super().__init__(poller, bounds)
         self.name = poller.name
         self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
+        self._sender = 0  # the handle of the last send
         self._unserved: deque[tuple[Slot, int]] = deque()  # ready, and no room or buffer was left
         self._open_wake()
 
@@ -67,7 +68,20 @@ class FallbackBackend(Operations):
         self._todo.append((self._do_poll, handle, (fd, mask)))
 
     def send(self, handle: int, data: bytes) -> None:
+        if handle == self._sender and self._todo:
+            do, last, before = self._todo[-1]
+            if last == handle and do == self._do_send:
+                self._join(handle, before, data)
+                return
+        self._sender = handle
         self._todo.append((self._do_send, handle, data))
+
+    def _join(self, handle: int, before: Any, data: bytes) -> None:
+        """Sends for one handle in a row go out together."""
+        if type(before) is not list:
+            before = [before]
+            self._todo[-1] = (self._do_send, handle, before)
+        before.append(data)
 
     def notify(self, handle: int) -> None:
         self._todo.append((self._do_notify, handle, None))

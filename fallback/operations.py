@@ -39,6 +39,19 @@ _NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
 WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
 
 
+class _Sent:
+    """Bytes that the kernel has taken, by index: kept in the slots, where counting is cheap."""
+
+    __slots__ = ("_operations",)
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def __getitem__(self, index: int) -> int:
+        slot = self._operations._by_index.get(index)
+        return 0 if slot is None else slot.accepted - self._operations.staged[index]
+
+
 class Operations:
     """The slots, and what happens to them. `FallbackBackend` calls it turn by turn."""
 
@@ -46,6 +59,7 @@ class Operations:
         self.capacity = min(bounds.slots, poller.capacity)
         # A mapping takes memory only for the slots that are used.
         self.staged = memoryview(mmap.mmap(-1, self.capacity * 8)).cast("q")
+        self.sent = _Sent(self)
         self._poller = poller
         self._most = bounds.events
         self._slots: dict[int, Slot] = {}
@@ -211,11 +225,13 @@ class Operations:
 
     # Doing what was asked for
 
-    def _do_send(self, handle: int, data: bytes) -> None:
+    def _do_send(self, handle: int, what: bytes | list[bytes]) -> None:
+        data = what if isinstance(what, bytes) else b"".join(what)
         slot = self._slots.get(handle)
         if slot is None or not data:
             return
         if slot.plain or self._may_send(slot):
+            slot.accepted += len(data)
             try:
                 sent = slot.sock.send(data, _NO_SIGNAL)
             except OSError as error:
@@ -224,6 +240,7 @@ class Operations:
                 self._keep(slot, memoryview(data)[max(0, sent) :])
                 self._watch(slot)
         elif slot.phase is Phase.OPEN and not slot.fin:
+            slot.accepted += len(data)
             self._keep(slot, memoryview(data))
 
     @staticmethod

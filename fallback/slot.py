@@ -33,6 +33,7 @@ class Slot:
     """One handle. The backend's methods move it from phase to phase."""
 
     __slots__ = (
+        "accepted",
         "broken",
         "connecting",
         "error",
@@ -60,6 +61,7 @@ class Slot:
         self.sock: Any = None  # a socket.socket, but for polls
         self.phase = Phase.OPEN
         self.interest = 0  # what the poller was told
+        self.accepted = 0  # bytes, by send
         self.mask = 0  # interest of a poll
         self.plain = False  # an open stream with nothing else going on
         self.queue: deque[memoryview] | None = None  # what the socket did not take at once

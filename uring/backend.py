@@ -60,6 +60,7 @@ class UringBackend:
         self._shared = shared
         self.memory = ffi.buffer(shared.memory, shared.memory_size)
         self.staged = memoryview(ffi.buffer(shared.staged, bounds.slots * 8)).cast("q")
+        self.sent = memoryview(ffi.buffer(shared.sent, bounds.slots * 8)).cast("q")
         self._live = memoryview(ffi.buffer(shared.live, bounds.slots))
         self._events = ffi.buffer(shared.events, bounds.events * _EVENTS.size)
         self._unpack = _EVENTS.iter_unpack
@@ -167,6 +168,7 @@ class UringBackend:
         if core is None:
             return
         self.staged.release()
+        self.sent.release()
         self._live.release()
         pins, self._pins = self._pins, {}
         if lib.rn_dispose(core) < 0:

@@ -155,5 +155,6 @@ int take_commands(struct rn_core *core, const char *commands, int64_t size)
 	int ret = 0;
 	while (in.at < in.end && !ret && !core->failure)
 		ret = take_command(core, &in);
+	stage_start(core);
 	return ret;
 }

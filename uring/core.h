@@ -59,6 +59,7 @@ enum {
 	BY_RESET = 1 << 9,
 	STARVED = 1 << 10,  /* in the list of those who wait for receive buffers */
 	IS_OWED = 1 << 11,  /* in the list of those who have `owed` events */
+	SEND_LATER = 1 << 15, /* in the list of those whose send starts after the commands */
 	INLINE = 1 << 12,   /* the send in flight is over when it is submitted */
 	SERVED = 1 << 14,   /* got a receive buffer since it last waited for one */
 	REFERRED = 1 << 13, /* the send in flight points to the caller's bytes */
@@ -113,6 +114,8 @@ struct rn_core {
 	uint32_t buffers_back; /* since somebody who waits for one was served */
 	uint32_t *inline_sends; /* slots whose send may be over without a completion */
 	uint32_t inline_count;
+	uint32_t *later; /* slots whose send starts when all commands are taken */
+	uint32_t later_count;
 	uint32_t inline_submitted; /* the first so many of them are with the kernel */
 	struct list owed;
 	struct list starved;
@@ -174,6 +177,7 @@ void on_poll(struct rn_core *core, struct slot *slot, int res);
 /* stage.c */
 void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);
 void stage_refer(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);
+void stage_start(struct rn_core *core);
 void stage_send(struct rn_core *core, struct slot *slot);
 void stage_drop(struct rn_core *core, struct slot *slot);
 bool stage_keep(struct rn_core *core, struct block *block, const char *bytes, size_t count);

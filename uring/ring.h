@@ -79,6 +79,7 @@ struct rn_shared {
 	int64_t memory_size;
 	int64_t *events;   /* four integers an event; rn_turn returns how many events */
 	int64_t *staged;   /* for each slot, bytes accepted and not yet sent */
+	int64_t *sent;	   /* for each slot, bytes that the kernel has taken so far */
 	int64_t *released; /* handles whose referenced bytes are free again */
 	int64_t released_count;
 	uint8_t *live; /* for each slot, whether a handle owns it */

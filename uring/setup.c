@@ -79,9 +79,11 @@ static int open_tables(struct rn_core *core)
 	core->inline_sends = calloc(2 * slots, sizeof *core->inline_sends);
 	core->shared.events = calloc(core->bounds.events, 4 * sizeof *core->shared.events);
 	core->shared.staged = calloc(slots, sizeof *core->shared.staged);
+	core->shared.sent = calloc(slots, sizeof *core->shared.sent);
+	core->later = calloc(slots, sizeof *core->later);
 	core->shared.released = calloc(slots, sizeof *core->shared.released);
 	core->shared.live = calloc(slots, sizeof *core->shared.live);
-	return core->slots && core->lent && core->inline_sends && core->shared.events && core->shared.staged &&
+	return core->slots && core->lent && core->inline_sends && core->shared.events && core->shared.staged && core->shared.sent && core->later &&
 		       core->shared.released && core->shared.live
 		       ? 0
 		       : -ENOMEM;
@@ -94,6 +96,8 @@ static void close_tables(struct rn_core *core)
 	free(core->inline_sends);
 	free(core->shared.events);
 	free(core->shared.staged);
+	free(core->shared.sent);
+	free(core->later);
 	free(core->shared.released);
 	free(core->shared.live);
 	pool_dispose(&core->pool);

@@ -25,6 +25,7 @@ int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, str
 		.next_starved = NO_SLOT,
 	};
 	core->shared.staged[index] = 0;
+	core->shared.sent[index] = 0;
 	core->shared.live[index] = 1;
 	if (index >= core->slots_used)
 		core->slots_used = index + 1;

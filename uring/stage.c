@@ -109,6 +109,25 @@ static bool may_send(const struct slot *slot)
 	return !(slot->flags & (SENDING | CONNECTING | BROKEN)) && slot->phase < CLOSING;
 }
 
+/* Sends start when all commands are taken, so that many small writes of a turn are one send. */
+static void send_later(struct rn_core *core, struct slot *slot)
+{
+	if (slot->flags & SEND_LATER)
+		return;
+	slot->flags |= SEND_LATER;
+	core->later[core->later_count++] = index_of(core, slot);
+}
+
+void stage_start(struct rn_core *core)
+{
+	for (uint32_t i = 0; i < core->later_count; i++) {
+		struct slot *slot = &core->slots[core->later[i]];
+		slot->flags &= (uint16_t)~SEND_LATER;
+		stage_send(core, slot);
+	}
+	core->later_count = 0;
+}
+
 void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
 {
 	if (!count || !accepts(core, slot, count))
@@ -117,12 +136,12 @@ void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size
 		slot_break(core, slot, ENOMEM);
 		return;
 	}
-	stage_send(core, slot);
+	send_later(core, slot);
 }
 
 void stage_refer(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
 {
-	if (!may_send(slot) || slot->stage.used) {
+	if (!may_send(slot) || slot->stage.used || slot->flight.used) {
 		/* Something is ahead of it: then it is copied like the rest. */
 		stage_copy(core, slot, bytes, count);
 		release(core, handle_of(core, slot));
@@ -134,7 +153,7 @@ void stage_refer(struct rn_core *core, struct slot *slot, const char *bytes, siz
 	}
 	slot->flags |= REFERRED;
 	slot->flight = (struct block){.at = (char *)bytes, .used = count};
-	stage_send(core, slot);
+	send_later(core, slot);
 }
 
 static size_t next_size(const struct slot *slot)
@@ -208,6 +227,7 @@ void on_send(struct rn_core *core, struct slot *slot, int res)
 	if (res > 0) {
 		slot->sent += (size_t)res;
 		core->shared.staged[index_of(core, slot)] -= res;
+		core->shared.sent[index_of(core, slot)] += res;
 	}
 	if (slot->sent == slot->flight.used)
 		end_flight(core, slot);
