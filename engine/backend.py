@@ -81,6 +81,13 @@ class Backend(Protocol):
         """For each index the bytes accepted by `send` and not yet sent."""
 
     @property
+    def outbox(self) -> list[int | bytes]:
+        """`send` without a call: whoever extends this list by a handle and bytes has sent them.
+
+        The list stays the same object. A verb comes after what is in it, and empties it.
+        """
+
+    @property
     def sent(self) -> Counters:
         """For each index the bytes of its handle that the kernel has taken so far."""
 

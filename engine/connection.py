@@ -61,11 +61,11 @@ class Connection(SocketOptions):
         "_memory",
         "_offset",
         "_on_closed",
+        "_outbox",
         "_overflow",
         "_owner",
         "_peer_ended",
         "_remote",
-        "_send",
         "_timer",
         "_written",
         "context",
@@ -79,7 +79,7 @@ class Connection(SocketOptions):
         self._handle = handle
         self._fd = fd
         self._memory = loop.memory
-        self._send = loop.backend.send
+        self._outbox = loop.backend.outbox
         # Inbound: the chunk that has just arrived, or the elastic buffer, never both.
         self._offset = 0
         self._length = 0
@@ -227,7 +227,7 @@ class Connection(SocketOptions):
         written = self._written + len(data)
         if written <= self._limit:
             self._written = written
-            self._send(self._handle, data)
+            self._outbox += (self._handle, data)  # the backend's send, without a call
         else:
             self._write_slowly(data)
 
@@ -267,7 +267,7 @@ class Connection(SocketOptions):
         if self._overflow is None and (not waiting or waiting + len(data) <= room):
             self._limit = self._written - waiting + room
             self._written += len(data)
-            self._send(self._handle, data)
+            loop.backend.send(self._handle, data)
             return
         limit = loop.options.max_outbound
         if waiting >= limit:

@@ -29,7 +29,7 @@ class FallbackBackend(Operations):
         super().__init__(poller, bounds)
         self.name = poller.name
         self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
-        self._sender = 0  # the handle of the last send
+        self.outbox: list[int | bytes] = []
         self._unserved: deque[tuple[Slot, int]] = deque()  # ready, and no room or buffer was left
         self._open_wake()
 
@@ -53,52 +53,59 @@ class FallbackBackend(Operations):
 
     def listen(self, handle: int, fd: int) -> None:
         self._check_free(handle)
-        self._todo.append((self._do_listen, handle, fd))
+        self._ask(self._do_listen, handle, fd)
 
     def adopt(self, handle: int, fd: int) -> None:
         self._check_free(handle)
-        self._todo.append((self._do_adopt, handle, fd))
+        self._ask(self._do_adopt, handle, fd)
 
     def connect(self, handle: int, fd: int, address: bytes) -> None:
         self._check_free(handle)
-        self._todo.append((self._do_connect, handle, (fd, address)))
+        self._ask(self._do_connect, handle, (fd, address))
 
     def poll(self, handle: int, fd: int, mask: int) -> None:
         self._check_free(handle)
-        self._todo.append((self._do_poll, handle, (fd, mask)))
+        self._ask(self._do_poll, handle, (fd, mask))
 
     def send(self, handle: int, data: bytes) -> None:
-        if handle == self._sender and self._todo:
-            do, last, before = self._todo[-1]
-            if last == handle and do == self._do_send:
-                self._join(handle, before, data)
-                return
-        self._sender = handle
-        self._todo.append((self._do_send, handle, data))
+        self.outbox += (handle, data)
 
-    def _join(self, handle: int, before: Any, data: bytes) -> None:
-        """Sends for one handle in a row go out together."""
-        if type(before) is not list:
-            before = [before]
-            self._todo[-1] = (self._do_send, handle, before)
-        before.append(data)
+    def _ask(self, do: Callable[[int, Any], None], handle: int, argument: Any) -> None:
+        """Do something in the next turn, after what is in the outbox."""
+        if self.outbox:
+            self._todo.append((self._do_sends, 0, self.outbox.copy()))
+            self.outbox.clear()
+        self._todo.append((do, handle, argument))
+
+    def _do_sends(self, _: int, sends: list[Any]) -> None:
+        """Send each piece; those for one handle in a row go out together."""
+        do_send = self._do_send
+        pieces = iter(sends)
+        last, data = next(pieces), next(pieces)
+        for handle in pieces:
+            if handle == last:
+                data = [*data, next(pieces)] if type(data) is list else [data, next(pieces)]
+            else:
+                do_send(last, data)
+                last, data = handle, next(pieces)
+        do_send(last, data)
 
     def notify(self, handle: int) -> None:
-        self._todo.append((self._do_notify, handle, None))
+        self._ask(self._do_notify, handle, None)
 
     def pause(self, handle: int) -> None:
-        self._todo.append((self._do_pause, handle, True))
+        self._ask(self._do_pause, handle, True)
 
     def resume(self, handle: int) -> None:
-        self._todo.append((self._do_pause, handle, False))
+        self._ask(self._do_pause, handle, False)
 
     def shutdown(self, handle: int) -> None:
-        self._todo.append((self._do_shutdown, handle, None))
+        self._ask(self._do_shutdown, handle, None)
 
     def close(self, handle: int, mode: int) -> None:
         if not 0 <= mode <= RESET:
             raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET")
-        self._todo.append((self._do_close, handle, mode))
+        self._ask(self._do_close, handle, mode)
 
     # The turn
 
@@ -113,6 +120,10 @@ class FallbackBackend(Operations):
         todo, self._todo = self._todo, []
         for do, handle, argument in todo:
             do(handle, argument)
+        if self.outbox:
+            sends = self.outbox.copy()
+            self.outbox.clear()
+            self._do_sends(0, sends)
         if events or self._unserved:
             timeout = 0
         for unserved, mask in self._take_unserved():

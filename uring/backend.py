@@ -7,6 +7,7 @@ and takes the events apart in C. The contract itself is written in `engine/backe
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable
 from errno import errorcode
 from struct import Struct
@@ -34,6 +35,7 @@ _RESUME: Final = lib.RN_RESUME
 _SHUTDOWN: Final = lib.RN_SHUTDOWN
 _CLOSE: Final = lib.RN_CLOSE
 _POLL: Final = lib.RN_POLL
+_SENDS: Final = lib.RN_SENDS
 
 
 def _power_of_two(n: int) -> int:
@@ -55,6 +57,7 @@ class UringBackend:
         self.capacity = bounds.slots
         self._pins: dict[int, Any] = {}
         self._commands: list[bytes] = []
+        self.outbox: list[int | bytes] = []
         self._core = self._open(bounds, setup_mask)
         shared = lib.rn_share(self._core)
         self._shared = shared
@@ -89,6 +92,11 @@ class UringBackend:
             raise ValueError(f"handle {handle:#x} is out of range: {self.capacity} slots")
         if self._live[index]:
             raise ValueError(f"index {index} is in use: wait for the final event of its handle")
+        self._command(operation, handle, argument)
+
+    def _command(self, operation: int, handle: int, argument: int) -> None:
+        if self.outbox:
+            self._take_outbox()
         self._commands.append(_COMMAND(operation, handle, argument))
 
     def listen(self, handle: int, fd: int) -> None:
@@ -105,11 +113,24 @@ class UringBackend:
         self._start(_POLL, handle, mask << 32 | fd)
 
     def send(self, handle: int, data: bytes) -> None:
-        size = len(data)
-        if size < _REFER_FROM or handle in self._pins:
-            self._commands += (_COMMAND(_SEND, handle, size), data)
-        else:
-            self._refer(handle, data, size)
+        self.outbox += (handle, data)
+
+    def _take_outbox(self) -> None:
+        """Make what was sent one command; large pieces, one each."""
+        handles: list[Any] = self.outbox[::2]
+        pieces: list[Any] = self.outbox[1::2]
+        self.outbox.clear()
+        sizes = array("q", map(len, pieces))
+        if max(sizes) < _REFER_FROM:
+            head = _COMMAND(_SENDS, len(handles), 0)
+            self._commands += (head, array("q", handles).tobytes(), sizes.tobytes())
+            self._commands += pieces
+            return
+        for handle, data, size in zip(handles, pieces, sizes, strict=True):
+            if size < _REFER_FROM or handle in self._pins:
+                self._commands += (_COMMAND(_SEND, handle, size), data)
+            else:
+                self._refer(handle, data, size)
 
     def _refer(self, handle: int, data: bytes, size: int) -> None:
         pin = ffi.from_buffer(data)  # keeps the object where it is and alive
@@ -118,25 +139,27 @@ class UringBackend:
         self._commands += (_COMMAND(_SEND_REF, handle, size), _WORD(address))
 
     def notify(self, handle: int) -> None:
-        self._commands.append(_COMMAND(_NOTIFY, handle, 0))
+        self._command(_NOTIFY, handle, 0)
 
     def pause(self, handle: int) -> None:
-        self._commands.append(_COMMAND(_PAUSE, handle, 0))
+        self._command(_PAUSE, handle, 0)
 
     def resume(self, handle: int) -> None:
-        self._commands.append(_COMMAND(_RESUME, handle, 0))
+        self._command(_RESUME, handle, 0)
 
     def shutdown(self, handle: int) -> None:
-        self._commands.append(_COMMAND(_SHUTDOWN, handle, 0))
+        self._command(_SHUTDOWN, handle, 0)
 
     def close(self, handle: int, mode: int) -> None:
         if not 0 <= mode <= RESET:
             raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET")
-        self._commands.append(_COMMAND(_CLOSE, handle, mode))
+        self._command(_CLOSE, handle, mode)
 
     def turn(self, timeout: float | None) -> Iterable[Event]:
         # One nanosecond more than asked: waking before a timer is due would make the loop spin.
         wait = -1 if timeout is None else int(timeout * 1e9) + 1 if timeout > 0 else 0
+        if self.outbox:
+            self._take_outbox()
         commands = self._commands
         if commands:
             block = b"".join(commands)

@@ -84,6 +84,26 @@ static int take_send(struct rn_core *core, int64_t handle, int64_t count, struct
 	return 0;
 }
 
+/* The arrays of a batch are not aligned, hence memcpy. */
+static int64_t word_at(const char *array, int64_t i)
+{
+	int64_t word;
+	memcpy(&word, array + i * (int64_t)sizeof word, sizeof word);
+	return word;
+}
+
+static int take_sends(struct rn_core *core, int64_t count, struct reader *in)
+{
+	const char *handles = in->at;
+	if (count < 0 || count > (in->end - in->at) / 16 || !skip_bytes(in, 16 * count))
+		return -EINVAL;
+	const char *sizes = handles + 8 * count;
+	int ret = 0;
+	for (int64_t i = 0; i < count && !ret; i++)
+		ret = take_send(core, word_at(handles, i), word_at(sizes, i), in);
+	return ret;
+}
+
 static int take_send_ref(struct rn_core *core, int64_t handle, int64_t count, struct reader *in)
 {
 	int64_t address;
@@ -130,6 +150,8 @@ static int take_command(struct rn_core *core, struct reader *in)
 	switch (word[0]) {
 	case RN_SEND:
 		return take_send(core, word[1], word[2], in);
+	case RN_SENDS:
+		return take_sends(core, word[1], in);
 	case RN_SEND_REF:
 		return take_send_ref(core, word[1], word[2], in);
 	case RN_LISTEN:

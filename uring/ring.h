@@ -38,7 +38,8 @@ enum {
 	RN_RESUME = 8,
 	RN_SHUTDOWN = 9,
 	RN_CLOSE = 10, /* argument: mode */
-	RN_POLL = 11   /* argument: mask << 32 | descriptor */
+	RN_POLL = 11,  /* argument: mask << 32 | descriptor */
+	RN_SENDS = 12  /* handle: how many, n; then n handles, n sizes, and all the bytes */
 };
 
 enum { RN_GRACEFUL = 0, RN_NOW = 1, RN_RESET = 2 };
