@@ -8,7 +8,8 @@ Ownership of bytes: what a method returns as `bytes` is the caller's own for goo
 `write` is never changed (`bytes` cannot be; anything else is copied).
 
 `_owner` is the thread that may use the connection, and 0 once it is closing: so one comparison
-answers both questions on the path of each message.
+answers both questions on the path of each message. In the same way `_inbound` is None where an
+arriving chunk can be handed out as it is: neither leftovers are before it, nor is it to be dropped.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Callback = Callable[["Connection", Exception | None], object]
 
+_NOTHING = ElasticBuffer(b"")  # what is inbound once a connection is closing
 _JOIN_UP_TO = 256 * 1024  # bytes of overflow that are handed to the backend at once
 
 
@@ -317,7 +319,7 @@ class Connection(SocketOptions):
             return
         self._owner = 0
         self._error = error
-        self._inbound = None
+        self._inbound = _NOTHING
         self._length = 0
         if self._overflow is None:
             self.loop.backend.close(self._handle, GRACEFUL)
@@ -331,7 +333,7 @@ class Connection(SocketOptions):
         self._owner = 0
         if self._error is None:
             self._error = error
-        self._inbound = None
+        self._inbound = _NOTHING
         self._length = 0
         self._overflow = None
         self.loop.backend.close(self._handle, mode)

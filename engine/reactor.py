@@ -224,17 +224,18 @@ class Reactor:
         dispatch = self._dispatch
         timers = self._timers
         on_traffic = self.engine.handler.on_traffic
-        while not self._is_done():
-            for handle, kind, a, b in turn(timers.timeout()):
+        heap = timers.heap
+        while not (self._stopping and self._is_done()):
+            for handle, kind, a, b in turn(timers.timeout() if heap else None):
                 if kind != DATA:
                     dispatch[kind](handle, a, b)
                     continue
                 conn = connections[handle]
-                if conn._owner == 0:
-                    continue
                 if conn._inbound is None:
                     conn._offset = a
                     conn._length = b
+                elif conn._owner == 0:
+                    continue
                 else:
                     conn._append(a, b)
                 try:
@@ -245,11 +246,12 @@ class Reactor:
                     self._handler_failed(conn, "on_traffic", error)
                 if conn._length:
                     conn._keep_leftover()
-            for call in timers.due():
-                call()
+            if heap:
+                for call in timers.due():
+                    call()
 
     def _is_done(self) -> bool:
-        return self._stopping and not self.connections and not self._acceptor.is_open
+        return not self.connections and not self._acceptor.is_open
 
     def _end(self, failure: BaseException | None) -> None:
         with self._foreign_lock:

@@ -49,26 +49,26 @@ class Timer:
 class Timers:
     """The timers of one reactor, on its thread."""
 
-    __slots__ = ("_cancelled", "_count", "_heap")
+    __slots__ = ("_cancelled", "_count", "heap")
 
     def __init__(self) -> None:
-        self._heap: list[Timer] = []
+        self.heap: list[Timer] = []  # the same object for good; for others, to see if it is empty
         self._count = 0
         self._cancelled = 0
 
     def __len__(self) -> int:
-        return len(self._heap) - self._cancelled
+        return len(self.heap) - self._cancelled
 
     def add(self, delay: float, call: Callable[[], object]) -> Timer:
         """Run `call` after `delay` seconds; timers of the same time run in order of adding."""
         self._count += 1
         timer = Timer(self, monotonic() + delay, self._count, call)
-        heappush(self._heap, timer)
+        heappush(self.heap, timer)
         return timer
 
     def timeout(self) -> float | None:
         """Seconds until the first is due: 0 where one is, None where there is none."""
-        heap = self._heap
+        heap = self.heap
         while heap and not heap[0].pending:
             heappop(heap)
             self._cancelled -= 1
@@ -77,7 +77,7 @@ class Timers:
     def due(self) -> list[Callable[[], object]]:
         """Take the calls that are due. What these add is not among them, even with no delay."""
         calls: list[Callable[[], object]] = []
-        heap = self._heap
+        heap = self.heap
         now = monotonic()
         while heap and heap[0].when <= now:
             call = heappop(heap).take()
@@ -90,7 +90,7 @@ class Timers:
     def note_cancelled(self) -> None:
         """A timer in the heap was cancelled. Clears out when half of them are."""
         self._cancelled += 1
-        if self._cancelled >= _CLEAN_FROM and self._cancelled * 2 > len(self._heap):
-            self._heap = [timer for timer in self._heap if timer.pending]
-            heapify(self._heap)
+        if self._cancelled >= _CLEAN_FROM and self._cancelled * 2 > len(self.heap):
+            self.heap[:] = [timer for timer in self.heap if timer.pending]
+            heapify(self.heap)
             self._cancelled = 0

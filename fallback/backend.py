@@ -80,15 +80,14 @@ class FallbackBackend(Operations):
     def _do_sends(self, _: int, sends: list[Any]) -> None:
         """Send each piece; those for one handle in a row go out together."""
         do_send = self._do_send
-        pieces = iter(sends)
-        last, data = next(pieces), next(pieces)
-        for handle in pieces:
-            if handle == last:
-                data = [*data, next(pieces)] if type(data) is list else [data, next(pieces)]
-            else:
-                do_send(last, data)
-                last, data = handle, next(pieces)
-        do_send(last, data)
+        last = sends[0]
+        group: list[bytes] = []
+        for handle, data in zip(sends[::2], sends[1::2], strict=True):
+            if handle != last:
+                do_send(last, group)
+                last, group = handle, []
+            group.append(data)
+        do_send(last, group)
 
     def notify(self, handle: int) -> None:
         self._ask(self._do_notify, handle, None)

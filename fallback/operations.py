@@ -225,8 +225,8 @@ class Operations:
 
     # Doing what was asked for
 
-    def _do_send(self, handle: int, what: bytes | list[bytes]) -> None:
-        data = what if isinstance(what, bytes) else b"".join(what)
+    def _do_send(self, handle: int, pieces: list[bytes]) -> None:
+        data = b"".join(pieces)
         slot = self._slots.get(handle)
         if slot is None or not data:
             return

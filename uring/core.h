@@ -35,6 +35,8 @@
 #define INDEX_MASK ((1U << INDEX_BITS) - 1)
 #define NO_SLOT UINT32_MAX
 #define BUFFER_GROUP 0
+/* Buffers a power of two apart would share their places in the caches. */
+#define BUFFER_GAP 192U /* bytes */
 #define SQ_ENTRIES 256U
 #define CQ_ENTRIES 4096U
 
@@ -126,6 +128,11 @@ struct rn_core {
 	bool wake_armed;
 	int failure; /* positive errno: the ring itself is broken */
 };
+
+static inline size_t buffer_offset(const struct rn_core *core, unsigned id)
+{
+	return (size_t)id * (core->bounds.buffer_size + BUFFER_GAP);
+}
 
 static inline uint32_t index_of(const struct rn_core *core, const struct slot *slot)
 {

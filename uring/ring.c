@@ -133,7 +133,7 @@ static void pay_all(struct rn_core *core)
 void give_back_buffer(struct rn_core *core, unsigned id)
 {
 	uint32_t size = core->bounds.buffer_size;
-	io_uring_buf_ring_add(core->buffers, core->shared.memory + (size_t)id * size, size,
+	io_uring_buf_ring_add(core->buffers, core->shared.memory + buffer_offset(core, id), size,
 			      (uint16_t)id, io_uring_buf_ring_mask(core->bounds.buffers), 0);
 	io_uring_buf_ring_advance(core->buffers, 1);
 	core->buffers_back++;

@@ -76,7 +76,7 @@ struct rn_bounds {
 
 /* What turn() and its caller share. The arrays live as long as the core. */
 struct rn_shared {
-	char *memory; /* buffers * buffer_size bytes, where DATA events point into */
+	char *memory; /* the receive buffers, where DATA events point into */
 	int64_t memory_size;
 	int64_t *events;   /* four integers an event; rn_turn returns how many events */
 	int64_t *staged;   /* for each slot, bytes accepted and not yet sent */

@@ -52,7 +52,7 @@ static size_t buffer_ring_size(const struct rn_core *core)
 static int open_buffers(struct rn_core *core)
 {
 	core->buffers = map(buffer_ring_size(core));
-	core->shared.memory_size = (int64_t)core->bounds.buffers * core->bounds.buffer_size;
+	core->shared.memory_size = (int64_t)buffer_offset(core, core->bounds.buffers);
 	core->shared.memory = map((size_t)core->shared.memory_size);
 	if (!core->buffers || !core->shared.memory)
 		return -ENOMEM;

@@ -129,7 +129,7 @@ static void take_data(struct rn_core *core, struct slot *slot, int res, unsigned
 	if (slot->phase == OPEN && !(slot->flags & BROKEN)) {
 		slot->flags |= SERVED;
 		core->lent[core->lent_count++] = (uint16_t)id;
-		emit(core, handle_of(core, slot), RN_DATA, (int64_t)id * core->bounds.buffer_size,
+		emit(core, handle_of(core, slot), RN_DATA, (int64_t)buffer_offset(core, id),
 		     res);
 	} else {
 		give_back_buffer(core, id);
