@@ -20,25 +20,56 @@ import ringnet
 from _cli import announce, arguments, serve
 
 MAX_BODY = 64 * 1024 * 1024  # bytes that /bytes/N gives at most
-MAX_OWED = 2 * MAX_BODY  # bytes of answers to requests that arrived together; more ends it
-MAX_TARGET = 8192  # bytes of a request's target, "/bytes/5?x=1"
-BLOCK = bytes(range(256)) * 256  # what bodies are made of, so that a large one costs nothing
+MAX_OWED = MAX_BODY  # once requests that came together have earned more, no more are answered
+MAX_TARGET = 8192  # bytes of a request's target, such as "/bytes/5?x=1"
+BLOCK = bytes(range(256)) * 256  # what /bytes/N is made of, by reference
 
-Answer = tuple[list[bytes], int]  # its pieces, and how many bytes they are together
+Page = tuple[HTTPStatus, str, list[bytes]]  # the status, the type, and the body in pieces
+
+
+def route(method: bytes, target: bytes) -> Page:
+    """What is there for a method and a target."""
+    if method not in (b"GET", b"HEAD"):
+        return message(HTTPStatus.METHOD_NOT_ALLOWED)
+    if len(target) > MAX_TARGET:
+        return message(HTTPStatus.REQUEST_URI_TOO_LONG)
+    try:
+        path = httptools.parse_url(target).path or b"/"
+    except httptools.HttpParserInvalidURLError:
+        return message(HTTPStatus.BAD_REQUEST)
+    if path == b"/":
+        return HTTPStatus.OK, "text/plain", [b"Hello from ringnet!\n"]
+    if path.startswith(b"/bytes/"):
+        return data(path.removeprefix(b"/bytes/"))
+    return message(HTTPStatus.NOT_FOUND)
+
+
+def data(digits: bytes) -> Page:
+    """As many bytes as the digits say."""
+    if not digits.isdigit():
+        return message(HTTPStatus.BAD_REQUEST)
+    if len(digits) > 20 or int(digits) > MAX_BODY:
+        return message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    blocks, rest = divmod(int(digits), len(BLOCK))
+    return HTTPStatus.OK, "application/octet-stream", [BLOCK] * blocks + [BLOCK[:rest]]
+
+
+def message(status: HTTPStatus) -> Page:
+    """A page that says just its status."""
+    return status, "text/plain", [f"{status.value} {status.phrase}\n".encode()]
 
 
 @lru_cache(maxsize=256)
-def answer(method: bytes, target: bytes, keep_alive: bool, second: int) -> Answer:
-    """The whole answer to a request."""
-    status, body = route(method, target)
-    size = sum(map(len, body))
+def answer(method: bytes, target: bytes, keep_alive: bool, second: int) -> tuple[list[bytes], int]:
+    """The whole answer to a request: its pieces, and how many bytes they are together."""
+    status, kind, body = route(method, target)
     head = [
         f"HTTP/1.1 {status.value} {status.phrase}",
         f"Date: {formatdate(second, usegmt=True)}",
         "Server: ringnet",
-        "Content-Type: " + ("application/octet-stream" if body[0] is BLOCK else "text/plain"),
-        f"Content-Length: {size}",
-        "Connection: " + ("keep-alive" if keep_alive else "close"),
+        f"Content-Type: {kind}",
+        f"Content-Length: {sum(map(len, body))}",
+        f"Connection: {'keep-alive' if keep_alive else 'close'}",
     ]
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         head.append("Allow: GET, HEAD")
@@ -48,54 +79,22 @@ def answer(method: bytes, target: bytes, keep_alive: bool, second: int) -> Answe
     return pieces, sum(map(len, pieces))
 
 
-def route(method: bytes, target: bytes) -> tuple[HTTPStatus, list[bytes]]:
-    """The status and the body, in pieces, for a method and a target."""
-    if method not in (b"GET", b"HEAD"):
-        return text(HTTPStatus.METHOD_NOT_ALLOWED)
-    if len(target) > MAX_TARGET:
-        return text(HTTPStatus.REQUEST_URI_TOO_LONG)
-    try:
-        path = httptools.parse_url(target).path or b""
-    except httptools.HttpParserInvalidURLError:
-        return text(HTTPStatus.BAD_REQUEST)
-    if path == b"/":
-        return HTTPStatus.OK, [b"Hello from ringnet!\n"]
-    if path.startswith(b"/bytes/"):
-        return data(path.removeprefix(b"/bytes/"))
-    return text(HTTPStatus.NOT_FOUND)
-
-
-def data(digits: bytes) -> tuple[HTTPStatus, list[bytes]]:
-    """As many bytes as are asked for, by reference to the one block."""
-    if not digits.isdigit():
-        return text(HTTPStatus.BAD_REQUEST)
-    if len(digits) > 20 or int(digits) > MAX_BODY:
-        return text(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    blocks, rest = divmod(int(digits), len(BLOCK))
-    return HTTPStatus.OK, [BLOCK] * blocks + [BLOCK[:rest]]
-
-
-def text(status: HTTPStatus) -> tuple[HTTPStatus, list[bytes]]:
-    """A body that says the status."""
-    return status, [f"{status.value} {status.phrase}\n".encode()]
-
-
 class Requests:
     """The requests of one connection. httptools calls its `on_` methods."""
 
-    __slots__ = ("answers", "closing", "owed", "parser", "second", "target")
+    __slots__ = ("closing", "owed", "parser", "pieces", "second", "target")
 
     def __init__(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
         self.target = b""
-        self.answers: list[bytes] = []
+        self.pieces: list[bytes] = []
         self.owed = 0
         self.second = 0
         self.closing = False
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The answers to all requests that `data` completes, in pieces."""
-        self.answers = []
+    def feed(self, data: bytes) -> bytes:
+        """The answers to all requests that `data` completes."""
+        self.pieces = []
         self.owed = 0
         self.second = int(time.time())
         while data and not self.closing:
@@ -105,38 +104,30 @@ class Requests:
             except httptools.HttpParserUpgrade as upgrade:
                 data = data[upgrade.args[0] :]  # declined: the next request follows
             except httptools.HttpParserError:
-                if not self.closing:  # after a request to close, nobody asked for the rest
-                    self.end(b"GET", b"")
-        return self.answers
+                if not self.closing:  # after a request to close it is no error but ignored
+                    self.answer(b"GET", b"", last=True)  # no target: a bad request
+        return b"".join(self.pieces)
 
     def on_url(self, part: bytes) -> None:
         if len(self.target) <= MAX_TARGET:
             self.target += part
 
     def on_message_complete(self) -> None:
-        if self.closing:
-            return
+        target, self.target = self.target, b""
         if self.owed > MAX_OWED:
             self.closing = True
-            return
-        method, target, self.target = self.parser.get_method(), self.target, b""
-        if len(target) > MAX_TARGET or not self.parser.should_keep_alive():
-            self.end(method, target)
-        else:
-            self.add(answer(method, target, True, self.second))
+        if not self.closing:
+            self.answer(self.parser.get_method(), target, not self.parser.should_keep_alive())
 
-    def end(self, method: bytes, target: bytes) -> None:
-        """Answer for the last time. An empty target is a bad request."""
-        self.closing = True
-        self.add(answer(method, target, False, self.second))
-
-    def add(self, reply: Answer) -> None:
-        self.answers += reply[0]
-        self.owed += reply[1]
+    def answer(self, method: bytes, target: bytes, last: bool) -> None:
+        pieces, size = answer(method, target, not last, self.second)
+        self.pieces += pieces
+        self.owed += size
+        self.closing = last
 
 
 class HttpServer(ringnet.EventHandler):
-    """Gives each connection a parser and writes what comes of it."""
+    """Gives each connection a parser, and writes what comes of it."""
 
     def on_boot(self, engine: ringnet.Engine) -> None:
         announce(engine)
@@ -148,8 +139,9 @@ class HttpServer(ringnet.EventHandler):
         requests: Requests = conn.context
         answers = requests.feed(conn.next())
         try:
-            conn.write(b"".join(answers))
-        except ringnet.BufferLimitExceeded:  # it asks and asks, and does not read
+            if answers:
+                conn.write(answers)
+        except ringnet.BufferLimitExceeded:  # it asks on and on, and does not read
             return ringnet.Action.CLOSE
         return ringnet.Action.CLOSE if requests.closing else None
 

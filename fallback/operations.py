@@ -35,7 +35,7 @@ from ..completion import (
 from .pollers import READ, WRITE, Poller
 from .slot import Phase, Role, Slot, unpack_address
 
-_NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
+NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
 WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
 
 
@@ -195,7 +195,7 @@ class Operations:
         queue = slot.queue
         while queue:
             try:
-                sent = slot.sock.send(queue[0], _NO_SIGNAL)
+                sent = slot.sock.send(queue[0], NO_SIGNAL)
             except OSError as error:
                 sent = self._send_failed(slot, error)
                 if sent < 0:
@@ -225,15 +225,14 @@ class Operations:
 
     # Doing what was asked for
 
-    def _do_send(self, handle: int, pieces: list[bytes]) -> None:
-        data = b"".join(pieces)
+    def _do_send(self, handle: int, data: bytes) -> None:
         slot = self._slots.get(handle)
         if slot is None or not data:
             return
         if slot.plain or self._may_send(slot):
             slot.accepted += len(data)
             try:
-                sent = slot.sock.send(data, _NO_SIGNAL)
+                sent = slot.sock.send(data, NO_SIGNAL)
             except OSError as error:
                 sent = self._send_failed(slot, error)
             if sent != len(data):

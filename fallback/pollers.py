@@ -1,8 +1,8 @@
 """Pollers: epoll, kqueue and select, one small class each, with the same three methods.
 
 The law of this file: interest is level-triggered and keyed by descriptor. A poller owns its kernel
-handle and nothing else. Errors and hang-ups are reported as both readable and writable, so that
-whoever tries next gets the error itself.
+handle and nothing else. The masks are those of poll(2), so that epoll's need no translation; any
+other bit of a reported mask is an error or a hang-up, and whoever tries next gets the error itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 READ: Final = 1
-WRITE: Final = 2
+WRITE: Final = 4
 BOTH: Final = READ | WRITE
 
 # select(2) takes no descriptor from FD_SETSIZE on; some of them are not connections.
@@ -45,27 +45,17 @@ class EpollPoller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._masks = (0, select.EPOLLIN, select.EPOLLOUT, select.EPOLLIN | select.EPOLLOUT)
-        # Of EPOLLIN, EPOLLOUT, EPOLLERR and EPOLLHUP together there are few combinations.
-        self._known = {select.EPOLLIN: READ, select.EPOLLOUT: WRITE}
 
     def change(self, fd: int, old: int, new: int) -> None:
         if not new:
             self._epoll.unregister(fd)
         elif old:
-            self._epoll.modify(fd, self._masks[new])
+            self._epoll.modify(fd, new)
         else:
-            self._epoll.register(fd, self._masks[new])
+            self._epoll.register(fd, new)
 
     def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
-        known = self._known
-        ready = self._epoll.poll(timeout, most)
-        return [(fd, known.get(mask) or self._translate(mask)) for fd, mask in ready]
-
-    def _translate(self, mask: int) -> int:
-        if mask & (select.EPOLLERR | select.EPOLLHUP):
-            return BOTH
-        return (READ if mask & select.EPOLLIN else 0) | (WRITE if mask & select.EPOLLOUT else 0)
+        return self._epoll.poll(timeout, most)
 
     def close(self) -> None:
         self._epoll.close()
