@@ -14,7 +14,7 @@ python3 -m venv "$venv"
 "$venv/bin/python" examples/http_server.py tcp://127.0.0.1:8080 &
 server=$!
 trap 'kill "$server" 2>/dev/null' INT TERM
-curl --silent --show-error --include --retry 20 --retry-delay 1 --retry-connrefused \
+curl --silent --include --retry 20 --retry-delay 1 --retry-connrefused \
 	http://127.0.0.1:8080/
 [ "${1:-}" != --once ] || kill "$server"
 wait "$server"
