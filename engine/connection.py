@@ -1,8 +1,8 @@
 """A connection: the bytes that arrived and the bytes on their way, for one handler.
 
 Thread rule: a connection belongs to its reactor's thread. Every method is for that thread, and
-raises WrongThread elsewhere, but for the ones in the last section (`async_write`, `async_writev`,
-`wake`, `close`), which are for any thread.
+raises WrongThread elsewhere, but for those of `foreign.py` (`async_write`, `async_writev`, `wake`,
+`close`), which are for any thread.
 
 Ownership of bytes: what a method returns as `bytes` is the caller's own for good. What is given to
 `write` is never changed (`bytes` cannot be; anything else is copied).
@@ -15,20 +15,19 @@ arriving chunk can be handed out as it is: neither leftovers are before it, nor 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..completion import GRACEFUL, INDEX_MASK, NOW, RESET
 from .buffer import ChunkQueue, ElasticBuffer
 from .errors import BufferLimitExceeded, ConnectionClosed, ShortBuffer, WrongThread
+from .foreign import AnyThread, Callback, as_bytes
 from .sockopts import SocketOptions
 
 if TYPE_CHECKING:
     from .reactor import Reactor
     from .timers import Timer
-
-Callback = Callable[["Connection", Exception | None], object]
 
 _NOTHING = ElasticBuffer(b"")  # what is inbound once a connection is closing
 _JOIN_UP_TO = 256 * 1024  # bytes of overflow that are handed to the backend at once
@@ -46,7 +45,7 @@ class Writable(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-class Connection(SocketOptions):
+class Connection(SocketOptions, AnyThread):
     """One connection of an engine. Made by the engine; a handler gets it in each of its methods.
 
     `context` is the handler's own: any object, None at first.
@@ -225,7 +224,7 @@ class Connection(SocketOptions):
         if self._owner != get_ident():
             raise self._misuse()
         if type(data) is not bytes:
-            data = _as_bytes(data)
+            data = as_bytes(data)
         written = self._written + len(data)
         if written <= self._limit:
             self._written = written
@@ -235,7 +234,7 @@ class Connection(SocketOptions):
 
     def writev(self, parts: Iterable[bytes]) -> None:
         """`write` all the parts, in order, as one. gnet: Writev."""
-        self.write(b"".join([_as_bytes(part) for part in parts]))
+        self.write(b"".join([as_bytes(part) for part in parts]))
 
     def read_from(self, file: Readable) -> int:
         """Write all that `file` has until its end; returns how many bytes. gnet: ReadFrom."""
@@ -325,6 +324,10 @@ class Connection(SocketOptions):
             self.loop.backend.close(self._handle, GRACEFUL)
         self.loop.watch_close(self)
 
+    def _when_closed(self, callback: Callback) -> None:
+        """Have `callback` called right after `on_close`."""
+        self._on_closed = [*(self._on_closed or []), callback]
+
     def _fail(self, error: Exception) -> None:
         """The stream is broken: close at once with the error."""
         self._end(NOW, error)
@@ -376,71 +379,3 @@ class Connection(SocketOptions):
         if self._owner != get_ident():
             raise self._misuse()
         return os.dup(self._fd)
-
-    # From any thread
-
-    def async_write(self, data: bytes, callback: Callback | None = None) -> None:
-        """`write` from any thread; the calls of one thread keep their order.
-
-        `callback(conn, error)` then runs on the reactor's thread: None where the bytes were
-        accepted, else ConnectionClosed or BufferLimitExceeded. Without a callback a refusal is
-        logged. Raises TypeError, QueueFull, and ConnectionClosed if the engine has stopped.
-        gnet: AsyncWrite.
-        """
-        self.loop.post(self._async_write, _as_bytes(data), callback)
-
-    def async_writev(self, parts: Iterable[bytes], callback: Callback | None = None) -> None:
-        """`writev` from any thread, as `async_write`. gnet: AsyncWritev."""
-        self.async_write(b"".join([_as_bytes(part) for part in parts]), callback)
-
-    def wake(self, callback: Callback | None = None) -> None:
-        """Have `on_traffic` called on the reactor's thread, though nothing arrived. gnet: Wake."""
-        self.loop.post(self._wake, callback)
-
-    def close(self, callback: Callback | None = None) -> None:
-        """Close after what was written is sent. Closing twice does nothing.
-
-        On the connection's own thread it is closing when this returns, elsewhere soon after.
-        `callback(conn, error)` runs right after `on_close`. Bytes that arrive from now on are
-        dropped; what is owed has `close_timeout` seconds. gnet: Close, CloseWithCallback.
-        """
-        if get_ident() == self.loop.ident:
-            self._close(callback)
-        else:
-            self.loop.post(self._close, callback)
-
-    def _async_write(self, data: bytes, callback: Callback | None) -> None:
-        error: Exception | None = None
-        try:
-            self.write(data)
-        except (ConnectionClosed, BufferLimitExceeded) as refusal:
-            error = refusal
-        if callback is not None:
-            self.loop.guard(callback, self, error)
-        elif error is not None:
-            self.loop.log.warning("async_write of %d bytes to %r: %s", len(data), self, error)
-
-    def _wake(self, callback: Callback | None) -> None:
-        error = None if self._owner else self._misuse()
-        if error is None:
-            self.loop.traffic(self)
-        if callback is not None:
-            self.loop.guard(callback, self, error)
-
-    def _close(self, callback: Callback | None) -> None:
-        if self._fd == -1:
-            if callback is not None:
-                self.loop.guard(callback, self, self._error)
-            return
-        if callback is not None:
-            self._on_closed = [*(self._on_closed or []), callback]
-        self._finish(None)
-
-
-def _as_bytes(data: object) -> bytes:
-    if isinstance(data, bytes):
-        return data
-    if isinstance(data, bytearray | memoryview):
-        return bytes(data)
-    hint = ": encode it first" if isinstance(data, str) else ""
-    raise TypeError(f"only bytes can be written, not {type(data).__name__}{hint}")

@@ -1,0 +1,103 @@
+"""What any thread may ask of a connection.
+
+The law of this file: on a foreign thread nothing is done but posting a call to the connection's
+reactor. The methods with an underscore are those calls, and run on its thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, cast
+
+from .errors import BufferLimitExceeded, ConnectionClosed
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .reactor import Reactor
+
+Callback = Callable[[Any, Exception | None], object]  # (the connection, what went wrong)
+
+
+class AnyThread:
+    """The part of a connection that is for any thread."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # what Connection has
+        loop: Reactor
+        _error: Exception | None
+        _fd: int
+        _owner: int
+
+        def write(self, data: bytes) -> None: ...
+        def _finish(self, error: Exception | None) -> None: ...
+        def _misuse(self) -> Exception: ...
+        def _when_closed(self, callback: Callback) -> None: ...
+
+    def async_write(self, data: bytes, callback: Callback | None = None) -> None:
+        """`write` from any thread; the calls of one thread keep their order.
+
+        `callback(conn, error)` then runs on the reactor's thread: None where the bytes were
+        accepted, else ConnectionClosed or BufferLimitExceeded. Without a callback a refusal is
+        logged. Raises TypeError, QueueFull, and ConnectionClosed if the engine has stopped.
+        gnet: AsyncWrite.
+        """
+        self.loop.post(self._async_write, as_bytes(data), callback)
+
+    def async_writev(self, parts: Iterable[bytes], callback: Callback | None = None) -> None:
+        """`writev` from any thread, as `async_write`. gnet: AsyncWritev."""
+        self.async_write(b"".join([as_bytes(part) for part in parts]), callback)
+
+    def wake(self, callback: Callback | None = None) -> None:
+        """Have `on_traffic` called on the reactor's thread, though nothing arrived. gnet: Wake."""
+        self.loop.post(self._wake, callback)
+
+    def close(self, callback: Callback | None = None) -> None:
+        """Close after what was written is sent. Closing twice does nothing.
+
+        On the connection's own thread it is closing when this returns, elsewhere soon after.
+        `callback(conn, error)` runs right after `on_close`. Bytes that arrive from now on are
+        dropped; what is owed has `close_timeout` seconds. gnet: Close, CloseWithCallback.
+        """
+        if get_ident() == self.loop.ident:
+            self._close(callback)
+        else:
+            self.loop.post(self._close, callback)
+
+    def _async_write(self, data: bytes, callback: Callback | None) -> None:
+        error: Exception | None = None
+        try:
+            self.write(data)
+        except (ConnectionClosed, BufferLimitExceeded) as refusal:
+            error = refusal
+        if callback is not None:
+            self.loop.guard(callback, self, error)
+        elif error is not None:
+            self.loop.log.warning("async_write of %d bytes to %r: %s", len(data), self, error)
+
+    def _wake(self, callback: Callback | None) -> None:
+        error = None if self._owner else self._misuse()
+        if error is None:
+            self.loop.traffic(cast("Connection", self))
+        if callback is not None:
+            self.loop.guard(callback, self, error)
+
+    def _close(self, callback: Callback | None) -> None:
+        if self._fd == -1:
+            if callback is not None:
+                self.loop.guard(callback, self, self._error)
+            return
+        if callback is not None:
+            self._when_closed(callback)
+        self._finish(None)
+
+
+def as_bytes(data: object) -> bytes:
+    """The bytes, or a copy of them where they could change. Raises TypeError."""
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    hint = ": encode it first" if isinstance(data, str) else ""
+    raise TypeError(f"only bytes can be written, not {type(data).__name__}{hint}")
