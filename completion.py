@@ -28,6 +28,12 @@ SHUT: Final = 8  # our side is ended: all that was staged was sent, and the end 
 READY: Final = 9  # a: the mask of poll(); final
 CLOSED: Final = 10  # a: bytes accepted by send() and never sent, b: -errno or 0; final
 WOKEN: Final = 11  # handle is 0
+DATAGRAM: Final = 12  # a: offset of the sender's sockaddr, b: its length << 32 | bytes
+TRUNCATED: Final = 13  # a datagram was larger than a buffer, and is lost
+REFUSED: Final = 14  # a: -errno; one datagram could not be sent; the handle goes on
+
+# In the memory of a DATAGRAM the bytes follow this much room for the sockaddr.
+NAME_ROOM: Final = 128
 
 KIND_NAMES: Final = {
     DATA: "DATA",
@@ -41,6 +47,9 @@ KIND_NAMES: Final = {
     READY: "READY",
     CLOSED: "CLOSED",
     WOKEN: "WOKEN",
+    DATAGRAM: "DATAGRAM",
+    TRUNCATED: "TRUNCATED",
+    REFUSED: "REFUSED",
 }
 
 # How close() ends a stream.
@@ -66,3 +75,6 @@ class Bounds:
     receive_buffers: int = 256  # buffers that wait for data, for all connections together
     receive_buffer_size: int = 16_384  # bytes of each
     stage_bytes: int = 65_536  # bytes of one connection that are copied and wait to be sent
+    packet_buffers: int = 64  # buffers for datagrams, of all sockets together
+    packet_size: int = 65_536  # bytes of each: what is longer is truncated
+    edge_chunk: int = 0  # bytes read of a stream at once, edge-triggered; 0: level-triggered

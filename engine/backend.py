@@ -9,7 +9,7 @@ The rules
 1. A backend is created and used on one thread. Only `wake()` may be called from others.
 2. Every verb only enqueues. It does no I/O, raises no network error and calls nothing back. It
    takes effect in the next `turn()`, in the order of the calls; the results are events.
-3. A handle is used once: `listen`, `adopt`, `connect` or `poll` starts it, one final event ends
+3. A handle is used once: `listen`, `adopt`, `adopt_packets`, `connect` or `poll` starts it, one final event ends
    it. That event is CLOSED, and nothing follows it; for `poll` it is READY, or CLOSED if the poll
    was closed first. After its final event the index may be used again with another generation.
    Verbs for a handle that is not alive (also of a past generation) do nothing.
@@ -31,6 +31,12 @@ The rules
 9. No turn returns more than `Bounds.events` events; what is left comes with the next.
 10. A listener that runs out of descriptors or memory says STALLED once and rests until `resume()`.
     A newcomer that went away before it was accepted is passed over.
+11. A socket that keeps message boundaries (`adopt_packets`) gives DATAGRAM for each packet, also an
+    empty one: its sender's sockaddr is `memory[a : a + (b >> 32)]`, its bytes are the
+    `b & 0xffffffff` behind `a + NAME_ROOM`. One that does not fit into a buffer is dropped and said
+    as TRUNCATED. One that cannot be sent is dropped and said as REFUSED, as is an error that came
+    back for an earlier one; only a connection's packets (SOCK_SEQPACKET) break it, with ERROR. Their
+    empty packet is the end, EOF. Packets leave in the order of the calls.
 """
 
 from __future__ import annotations
@@ -97,6 +103,9 @@ class Backend(Protocol):
     def adopt(self, handle: int, fd: int) -> None:
         """Own a connected stream socket and read from it. `close` closes the descriptor."""
 
+    def adopt_packets(self, handle: int, fd: int) -> None:
+        """Own a socket of packets: datagrams, bound or connected, or SOCK_SEQPACKET."""
+
     def connect(self, handle: int, fd: int, address: bytes) -> None:
         """Connect a stream socket to a packed `struct sockaddr`; the descriptor is owned.
 
@@ -105,6 +114,9 @@ class Backend(Protocol):
 
     def send(self, handle: int, data: bytes) -> None:
         """Send bytes after those sent before."""
+
+    def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
+        """Send one packet, to a packed `struct sockaddr` where the socket is not connected."""
 
     def notify(self, handle: int) -> None:
         """Say DRAINED once, as soon as nothing is staged (in the next turn if that is so now)."""

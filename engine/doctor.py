@@ -25,6 +25,8 @@ FEATURES = {
     "recv": "receive (5.6)",
     "multishot_recv": "one request receives many (6.0)",
     "send": "send (5.6)",
+    "recvmsg": "receive datagrams (5.3)",
+    "sendmsg": "send datagrams (5.3)",
     "cancel": "cancel a request (5.5)",
     "poll": "wait for readiness (5.1)",
     "coop_taskrun": "completions without interrupting (5.19)",

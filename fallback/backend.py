@@ -18,6 +18,7 @@ from typing import Any, Final
 from ..completion import DATA, GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, WOKEN, Bounds, Event
 from .accepting import accept_all
 from .operations import NO_SIGNAL, WOULD_BLOCK, Operations
+from .packets import receive_packets
 from .pollers import BOTH, READ, WRITE, Poller
 from .slot import Role, Slot
 
@@ -32,7 +33,6 @@ class FallbackBackend(Operations):
         self.name = poller.name
         self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
         self.outbox: list[int | bytes] = []
-        self._unserved: deque[tuple[Slot, int]] = deque()  # ready, and no room or buffer was left
         self._open_wake()
 
     def _open_wake(self) -> None:
@@ -61,6 +61,10 @@ class FallbackBackend(Operations):
         self._check_free(handle)
         self._ask(self._do_adopt, handle, fd)
 
+    def adopt_packets(self, handle: int, fd: int) -> None:
+        self._check_free(handle)
+        self._ask(self._do_adopt_packets, handle, fd)
+
     def connect(self, handle: int, fd: int, address: bytes) -> None:
         self._check_free(handle)
         self._ask(self._do_connect, handle, (fd, address))
@@ -71,6 +75,9 @@ class FallbackBackend(Operations):
 
     def send(self, handle: int, data: bytes) -> None:
         self.outbox += (handle, data)
+
+    def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
+        self._ask(self._do_send_to, handle, (data, address))
 
     def _ask(self, do: Callable[[int, Any], None], handle: int, argument: Any) -> None:
         """Do something in the next turn, after what is in the outbox."""
@@ -134,6 +141,7 @@ class FallbackBackend(Operations):
         events: list[Event] = []
         self._events = events
         self._next_buffer = 0
+        self.next_packet = 0
         late, self._late = self._late, deque()
         self._spoken.clear()
         for event in late:
@@ -183,23 +191,41 @@ class FallbackBackend(Operations):
         """Read or write what is ready, or keep it for the next turn where no room is left."""
         if mask & ~BOTH:
             mask = BOTH
-        mask &= slot.interest  # it may have changed since the poller looked
+        wanted = slot.wanted()  # it may have changed since the poller looked
+        if slot.edge and mask & READ and not wanted & READ:
+            slot.missed = True
+        mask &= wanted
         if not mask:
             return
         if not self._has_room():
             self._unserved.append((slot, mask))
         elif slot.role is Role.STREAM:
-            if slot.connecting:
-                self._on_connected(slot)
-                return
-            if mask & WRITE:
-                self._on_writable(slot)
-            if mask & READ and slot.interest & READ:
-                self._on_readable(slot)
+            self._serve_stream(slot, mask)
         elif slot.role is Role.LISTENER:
             accept_all(self, slot)
+        elif slot.role is Role.PACKETS:
+            self._serve_packets(slot, mask)
         else:
             self._on_ready(slot, mask)
+
+    def _serve_stream(self, slot: Slot, mask: int) -> None:
+        if slot.connecting:
+            self._on_connected(slot)
+            return
+        if mask & WRITE:
+            self._on_writable(slot)
+        if not (mask & READ and slot.wanted() & READ):
+            return
+        if slot.edge:
+            self._read_on(slot)
+        else:
+            self._on_readable(slot)
+
+    def _serve_packets(self, slot: Slot, mask: int) -> None:
+        if mask & WRITE:
+            self._on_writable(slot)
+        if mask & READ:
+            receive_packets(self, slot)
 
     def _on_woken(self) -> None:
         with self._wake_lock:
@@ -223,5 +249,5 @@ class FallbackBackend(Operations):
         self._poller.close()
         self._waker.close()
         self._wakened.close()
-        for view in (*self._buffers, self.staged):
+        for view in (*self._buffers, *self.packet_views, self._view, self.staged):
             view.release()

@@ -24,6 +24,7 @@ from ..completion import (
     FAILED,
     GRACEFUL,
     INDEX_MASK,
+    NAME_ROOM,
     READABLE,
     READY,
     RESET,
@@ -32,8 +33,10 @@ from ..completion import (
     Bounds,
     Event,
 )
+from ..sockaddr import unpack
 from .pollers import READ, WRITE, Poller
-from .slot import Phase, Role, Slot, unpack_address
+from .packets import send_packet, send_packets
+from .slot import Phase, Role, Slot
 
 NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
 WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
@@ -70,14 +73,31 @@ class Operations:
         self._spoken: set[int] = set()  # handles with an event that the caller has not seen
         # Slices of a mapping are bytes, which those of a bytearray are not.
         size = bounds.receive_buffer_size
-        self.memory = mmap.mmap(-1, bounds.receive_buffers * size)
+        end = bounds.receive_buffers * size
+        self._packet_start, self._packet_stride = end, NAME_ROOM + bounds.packet_size
+        self.memory = mmap.mmap(-1, end + bounds.packet_buffers * self._packet_stride)
         view = memoryview(self.memory)
+        self._view = view
         self._buffer_size = size
-        self._buffers = [view[i : i + size] for i in range(0, len(view), size)]
+        self._buffers = [view[i : i + size] for i in range(0, end, size)]
         self._next_buffer = 0
+        self.packet_views = [
+            view[i + NAME_ROOM : i + self._packet_stride]
+            for i in range(end, len(view), self._packet_stride)
+        ]
+        self.next_packet = 0
+        self._edge_chunk = bounds.edge_chunk if poller.has_edges else 0
+        self._unserved: deque[tuple[Slot, int]] = deque()  # ready, and no room or buffer was left
 
     def _has_room(self) -> bool:
         return len(self._events) < self._most and self._next_buffer < len(self._buffers)
+
+    def has_packet_room(self) -> bool:
+        return len(self._events) < self._most and self.next_packet < len(self.packet_views)
+
+    def packet_offset(self, number: int) -> int:
+        """Where in the memory the sender of a packet is told."""
+        return self._packet_start + number * self._packet_stride
 
     def _emit(self, event: Event) -> None:
         self._spoken.add(event[0])
@@ -98,7 +118,7 @@ class Operations:
 
     def _watch(self, slot: Slot) -> None:
         """Tell the poller what follows from the slot's state."""
-        wanted = slot.wanted()
+        wanted = slot.watched()
         slot.plain = wanted == READ and slot.is_plain()
         if wanted == slot.interest:
             return
@@ -124,12 +144,22 @@ class Operations:
         slot = self._start(handle, fd, Role.STREAM)
         # Reading and writing do not ask for the family, and telling it saves system calls.
         slot.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+        slot.edge = self._edge_chunk > 0
         self._watch(slot)
+
+    def _do_adopt_packets(self, handle: int, fd: int) -> None:
+        slot = self._start(handle, fd, Role.PACKETS)
+        slot.sock = socket.socket(fileno=fd)
+        slot.has_end = slot.sock.type == getattr(socket, "SOCK_SEQPACKET", None)
+        self._watch(slot)
+
+    def _do_send_to(self, handle: int, packet: tuple[bytes, bytes]) -> None:
+        send_packet(self, handle, packet)
 
     def _do_connect(self, handle: int, argument: tuple[int, bytes]) -> None:
         fd, packed = argument
         slot = self._start(handle, fd, Role.STREAM)
-        family, address = unpack_address(packed)
+        family, address = unpack(packed)
         slot.sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
         slot.connecting = True
         try:
@@ -158,6 +188,7 @@ class Operations:
             self._break(slot, error)
             return
         slot.connecting = False
+        slot.edge = self._edge_chunk > 0
         self._emit((slot.handle, CONNECTED, 0, 0))
         if slot.queue:
             self._on_writable(slot)
@@ -165,18 +196,36 @@ class Operations:
             self._drained(slot)
         self._watch(slot)
 
-    def _on_readable(self, slot: Slot) -> None:
+    def _on_readable(self, slot: Slot) -> int:
+        """Read once; returns how many bytes, and 0 where there are no more for now."""
         number = self._next_buffer
         try:
             count = slot.sock.recv_into(self._buffers[number])
         except OSError as error:
             self._read_failed(slot, error)
-            return
+            return 0
         if not count:
             self._on_end(slot)
         elif slot.phase is Phase.OPEN:
             self._next_buffer = number + 1
             self._events.append((slot.handle, DATA, number * self._buffer_size, count))
+        return int(count)
+
+    def _read_on(self, slot: Slot) -> None:
+        """Read until nothing is left, as edges want it, or until it is the turn of others."""
+        taken = 0
+        while taken < self._edge_chunk and self._has_room():
+            count = self._on_readable(slot)
+            if not count:
+                return
+            taken += count
+        self._unserved.append((slot, READ))
+
+    def _read_missed(self, slot: Slot) -> None:
+        """Bytes that came while reading was paused are not told again."""
+        if slot.missed and slot.wanted() & READ:
+            slot.missed = False
+            self._unserved.append((slot, READ))
 
     def _read_failed(self, slot: Slot, error: OSError) -> None:
         if not isinstance(error, WOULD_BLOCK):
@@ -192,6 +241,9 @@ class Operations:
         self._watch(slot)
 
     def _on_writable(self, slot: Slot) -> None:
+        if slot.role is Role.PACKETS:
+            send_packets(self, slot)
+            return
         queue = slot.queue
         while queue:
             try:
@@ -258,10 +310,10 @@ class Operations:
 
     def _do_notify(self, handle: int, _: None) -> None:
         slot = self._slots.get(handle)
-        if slot is None or slot.role is not Role.STREAM or slot.phase is not Phase.OPEN:
+        if slot is None or not slot.carries_data() or slot.phase is not Phase.OPEN:
             return
         slot.notify = True
-        if not slot.queue:
+        if not slot.waits():
             self._drained(slot)
 
     def _do_pause(self, handle: int, paused: bool) -> None:
@@ -269,15 +321,16 @@ class Operations:
         if slot is not None and slot.role is not Role.POLL:
             slot.paused = paused
             self._watch(slot)
+            self._read_missed(slot)
 
     def _do_shutdown(self, handle: int, _: None) -> None:
         slot = self._slots.get(handle)
-        if slot is None or slot.role is not Role.STREAM or slot.phase is not Phase.OPEN:
+        if slot is None or not slot.has_end or slot.phase is not Phase.OPEN:
             return
         if not slot.fin:
             slot.fin = True
             self._watch(slot)
-            if not slot.queue:
+            if not slot.waits():
                 self._drained(slot)
 
     def _do_close(self, handle: int, mode: int) -> None:
@@ -288,7 +341,7 @@ class Operations:
         if handle in self._spoken:  # after a close nothing else is said
             self._events[:] = [event for event in self._events if event[0] != handle]
             self._late = deque(event for event in self._late if event[0] != handle)
-        soft = mode == GRACEFUL and slot.role is Role.STREAM
+        soft = mode == GRACEFUL and slot.carries_data()
         if not soft or slot.broken or slot.connecting:
             if mode == RESET and slot.sock is not None and slot.role is Role.STREAM:
                 at_once = struct.pack("ii", 1, 0)
@@ -296,9 +349,10 @@ class Operations:
             self._end(slot)
         elif slot.phase is Phase.OPEN:
             slot.phase = Phase.FLUSHING
-            if not slot.queue:
+            if not slot.waits():
                 self._drained(slot)
             self._watch(slot)
+            self._read_missed(slot)
 
     # The ends
 
@@ -313,6 +367,9 @@ class Operations:
             self._end_our_side(slot)
 
     def _end_our_side(self, slot: Slot) -> None:
+        if not slot.has_end:
+            self._end(slot)
+            return
         try:
             slot.sock.shutdown(socket.SHUT_WR)
         except OSError as error:

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 READ: Final = 1
 WRITE: Final = 4
 BOTH: Final = READ | WRITE
+EDGE: Final = 1 << 31  # EPOLLET, in the interest: tell of changes only
 
 # select(2) takes no descriptor from FD_SETSIZE on; some of them are not connections.
 SELECT_CAPACITY: Final = 1_000
@@ -26,6 +27,7 @@ class Poller(Protocol):
 
     name: str
     capacity: int  # descriptors that can be watched at once
+    has_edges: bool
 
     def change(self, fd: int, old: int, new: int) -> None:
         """Replace the interest in a descriptor. Raises OSError where it cannot be watched."""
@@ -42,6 +44,7 @@ class EpollPoller:
 
     name = "epoll"
     capacity = sys.maxsize
+    has_edges = True
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -66,6 +69,7 @@ class KqueuePoller:
 
     name = "kqueue"
     capacity = sys.maxsize
+    has_edges = True
 
     def __init__(self, system: Any = select) -> None:
         self._system = system
@@ -75,9 +79,10 @@ class KqueuePoller:
     def change(self, fd: int, old: int, new: int) -> None:
         system = self._system
         changes = []
+        how = system.KQ_EV_ADD | (system.KQ_EV_CLEAR if new & EDGE else 0)
         for bit, name in ((READ, system.KQ_FILTER_READ), (WRITE, system.KQ_FILTER_WRITE)):
-            if (old ^ new) & bit:
-                flags = system.KQ_EV_ADD if new & bit else system.KQ_EV_DELETE
+            if (old ^ new) & bit or (old ^ new) & EDGE and new & bit:
+                flags = how if new & bit else system.KQ_EV_DELETE
                 changes.append(system.kevent(fd, name, flags))
         self._queue.control(changes, 0, 0)
 
@@ -94,6 +99,7 @@ class SelectPoller:
 
     name = "select"
     capacity = SELECT_CAPACITY
+    has_edges = False
 
     def __init__(self) -> None:
         self._readers: set[int] = set()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import sys
 from collections import deque
 from enum import IntEnum
 from typing import Any
 
-from .pollers import READ, WRITE
+from .pollers import BOTH, EDGE, READ, WRITE
 
 
 class Role(IntEnum):
@@ -18,6 +15,7 @@ class Role(IntEnum):
     LISTENER = 1
     STREAM = 2
     POLL = 3
+    PACKETS = 4
 
 
 class Phase(IntEnum):
@@ -36,14 +34,18 @@ class Slot:
         "accepted",
         "broken",
         "connecting",
+        "edge",
         "error",
         "fd",
         "fin",
         "handle",
+        "has_end",
         "index",
         "interest",
         "mask",
+        "missed",
         "notify",
+        "packets",
         "paused",
         "peer_ended",
         "phase",
@@ -72,6 +74,17 @@ class Slot:
         self.notify = False
         self.paused = False
         self.peer_ended = False
+        self.has_end = role is Role.STREAM  # the end of what the peer sends is told
+        self.packets: deque[tuple[bytes, Any]] | None = None  # that wait, with their addresses
+        self.edge = False  # the poller tells of changes only
+        self.missed = False  # it told of bytes while reading was paused
+
+    def carries_data(self) -> bool:
+        return self.role is Role.STREAM or self.role is Role.PACKETS
+
+    def waits(self) -> bool:
+        """Whether something waits for room in the socket."""
+        return bool(self.queue or self.packets)
 
     def is_plain(self) -> bool:
         """Whether reading and sending need look at nothing else."""
@@ -87,21 +100,11 @@ class Slot:
         if self.connecting:
             return WRITE
         reads = not self.peer_ended and (not self.paused or self.phase is not Phase.OPEN)
-        return (READ if reads else 0) | (WRITE if self.queue else 0)
+        return (READ if reads else 0) | (WRITE if self.queue or self.packets else 0)
 
+    def watched(self) -> int:
+        """What the poller is told: for edges it is the same as long as there is anything."""
+        wanted = self.wanted()
+        alive = self.phase is not Phase.ENDED and not self.broken
+        return BOTH | EDGE if self.edge and alive and not self.connecting else wanted
 
-def unpack_address(packed: bytes) -> tuple[int, Any]:
-    """(family, address as `socket.connect` takes it) of a packed `struct sockaddr`."""
-    if sys.platform.startswith(("darwin", "freebsd", "openbsd", "netbsd", "dragonfly")):
-        family = packed[1]  # behind sa_len
-    else:
-        (family,) = struct.unpack_from("=H", packed)
-    if family == socket.AF_INET:
-        (port,) = struct.unpack_from("!H", packed, 2)
-        return family, (socket.inet_ntop(family, packed[4:8]), port)
-    if family == socket.AF_INET6:
-        port, flow = struct.unpack_from("!HI", packed, 2)
-        (scope,) = struct.unpack_from("=I", packed, 24)
-        return family, (socket.inet_ntop(family, packed[8:24]), port, flow, scope)
-    path = packed[2:]
-    return family, path if path[:1] == b"\0" else path.split(b"\0", 1)[0]

@@ -18,6 +18,7 @@ from ._ring import ffi, lib
 
 _COMMAND: Final = Struct("3q").pack  # operation, handle, argument
 _WORD: Final = Struct("q").pack
+_SEND_TO_HEAD: Final = Struct("4q").pack  # operation, handle, bytes, bytes of the address
 _EVENTS: Final = Struct("4q")
 _ONE: Final = (1).to_bytes(8, "little")  # what eventfd(2) adds to its counter
 
@@ -36,6 +37,8 @@ _SHUTDOWN: Final = lib.RN_SHUTDOWN
 _CLOSE: Final = lib.RN_CLOSE
 _POLL: Final = lib.RN_POLL
 _SENDS: Final = lib.RN_SENDS
+_ADOPT_PACKETS: Final = lib.RN_ADOPT_PACKETS
+_SEND_TO: Final = lib.RN_SEND_TO
 
 
 def _power_of_two(n: int) -> int:
@@ -78,6 +81,8 @@ class UringBackend:
             "buffers": _power_of_two(bounds.receive_buffers),
             "buffer_size": bounds.receive_buffer_size,
             "stage_bytes": bounds.stage_bytes,
+            "packet_buffers": _power_of_two(bounds.packet_buffers),
+            "packet_size": bounds.packet_size,
             "setup_mask": setup_mask,
         }
         out = ffi.new("struct rn_core **")
@@ -105,6 +110,9 @@ class UringBackend:
     def adopt(self, handle: int, fd: int) -> None:
         self._start(_ADOPT, handle, fd)
 
+    def adopt_packets(self, handle: int, fd: int) -> None:
+        self._start(_ADOPT_PACKETS, handle, fd)
+
     def connect(self, handle: int, fd: int, address: bytes) -> None:
         self._start(_CONNECT, handle, fd)
         self._commands += (_WORD(len(address)), address)
@@ -114,6 +122,10 @@ class UringBackend:
 
     def send(self, handle: int, data: bytes) -> None:
         self.outbox += (handle, data)
+
+    def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
+        head = _SEND_TO_HEAD(_SEND_TO, handle, len(data), len(address))
+        self._commands += (head, address, data)
 
     def _take_outbox(self) -> None:
         """Make what was sent one command; large pieces, one each."""

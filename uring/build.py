@@ -17,7 +17,16 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-SOURCES = ["ring.c", "commands.c", "slots.c", "stage.c", "setup.c"]
+SOURCES = [
+    "ring.c",
+    "commands.c",
+    "slots.c",
+    "accept.c",
+    "stage.c",
+    "packets.c",
+    "buffers.c",
+    "setup.c",
+]
 HEADERS = ["ring.h", "core.h"]
 
 

@@ -46,7 +46,8 @@ static int start(struct rn_core *core, int64_t op, int64_t handle, int64_t argum
 	static const uint8_t roles[] = {[RN_LISTEN] = ROLE_LISTENER,
 					[RN_ADOPT] = ROLE_STREAM,
 					[RN_CONNECT] = ROLE_STREAM,
-					[RN_POLL] = ROLE_POLL};
+					[RN_POLL] = ROLE_POLL,
+					[RN_ADOPT_PACKETS] = ROLE_PACKETS};
 	struct slot *slot;
 	const char *address = NULL;
 	int64_t size = 0;
@@ -68,6 +69,8 @@ static int start(struct rn_core *core, int64_t op, int64_t handle, int64_t argum
 		slot_adopt(core, slot);
 	else if (op == RN_CONNECT)
 		slot_connect(core, slot, address, (size_t)size);
+	else if (op == RN_ADOPT_PACKETS)
+		packets_adopt(core, slot);
 	else
 		slot_poll(core, slot, (uint32_t)(argument >> 32));
 	return 0;
@@ -118,6 +121,23 @@ static int take_send_ref(struct rn_core *core, int64_t handle, int64_t count, st
 	return 0;
 }
 
+static int take_send_to(struct rn_core *core, int64_t handle, int64_t count, struct reader *in)
+{
+	int64_t name_size;
+	if (!read_bytes(in, &name_size, sizeof name_size))
+		return -EINVAL;
+	const char *name = in->at;
+	if (name_size > RN_NAME_ROOM || !skip_bytes(in, name_size))
+		return -EINVAL;
+	const char *bytes = in->at;
+	if (!skip_bytes(in, count))
+		return -EINVAL;
+	struct slot *slot = find(core, handle);
+	if (slot)
+		packets_keep(core, slot, name, (size_t)name_size, bytes, (size_t)count);
+	return 0;
+}
+
 static int control(struct rn_core *core, struct slot *slot, int64_t op, int64_t argument)
 {
 	switch (op) {
@@ -154,8 +174,11 @@ static int take_command(struct rn_core *core, struct reader *in)
 		return take_sends(core, word[1], in);
 	case RN_SEND_REF:
 		return take_send_ref(core, word[1], word[2], in);
+	case RN_SEND_TO:
+		return take_send_to(core, word[1], word[2], in);
 	case RN_LISTEN:
 	case RN_ADOPT:
+	case RN_ADOPT_PACKETS:
 	case RN_CONNECT:
 	case RN_POLL:
 		return start(core, word[0], word[1], word[2], in);
@@ -177,6 +200,5 @@ int take_commands(struct rn_core *core, const char *commands, int64_t size)
 	int ret = 0;
 	while (in.at < in.end && !ret && !core->failure)
 		ret = take_command(core, &in);
-	stage_start(core);
 	return ret;
 }

@@ -3,7 +3,10 @@
  * ring.c      the turn: which completion goes where, and what becomes an event
  * commands.c  what the caller asked for since the last turn
  * slots.c     the life of a handle: from its first command to its final event
+ * accept.c    listeners
  * stage.c     bytes on their way out: one send in flight a stream, the rest staged
+ * packets.c   sockets that keep message boundaries: datagrams in and out
+ * buffers.c   receive buffers, and who waits for one
  * setup.c     making and ending a ring, and trying what this kernel can do
  */
 #ifndef RINGNET_CORE_H
@@ -34,16 +37,25 @@
 #define INDEX_BITS 24
 #define INDEX_MASK ((1U << INDEX_BITS) - 1)
 #define NO_SLOT UINT32_MAX
-#define BUFFER_GROUP 0
 /* Buffers a power of two apart would share their places in the caches. */
 #define BUFFER_GAP 192U /* bytes */
 #define SQ_ENTRIES 256U
 #define CQ_ENTRIES 4096U
+#define PACKETS_AT_ONCE 1024U /* with the kernel; the others wait in their slots */
 
 /* Which request a completion answers; user_data is generation << 32 | request << 24 | index. */
-enum request { REQ_NONE, REQ_ACCEPT, REQ_CONNECT, REQ_RECV, REQ_SEND, REQ_POLL, REQ_WAKE };
+enum request {
+	REQ_NONE,
+	REQ_ACCEPT,
+	REQ_CONNECT,
+	REQ_RECV,
+	REQ_SEND,
+	REQ_POLL,
+	REQ_WAKE,
+	REQ_PACKET, /* index: of the packet */
+};
 
-enum role { ROLE_FREE, ROLE_LISTENER, ROLE_STREAM, ROLE_POLL };
+enum role { ROLE_FREE, ROLE_LISTENER, ROLE_STREAM, ROLE_POLL, ROLE_PACKETS };
 
 /* OPEN -> FLUSHING -> LINGERING -> CLOSING -> ENDED; a hard close skips what it may. */
 enum phase { OPEN, FLUSHING, LINGERING, CLOSING, ENDED };
@@ -61,10 +73,12 @@ enum {
 	BY_RESET = 1 << 9,
 	STARVED = 1 << 10,  /* in the list of those who wait for receive buffers */
 	IS_OWED = 1 << 11,  /* in the list of those who have `owed` events */
-	SEND_LATER = 1 << 15, /* in the list of those whose send starts after the commands */
 	INLINE = 1 << 12,   /* the send in flight is over when it is submitted */
-	SERVED = 1 << 14,   /* got a receive buffer since it last waited for one */
 	REFERRED = 1 << 13, /* the send in flight points to the caller's bytes */
+	SERVED = 1 << 14,   /* got a receive buffer since it last waited for one */
+	SEND_LATER = 1 << 15, /* in the list of those whose send starts after the commands */
+	ORDERED = 1 << 16,    /* one packet in flight: the socket keeps their order, so do we */
+	HAS_END = 1 << 17,    /* packets of a connection, whose end is told */
 };
 
 /* Events that wait for room, said in this order. */
@@ -76,25 +90,47 @@ struct block {
 	size_t used;
 };
 
+struct packet; /* packets.c */
+struct inbox;
+
 struct slot {
 	uint32_t generation;
 	int fd;
 	int error; /* positive errno */
-	uint16_t flags;
+	uint32_t flags;
 	uint8_t role;
 	uint8_t phase;
 	uint8_t owed;
-	uint8_t awaited; /* final completions still to come: at most the standing one and a send */
+	uint32_t awaited; /* final completions still to come */
 	uint32_t next_owed;
 	uint32_t next_starved;
 	uint32_t mask;	     /* of poll() */
 	struct block flight; /* `size` 0 where it refers to the caller's bytes */
 	size_t sent;	     /* of the flight */
 	struct block stage;
+	struct packet *first, *last; /* packets that are not with the kernel yet */
+	struct inbox *inbox;	     /* for a kernel without multishot receive */
 };
 
 struct list {
 	uint32_t head, tail;
+};
+
+enum { STREAM_GROUP, PACKET_GROUP, GROUPS };
+
+/* Receive buffers of one size, and those who wait for one of them. */
+struct group {
+	struct io_uring_buf_ring *ring; /* NULL until it is needed */
+	uint32_t count;
+	uint32_t size;	/* bytes that the kernel may fill of each */
+	size_t offset;	/* of the first in the shared memory */
+	size_t stride;	/* from one to the next */
+	size_t lead;	/* bytes before what the kernel fills */
+	uint16_t *lent; /* those the caller may look at until the next turn */
+	uint32_t lent_count;
+	uint32_t back; /* since somebody who waits for one was served */
+	struct list starved;
+	uint32_t passed_over; /* the last of the starved who keep their places in front */
 };
 
 #define POOL_CLASSES 5
@@ -107,21 +143,22 @@ struct rn_core {
 	struct rn_shared shared;
 	struct rn_bounds bounds;
 	struct io_uring ring;
-	struct io_uring_buf_ring *buffers;
+	struct group groups[GROUPS];
 	struct slot *slots;
 	uint32_t slots_used; /* no slot from here on was ever used */
 	uint32_t event_count;
-	uint16_t *lent; /* buffers whose data the caller may look at until the next turn */
-	uint32_t lent_count;
-	uint32_t buffers_back; /* since somebody who waits for one was served */
 	uint32_t *inline_sends; /* slots whose send may be over without a completion */
 	uint32_t inline_count;
 	uint32_t *later; /* slots whose send starts when all commands are taken */
 	uint32_t later_count;
 	uint32_t inline_submitted; /* the first so many of them are with the kernel */
 	struct list owed;
-	struct list starved;
-	uint32_t passed_over; /* the last of the starved who keep their places in front */
+	struct packet **packets; /* those with the kernel, by number */
+	uint32_t *packet_numbers; /* free ones */
+	uint32_t packets_free;
+	uint32_t *inline_packets; /* as inline_sends */
+	uint32_t inline_packet_count;
+	uint32_t inline_packets_submitted;
 	struct pool pool;
 	uint64_t wake_value;
 	bool multishot_recv;
@@ -129,9 +166,9 @@ struct rn_core {
 	int failure; /* positive errno: the ring itself is broken */
 };
 
-static inline size_t buffer_offset(const struct rn_core *core, unsigned id)
+static inline size_t buffer_offset(const struct group *group, unsigned id)
 {
-	return (size_t)id * (core->bounds.buffer_size + BUFFER_GAP);
+	return group->offset + id * group->stride;
 }
 
 static inline uint32_t index_of(const struct rn_core *core, const struct slot *slot)
@@ -150,16 +187,26 @@ struct io_uring_sqe *new_request(struct rn_core *core, const struct slot *slot, 
 void cancel_request(struct rn_core *core, const struct slot *slot, enum request what);
 void emit(struct rn_core *core, int64_t handle, int kind, int64_t a, int64_t b);
 void owe(struct rn_core *core, struct slot *slot, unsigned what);
-void starve(struct rn_core *core, struct slot *slot);
 void release(struct rn_core *core, int64_t handle);
+
+/* buffers.c */
+int group_open(struct rn_core *core, unsigned id);
+void group_close(struct rn_core *core, unsigned id);
+void group_give_back(struct rn_core *core, struct group *group, unsigned id);
+void lend(struct group *group, unsigned id);
+void give_back_lent(struct rn_core *core);
+void starve(struct rn_core *core, struct slot *slot);
 void unstarve(struct rn_core *core, struct slot *slot);
-void give_back_buffer(struct rn_core *core, unsigned id);
+void feed_starved(struct rn_core *core);
+bool is_anyone_starved(const struct rn_core *core);
+struct group *group_of(struct rn_core *core, const struct slot *slot);
 
 /* commands.c */
 int take_commands(struct rn_core *core, const char *commands, int64_t size);
 
 /* setup.c */
 bool make_blocking(int fd);
+void *map(size_t size);
 
 /* slots.c */
 int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, struct slot **out);
@@ -176,6 +223,13 @@ void slot_notify(struct rn_core *core, struct slot *slot);
 void slot_drained(struct rn_core *core, struct slot *slot);
 void slot_end_if_quiet(struct rn_core *core, struct slot *slot);
 void slot_read(struct rn_core *core, struct slot *slot);
+void slot_arm(struct slot *slot);
+void slot_disarm(struct slot *slot);
+void slot_take_end(struct rn_core *core, struct slot *slot);
+bool slot_is_drained(const struct slot *slot);
+void enter_closing(struct rn_core *core, struct slot *slot);
+
+/* accept.c */
 void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 void on_connect(struct rn_core *core, struct slot *slot, int res);
 void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags);
@@ -192,6 +246,23 @@ void stage_free(struct rn_core *core, struct block *block);
 void on_send(struct rn_core *core, struct slot *slot, int res);
 void stage_conclude(struct rn_core *core);
 bool stage_is_awaited(const struct rn_core *core);
+bool pool_take(struct pool *pool, struct block *block, size_t size);
+void pool_give(struct pool *pool, struct block *block);
 void pool_dispose(struct pool *pool);
+bool may_send(const struct slot *slot);
+void send_later(struct rn_core *core, struct slot *slot);
+
+/* packets.c */
+void packets_adopt(struct rn_core *core, struct slot *slot);
+void packets_receive(struct rn_core *core, struct slot *slot);
+void packets_keep(struct rn_core *core, struct slot *slot, const char *name, size_t name_size,
+		  const char *bytes, size_t count);
+void packets_send(struct rn_core *core, struct slot *slot);
+void packets_conclude(struct rn_core *core);
+bool packets_are_awaited(const struct rn_core *core);
+void packets_cancel(struct rn_core *core, struct slot *slot);
+void packets_drop(struct rn_core *core, struct slot *slot);
+void on_packet_received(struct rn_core *core, struct slot *slot, int res, unsigned flags);
+void on_packet_sent(struct rn_core *core, uint32_t number, int res);
 
 #endif

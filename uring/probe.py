@@ -31,6 +31,8 @@ REQUIRED = (
     "connect",
     "recv",
     "send",
+    "recvmsg",
+    "sendmsg",
     "cancel",
     "poll",
 )

@@ -123,82 +123,9 @@ static void pay_all(struct rn_core *core)
 			pay(core, slot);
 		if (!slot->owed) {
 			core->owed.head = slot->next_owed;
-			slot->flags &= (uint16_t)~IS_OWED;
+			slot->flags &= ~IS_OWED;
 		}
 	}
-}
-
-/* Receive buffers */
-
-void give_back_buffer(struct rn_core *core, unsigned id)
-{
-	uint32_t size = core->bounds.buffer_size;
-	io_uring_buf_ring_add(core->buffers, core->shared.memory + buffer_offset(core, id), size,
-			      (uint16_t)id, io_uring_buf_ring_mask(core->bounds.buffers), 0);
-	io_uring_buf_ring_advance(core->buffers, 1);
-	core->buffers_back++;
-}
-
-static void give_back_lent(struct rn_core *core)
-{
-	for (uint32_t i = 0; i < core->lent_count; i++)
-		give_back_buffer(core, core->lent[i]);
-	core->lent_count = 0;
-}
-
-/* No buffer was left for it: it waits behind the others; but where it got none at all since it was
- * fed, it keeps its place before them, in the order of those who were fed with it. */
-void starve(struct rn_core *core, struct slot *slot)
-{
-	if (slot->flags & STARVED)
-		return;
-	uint32_t index = index_of(core, slot);
-	uint32_t before = slot->flags & SERVED ? core->starved.tail : core->passed_over;
-	uint32_t *link = before == NO_SLOT ? &core->starved.head : &core->slots[before].next_starved;
-	slot->flags |= STARVED;
-	slot->next_starved = *link;
-	*link = index;
-	if (slot->next_starved == NO_SLOT)
-		core->starved.tail = index;
-	if (!(slot->flags & SERVED))
-		core->passed_over = index;
-}
-
-/* Receive again for as many as buffers came back: the first of them may take all there are, so the
- * others keep their places, and whoever is left out once comes first the next time. */
-static void feed_starved(struct rn_core *core)
-{
-	uint32_t count = core->buffers_back ? core->buffers_back : 1;
-	core->buffers_back = 0;
-	core->passed_over = NO_SLOT;
-	while (core->starved.head != NO_SLOT && count--) {
-		struct slot *slot = &core->slots[core->starved.head];
-		core->starved.head = slot->next_starved;
-		if (core->starved.head == NO_SLOT)
-			core->starved.tail = NO_SLOT;
-		slot->flags &= (uint16_t)~(STARVED | SERVED);
-		slot_read(core, slot);
-	}
-}
-
-/* A slot that ends leaves the list: its index may be used again. */
-void unstarve(struct rn_core *core, struct slot *slot)
-{
-	if (!(slot->flags & STARVED))
-		return;
-	uint32_t index = index_of(core, slot);
-	uint32_t *link = &core->starved.head;
-	uint32_t before = NO_SLOT;
-	while (*link != index) {
-		before = *link;
-		link = &core->slots[before].next_starved;
-	}
-	*link = slot->next_starved;
-	if (core->starved.tail == index)
-		core->starved.tail = before;
-	if (core->passed_over == index)
-		core->passed_over = before;
-	slot->flags &= (uint16_t)~STARVED;
 }
 
 /* Completions */
@@ -212,9 +139,15 @@ static void on_wake(struct rn_core *core)
 static void dispatch(struct rn_core *core, const struct io_uring_cqe *cqe)
 {
 	enum request what = cqe->user_data >> INDEX_BITS & 0xff;
-	struct slot *slot = &core->slots[cqe->user_data & INDEX_MASK];
+	uint32_t index = cqe->user_data & INDEX_MASK;
+	if (what == REQ_PACKET) {
+		on_packet_sent(core, index, cqe->res);
+		return;
+	}
+	struct slot *slot = &core->slots[index];
 	switch (what) {
 	case REQ_NONE:
+	case REQ_PACKET:
 		return;
 	case REQ_WAKE:
 		on_wake(core);
@@ -226,7 +159,10 @@ static void dispatch(struct rn_core *core, const struct io_uring_cqe *cqe)
 		on_connect(core, slot, cqe->res);
 		return;
 	case REQ_RECV:
-		on_recv(core, slot, cqe->res, cqe->flags);
+		if (slot->role == ROLE_PACKETS)
+			on_packet_received(core, slot, cqe->res, cqe->flags);
+		else
+			on_recv(core, slot, cqe->res, cqe->flags);
 		return;
 	case REQ_SEND:
 		on_send(core, slot, cqe->res);
@@ -273,8 +209,10 @@ static int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
 {
 	int ret = wait && timeout_ns != 0 ? submit_and_wait(core, timeout_ns)
 					  : io_uring_submit_and_get_events(&core->ring);
-	if (!io_uring_sq_ready(&core->ring))
+	if (!io_uring_sq_ready(&core->ring)) {
 		core->inline_submitted = core->inline_count;
+		core->inline_packets_submitted = core->inline_packet_count;
+	}
 	/* -EBUSY, -EAGAIN: the kernel wants completions taken first. */
 	if (ret == -ETIME || ret == -EINTR || ret == -EBUSY || ret == -EAGAIN)
 		return 0;
@@ -286,14 +224,17 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 	int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
 	for (;;) {
 		feed_starved(core);
-		bool idle = core->owed.head == NO_SLOT && core->starved.head == NO_SLOT &&
-			    !io_uring_cq_ready(&core->ring) && !stage_is_awaited(core);
+		stage_start(core);
+		bool idle = core->owed.head == NO_SLOT && !is_anyone_starved(core) &&
+			    !io_uring_cq_ready(&core->ring) && !stage_is_awaited(core) &&
+			    !packets_are_awaited(core);
 		int ret = enter(core, idle, timeout_ns);
 		if (ret < 0)
 			return ret;
 		pay_all(core);
 		reap(core);
 		stage_conclude(core);
+		packets_conclude(core);
 		pay_all(core);
 		if (core->failure)
 			return -core->failure;

@@ -21,7 +21,10 @@ enum {
 	RN_SHUT = 8,
 	RN_READY = 9,
 	RN_CLOSED = 10,
-	RN_WOKEN = 11
+	RN_WOKEN = 11,
+	RN_DATAGRAM = 12,
+	RN_TRUNCATED = 13,
+	RN_REFUSED = 14
 };
 
 /* Commands: three integers each (operation, handle, argument), one after the other in one block.
@@ -39,8 +42,13 @@ enum {
 	RN_SHUTDOWN = 9,
 	RN_CLOSE = 10, /* argument: mode */
 	RN_POLL = 11,  /* argument: mask << 32 | descriptor */
-	RN_SENDS = 12  /* handle: how many, n; then n handles, n sizes, and all the bytes */
+	RN_SENDS = 12, /* handle: how many, n; then n handles, n sizes, and all the bytes */
+	RN_ADOPT_PACKETS = 13, /* argument: descriptor */
+	RN_SEND_TO = 14 /* argument: n; then one integer m, m bytes of sockaddr, n bytes */
 };
+
+/* A DATAGRAM event points to this much room for the sender's sockaddr; the bytes come behind. */
+enum { RN_NAME_ROOM = 128 };
 
 enum { RN_GRACEFUL = 0, RN_NOW = 1, RN_RESET = 2 };
 
@@ -57,6 +65,8 @@ enum {
 	RN_HAS_CONNECT,
 	RN_HAS_RECV,
 	RN_HAS_MULTISHOT_RECV,
+	RN_HAS_RECVMSG,
+	RN_HAS_SENDMSG,
 	RN_HAS_SEND,
 	RN_HAS_CANCEL,
 	RN_HAS_POLL,
@@ -71,6 +81,8 @@ struct rn_bounds {
 	uint32_t buffers;
 	uint32_t buffer_size;
 	uint32_t stage_bytes;
+	uint32_t packet_buffers;
+	uint32_t packet_size;
 	uint32_t setup_mask; /* which IORING_SETUP flags may be used; ~0 for all */
 };
 

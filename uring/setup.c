@@ -38,36 +38,40 @@ static int open_ring(struct rn_core *core)
 	return ret;
 }
 
-static void *map(size_t size)
+void *map(size_t size)
 {
 	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return at == MAP_FAILED ? NULL : at;
 }
 
-static size_t buffer_ring_size(const struct rn_core *core)
+/* Where each group's buffers are. What is never used takes no memory. */
+static int place_buffers(struct rn_core *core)
 {
-	return core->bounds.buffers * sizeof(struct io_uring_buf);
-}
-
-static int open_buffers(struct rn_core *core)
-{
-	core->buffers = map(buffer_ring_size(core));
-	core->shared.memory_size = (int64_t)buffer_offset(core, core->bounds.buffers);
-	core->shared.memory = map((size_t)core->shared.memory_size);
-	if (!core->buffers || !core->shared.memory)
-		return -ENOMEM;
-	struct io_uring_buf_reg reg = {
-		.ring_addr = (uint64_t)(uintptr_t)core->buffers,
-		.ring_entries = core->bounds.buffers,
-		.bgid = BUFFER_GROUP,
+	const struct rn_bounds *bounds = &core->bounds;
+	core->groups[STREAM_GROUP] = (struct group){
+		.count = bounds->buffers,
+		.size = bounds->buffer_size,
+		.stride = bounds->buffer_size + BUFFER_GAP,
 	};
-	int ret = io_uring_register_buf_ring(&core->ring, &reg, 0);
-	if (ret < 0)
-		return ret;
-	io_uring_buf_ring_init(core->buffers);
-	for (unsigned id = 0; id < core->bounds.buffers; id++)
-		give_back_buffer(core, id);
-	return 0;
+	size_t lead = sizeof(struct io_uring_recvmsg_out) + RN_NAME_ROOM;
+	core->groups[PACKET_GROUP] = (struct group){
+		.count = bounds->packet_buffers,
+		/* What a multishot receive puts before the bytes, it puts into the buffer. */
+		.size = bounds->packet_size + (core->multishot_recv ? (uint32_t)lead : 0),
+		.stride = (bounds->packet_size + lead + 15) / 16 * 16 + BUFFER_GAP,
+		.lead = core->multishot_recv ? 0 : lead,
+	};
+	size_t end = 0;
+	for (unsigned i = 0; i < GROUPS; i++) {
+		struct group *group = &core->groups[i];
+		group->offset = end;
+		end += group->count * group->stride;
+		group->starved = (struct list){NO_SLOT, NO_SLOT};
+		group->passed_over = NO_SLOT;
+	}
+	core->shared.memory_size = (int64_t)end;
+	core->shared.memory = map(end);
+	return core->shared.memory ? 0 : -ENOMEM;
 }
 
 /* calloc of a large table takes no memory for the slots that are never used. */
@@ -75,7 +79,6 @@ static int open_tables(struct rn_core *core)
 {
 	size_t slots = core->bounds.slots;
 	core->slots = calloc(slots, sizeof *core->slots);
-	core->lent = calloc(core->bounds.buffers, sizeof *core->lent);
 	core->inline_sends = calloc(2 * slots, sizeof *core->inline_sends);
 	core->shared.events = calloc(core->bounds.events, 4 * sizeof *core->shared.events);
 	core->shared.staged = calloc(slots, sizeof *core->shared.staged);
@@ -83,16 +86,23 @@ static int open_tables(struct rn_core *core)
 	core->later = calloc(slots, sizeof *core->later);
 	core->shared.released = calloc(slots, sizeof *core->shared.released);
 	core->shared.live = calloc(slots, sizeof *core->shared.live);
-	return core->slots && core->lent && core->inline_sends && core->shared.events && core->shared.staged && core->shared.sent && core->later &&
-		       core->shared.released && core->shared.live
-		       ? 0
-		       : -ENOMEM;
+	core->packets = calloc(PACKETS_AT_ONCE, sizeof *core->packets);
+	core->packet_numbers = calloc(PACKETS_AT_ONCE, sizeof *core->packet_numbers);
+	core->inline_packets = calloc(PACKETS_AT_ONCE, sizeof *core->inline_packets);
+	bool all = core->slots && core->inline_sends && core->shared.events &&
+		   core->shared.staged && core->shared.sent && core->later &&
+		   core->shared.released && core->shared.live && core->packets &&
+		   core->packet_numbers && core->inline_packets;
+	while (all && core->packets_free < PACKETS_AT_ONCE) {
+		core->packet_numbers[core->packets_free] = core->packets_free;
+		core->packets_free++;
+	}
+	return all ? 0 : -ENOMEM;
 }
 
 static void close_tables(struct rn_core *core)
 {
 	free(core->slots);
-	free(core->lent);
 	free(core->inline_sends);
 	free(core->shared.events);
 	free(core->shared.staged);
@@ -100,21 +110,30 @@ static void close_tables(struct rn_core *core)
 	free(core->later);
 	free(core->shared.released);
 	free(core->shared.live);
+	free(core->packets);
+	free(core->packet_numbers);
+	free(core->inline_packets);
 	pool_dispose(&core->pool);
+	for (unsigned i = 0; i < GROUPS; i++)
+		group_close(core, i);
 	if (core->shared.memory)
 		munmap(core->shared.memory, (size_t)core->shared.memory_size);
-	if (core->buffers)
-		munmap(core->buffers, buffer_ring_size(core));
 	if (core->shared.wake_fd >= 0)
 		close(core->shared.wake_fd);
 	free(core);
 }
 
+static bool is_ring_size(uint32_t n)
+{
+	return n && n <= 32768 && !(n & (n - 1));
+}
+
 static bool is_sane(const struct rn_bounds *bounds)
 {
-	uint32_t n = bounds->buffers;
-	return bounds->slots && bounds->slots <= INDEX_MASK && bounds->events && n && n <= 32768 &&
-	       !(n & (n - 1)) && bounds->buffer_size && bounds->buffer_size <= 1U << 30;
+	return bounds->slots && bounds->slots <= INDEX_MASK && bounds->events &&
+	       is_ring_size(bounds->buffers) && bounds->buffer_size &&
+	       bounds->buffer_size <= 1U << 30 && is_ring_size(bounds->packet_buffers) &&
+	       bounds->packet_size && bounds->packet_size <= 1U << 30;
 }
 
 int rn_open(const struct rn_bounds *bounds, struct rn_core **out)
@@ -125,8 +144,7 @@ int rn_open(const struct rn_bounds *bounds, struct rn_core **out)
 	if (!core)
 		return -ENOMEM;
 	core->bounds = *bounds;
-	core->owed = core->starved = (struct list){NO_SLOT, NO_SLOT};
-	core->passed_over = NO_SLOT;
+	core->owed = (struct list){NO_SLOT, NO_SLOT};
 	core->shared.wake_fd = eventfd(0, EFD_CLOEXEC);
 	int ret = core->shared.wake_fd < 0 ? -errno : open_tables(core);
 	if (!ret)
@@ -135,7 +153,9 @@ int rn_open(const struct rn_bounds *bounds, struct rn_core **out)
 		close_tables(core);
 		return ret;
 	}
-	ret = open_buffers(core);
+	ret = place_buffers(core);
+	if (!ret)
+		ret = group_open(core, STREAM_GROUP);
 	if (ret < 0) {
 		io_uring_queue_exit(&core->ring);
 		close_tables(core);
@@ -211,10 +231,10 @@ static bool takes_buffer_ring(struct io_uring *ring)
 	if (!entries)
 		return false;
 	struct io_uring_buf_reg reg = {
-		.ring_addr = (uint64_t)(uintptr_t)entries, .ring_entries = 4, .bgid = BUFFER_GROUP};
+		.ring_addr = (uint64_t)(uintptr_t)entries, .ring_entries = 4, .bgid = STREAM_GROUP};
 	bool works = io_uring_register_buf_ring(ring, &reg, 0) == 0;
 	if (works)
-		io_uring_unregister_buf_ring(ring, BUFFER_GROUP);
+		io_uring_unregister_buf_ring(ring, STREAM_GROUP);
 	munmap(entries, 4096);
 	return works;
 }
@@ -230,7 +250,7 @@ static bool multishot_fails_with(struct io_uring *ring, bool receive, int expect
 	if (receive) {
 		io_uring_prep_recv_multishot(sqe, -1, NULL, 0, 0);
 		sqe->flags |= IOSQE_BUFFER_SELECT;
-		sqe->buf_group = BUFFER_GROUP;
+		sqe->buf_group = STREAM_GROUP;
 	} else {
 		io_uring_prep_multishot_accept(sqe, -1, NULL, NULL, 0);
 	}
@@ -249,6 +269,7 @@ static void probe_operations(struct io_uring *ring, int32_t *features)
 		{RN_HAS_ACCEPT, IORING_OP_ACCEPT},   {RN_HAS_CONNECT, IORING_OP_CONNECT},
 		{RN_HAS_RECV, IORING_OP_RECV},	     {RN_HAS_SEND, IORING_OP_SEND},
 		{RN_HAS_CANCEL, IORING_OP_ASYNC_CANCEL}, {RN_HAS_POLL, IORING_OP_POLL_ADD},
+		{RN_HAS_RECVMSG, IORING_OP_RECVMSG},   {RN_HAS_SENDMSG, IORING_OP_SENDMSG},
 		{RN_HAS_MSG_RING, IORING_OP_MSG_RING}, {RN_HAS_SEND_ZC, IORING_OP_SEND_ZC},
 	};
 	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);

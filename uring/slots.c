@@ -9,8 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void enter_closing(struct rn_core *core, struct slot *slot);
-
 int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, struct slot **out)
 {
 	uint32_t index = (uint32_t)handle & INDEX_MASK;
@@ -33,68 +31,16 @@ int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, str
 	return 0;
 }
 
-static void arm(struct slot *slot)
+void slot_arm(struct slot *slot)
 {
 	slot->flags |= ARMED;
 	slot->awaited++;
 }
 
-static void disarm(struct slot *slot)
+void slot_disarm(struct slot *slot)
 {
 	slot->flags &= ~ARMED;
 	slot->awaited--;
-}
-
-/* Listeners */
-
-void slot_listen(struct rn_core *core, struct slot *slot)
-{
-	struct io_uring_sqe *sqe;
-	if (slot->flags & (ARMED | PAUSED | BROKEN) || slot->phase != OPEN)
-		return;
-	sqe = new_request(core, slot, REQ_ACCEPT);
-	if (!sqe)
-		return;
-	/* Without SOCK_NONBLOCK: a request on a non-blocking socket fails where it should wait. */
-	io_uring_prep_multishot_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC);
-	arm(slot);
-}
-
-static bool newcomer_is_to_blame(int error)
-{
-	/* accept(2): errors of the new socket that are pending already */
-	return error == ECONNABORTED || error == EPROTO || error == ENETDOWN ||
-	       error == ENOPROTOOPT || error == EHOSTDOWN || error == ENONET ||
-	       error == EHOSTUNREACH || error == ENETUNREACH || error == EPERM ||
-	       error == ETIMEDOUT || error == EINTR;
-}
-
-static bool is_exhaustion(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
-void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
-{
-	if (!(flags & IORING_CQE_F_MORE))
-		disarm(slot);
-	if (res >= 0) {
-		if (slot->phase == OPEN)
-			emit(core, handle_of(core, slot), RN_ACCEPTED, res, 0);
-		else
-			close(res);
-	}
-	if (slot->phase != OPEN) {
-		slot_end_if_quiet(core, slot);
-	} else if (res >= 0 || newcomer_is_to_blame(-res) || res == -ECANCELED ||
-		   (res == -EAGAIN && make_blocking(slot->fd))) {
-		slot_listen(core, slot);
-	} else if (is_exhaustion(-res)) {
-		slot->flags |= PAUSED;
-		emit(core, handle_of(core, slot), RN_STALLED, res, 0);
-	} else {
-		slot_break(core, slot, -res);
-	}
 }
 
 /* Streams: reading */
@@ -106,6 +52,10 @@ void slot_read(struct rn_core *core, struct slot *slot)
 		return;
 	if (slot->flags & PAUSED && slot->phase == OPEN)
 		return;
+	if (slot->role == ROLE_PACKETS) {
+		packets_receive(core, slot);
+		return;
+	}
 	sqe = new_request(core, slot, REQ_RECV);
 	if (!sqe)
 		return;
@@ -114,8 +64,8 @@ void slot_read(struct rn_core *core, struct slot *slot)
 	else
 		io_uring_prep_recv(sqe, slot->fd, NULL, core->bounds.buffer_size, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = BUFFER_GROUP;
-	arm(slot);
+	sqe->buf_group = STREAM_GROUP;
+	slot_arm(slot);
 }
 
 void slot_adopt(struct rn_core *core, struct slot *slot)
@@ -125,18 +75,18 @@ void slot_adopt(struct rn_core *core, struct slot *slot)
 
 static void take_data(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
+	struct group *group = &core->groups[STREAM_GROUP];
 	unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
 	if (slot->phase == OPEN && !(slot->flags & BROKEN)) {
 		slot->flags |= SERVED;
-		core->lent[core->lent_count++] = (uint16_t)id;
-		emit(core, handle_of(core, slot), RN_DATA, (int64_t)buffer_offset(core, id),
-		     res);
+		lend(group, id);
+		emit(core, handle_of(core, slot), RN_DATA, (int64_t)buffer_offset(group, id), res);
 	} else {
-		give_back_buffer(core, id);
+		group_give_back(core, group, id);
 	}
 }
 
-static void take_end(struct rn_core *core, struct slot *slot)
+void slot_take_end(struct rn_core *core, struct slot *slot)
 {
 	slot->flags |= PEER_ENDED;
 	if (slot->phase == LINGERING)
@@ -148,16 +98,17 @@ static void take_end(struct rn_core *core, struct slot *slot)
 void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
 	if (!(flags & IORING_CQE_F_MORE))
-		disarm(slot);
+		slot_disarm(slot);
 	if (res > 0)
 		take_data(core, slot, res, flags);
 	else if (flags & IORING_CQE_F_BUFFER)
-		give_back_buffer(core, flags >> IORING_CQE_BUFFER_SHIFT);
+		group_give_back(core, &core->groups[STREAM_GROUP],
+				flags >> IORING_CQE_BUFFER_SHIFT);
 
 	if (slot->phase == CLOSING)
 		slot_end_if_quiet(core, slot);
 	else if (res == 0)
-		take_end(core, slot);
+		slot_take_end(core, slot);
 	else if (res > 0 || res == -ECANCELED || res == -EINTR ||
 		 (res == -EAGAIN && make_blocking(slot->fd)))
 		slot_read(core, slot);
@@ -183,12 +134,12 @@ void slot_connect(struct rn_core *core, struct slot *slot, const char *address, 
 	if (!sqe)
 		return;
 	io_uring_prep_connect(sqe, slot->fd, (struct sockaddr *)slot->flight.at, (socklen_t)size);
-	arm(slot);
+	slot_arm(slot);
 }
 
 void on_connect(struct rn_core *core, struct slot *slot, int res)
 {
-	disarm(slot);
+	slot_disarm(slot);
 	stage_free(core, &slot->flight);
 	slot->flags &= ~CONNECTING;
 	if (slot->phase == CLOSING) {
@@ -214,7 +165,7 @@ void slot_poll(struct rn_core *core, struct slot *slot, uint32_t mask)
 	if (!sqe)
 		return;
 	io_uring_prep_poll_add(sqe, slot->fd, mask);
-	arm(slot);
+	slot_arm(slot);
 }
 
 static void free_slot(struct rn_core *core, struct slot *slot)
@@ -225,7 +176,7 @@ static void free_slot(struct rn_core *core, struct slot *slot)
 
 void on_poll(struct rn_core *core, struct slot *slot, int res)
 {
-	disarm(slot);
+	slot_disarm(slot);
 	if (slot->phase == OPEN && res >= 0) {
 		emit(core, handle_of(core, slot), RN_READY, res, 0);
 		free_slot(core, slot);
@@ -274,14 +225,24 @@ void slot_break(struct rn_core *core, struct slot *slot, int error)
 		enter_closing(core, slot);
 }
 
+static bool has_end(const struct slot *slot)
+{
+	return slot->role == ROLE_STREAM || slot->flags & HAS_END;
+}
+
+static bool carries_data(const struct slot *slot)
+{
+	return slot->role == ROLE_STREAM || slot->role == ROLE_PACKETS;
+}
+
 static void end_our_side(struct rn_core *core, struct slot *slot)
 {
-	if (!(slot->flags & FIN_SENT)) {
+	if (!(slot->flags & FIN_SENT) && has_end(slot)) {
 		slot->flags |= FIN_SENT;
 		/* Fails only where the peer's reset came first; reading tells that. */
 		(void)shutdown(slot->fd, SHUT_WR);
 	}
-	if (slot->phase == FLUSHING && slot->flags & PEER_ENDED) {
+	if (slot->phase == FLUSHING && (slot->flags & PEER_ENDED || !has_end(slot))) {
 		enter_closing(core, slot);
 		return;
 	}
@@ -290,8 +251,10 @@ static void end_our_side(struct rn_core *core, struct slot *slot)
 	owe(core, slot, OWE_SHUT);
 }
 
-static bool is_drained(const struct slot *slot)
+bool slot_is_drained(const struct slot *slot)
 {
+	if (slot->role == ROLE_PACKETS)
+		return !slot->first && slot->awaited == !!(slot->flags & ARMED);
 	return !(slot->flags & SENDING) && !slot->flight.used && !slot->stage.used;
 }
 
@@ -310,34 +273,37 @@ void slot_drained(struct rn_core *core, struct slot *slot)
 
 void slot_notify(struct rn_core *core, struct slot *slot)
 {
-	if (slot->role != ROLE_STREAM || slot->phase != OPEN)
+	if (!carries_data(slot) || slot->phase != OPEN)
 		return;
 	slot->flags |= NOTIFY;
-	if (is_drained(slot))
+	if (slot_is_drained(slot))
 		slot_drained(core, slot);
 }
 
 void slot_shutdown(struct rn_core *core, struct slot *slot)
 {
-	if (slot->role != ROLE_STREAM || slot->phase != OPEN || slot->flags & FIN)
+	if (!has_end(slot) || slot->phase != OPEN || slot->flags & FIN)
 		return;
 	slot->flags |= FIN;
-	if (is_drained(slot))
+	if (slot_is_drained(slot))
 		slot_drained(core, slot);
 }
 
 static void cancel_all(struct rn_core *core, struct slot *slot)
 {
 	static const uint8_t standing[] = {
-		[ROLE_LISTENER] = REQ_ACCEPT, [ROLE_STREAM] = REQ_RECV, [ROLE_POLL] = REQ_POLL};
+		[ROLE_LISTENER] = REQ_ACCEPT, [ROLE_STREAM] = REQ_RECV,
+		[ROLE_PACKETS] = REQ_RECV, [ROLE_POLL] = REQ_POLL};
 	if (slot->flags & ARMED)
 		cancel_request(core, slot,
 			       slot->flags & CONNECTING ? REQ_CONNECT : standing[slot->role]);
 	if (slot->flags & SENDING)
 		cancel_request(core, slot, REQ_SEND);
+	if (slot->role == ROLE_PACKETS)
+		packets_cancel(core, slot);
 }
 
-static void enter_closing(struct rn_core *core, struct slot *slot)
+void enter_closing(struct rn_core *core, struct slot *slot)
 {
 	slot->phase = CLOSING;
 	cancel_all(core, slot);
@@ -354,13 +320,13 @@ void slot_close(struct rn_core *core, struct slot *slot, int mode)
 	slot->owed = 0; /* nothing else is said any more; CLOSED is not owed yet */
 	if (mode == RN_RESET)
 		slot->flags |= BY_RESET;
-	if (mode != RN_GRACEFUL || slot->role != ROLE_STREAM ||
+	if (mode != RN_GRACEFUL || !carries_data(slot) ||
 	    slot->flags & (BROKEN | CONNECTING)) {
 		enter_closing(core, slot);
 	} else if (slot->phase == OPEN) {
 		slot->phase = FLUSHING;
 		slot_read(core, slot); /* also if paused: what arrives is dropped, the end is seen */
-		if (is_drained(slot))
+		if (slot_is_drained(slot))
 			slot_drained(core, slot);
 	}
 }
@@ -380,5 +346,7 @@ void slot_end_if_quiet(struct rn_core *core, struct slot *slot)
 		close(slot->fd);
 	}
 	stage_drop(core, slot);
+	if (slot->role == ROLE_PACKETS)
+		packets_drop(core, slot);
 	owe(core, slot, OWE_CLOSED);
 }

@@ -32,7 +32,7 @@ static int class_for(size_t size)
 	return -1;
 }
 
-static bool pool_take(struct pool *pool, struct block *block, size_t size)
+bool pool_take(struct pool *pool, struct block *block, size_t size)
 {
 	int class = class_for(size);
 	block->used = 0;
@@ -47,7 +47,7 @@ static bool pool_take(struct pool *pool, struct block *block, size_t size)
 	return block->at != NULL;
 }
 
-static void pool_give(struct pool *pool, struct block *block)
+void pool_give(struct pool *pool, struct block *block)
 {
 	int class = class_for(block->size);
 	if (class >= 0 && class_size(class) == block->size && pool->kept + block->size <= POOL_KEEPS) {
@@ -104,13 +104,13 @@ static bool accepts(struct rn_core *core, struct slot *slot, size_t count)
 	return !(slot->flags & BROKEN); /* a broken stream counts them as never sent */
 }
 
-static bool may_send(const struct slot *slot)
+bool may_send(const struct slot *slot)
 {
 	return !(slot->flags & (SENDING | CONNECTING | BROKEN)) && slot->phase < CLOSING;
 }
 
 /* Sends start when all commands are taken, so that many small writes of a turn are one send. */
-static void send_later(struct rn_core *core, struct slot *slot)
+void send_later(struct rn_core *core, struct slot *slot)
 {
 	if (slot->flags & SEND_LATER)
 		return;
@@ -122,8 +122,11 @@ void stage_start(struct rn_core *core)
 {
 	for (uint32_t i = 0; i < core->later_count; i++) {
 		struct slot *slot = &core->slots[core->later[i]];
-		slot->flags &= (uint16_t)~SEND_LATER;
-		stage_send(core, slot);
+		slot->flags &= ~SEND_LATER;
+		if (slot->role == ROLE_PACKETS)
+			packets_send(core, slot);
+		else
+			stage_send(core, slot);
 	}
 	core->later_count = 0;
 }

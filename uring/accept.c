@@ -1,0 +1,59 @@
+/* accept.c: listeners.
+ *
+ * The law of this file: what a newcomer did wrong is passed over, what the machine lacks makes the
+ * listener rest, and only its own failure breaks it.
+ */
+#include "core.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+void slot_listen(struct rn_core *core, struct slot *slot)
+{
+	struct io_uring_sqe *sqe;
+	if (slot->flags & (ARMED | PAUSED | BROKEN) || slot->phase != OPEN)
+		return;
+	sqe = new_request(core, slot, REQ_ACCEPT);
+	if (!sqe)
+		return;
+	/* Without SOCK_NONBLOCK: a request on a non-blocking socket fails where it should wait. */
+	io_uring_prep_multishot_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC);
+	slot_arm(slot);
+}
+
+static bool newcomer_is_to_blame(int error)
+{
+	/* accept(2): errors of the new socket that are pending already */
+	return error == ECONNABORTED || error == EPROTO || error == ENETDOWN ||
+	       error == ENOPROTOOPT || error == EHOSTDOWN || error == ENONET ||
+	       error == EHOSTUNREACH || error == ENETUNREACH || error == EPERM ||
+	       error == ETIMEDOUT || error == EINTR;
+}
+
+static bool is_exhaustion(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
+{
+	if (!(flags & IORING_CQE_F_MORE))
+		slot_disarm(slot);
+	if (res >= 0) {
+		if (slot->phase == OPEN)
+			emit(core, handle_of(core, slot), RN_ACCEPTED, res, 0);
+		else
+			close(res);
+	}
+	if (slot->phase != OPEN) {
+		slot_end_if_quiet(core, slot);
+	} else if (res >= 0 || newcomer_is_to_blame(-res) || res == -ECANCELED ||
+		   (res == -EAGAIN && make_blocking(slot->fd))) {
+		slot_listen(core, slot);
+	} else if (is_exhaustion(-res)) {
+		slot->flags |= PAUSED;
+		emit(core, handle_of(core, slot), RN_STALLED, res, 0);
+	} else {
+		slot_break(core, slot, -res);
+	}
+}
