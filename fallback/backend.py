@@ -153,7 +153,7 @@ class FallbackBackend(Operations):
             sends = self.outbox.copy()
             self.outbox.clear()
             self._do_sends(0, sends)
-        if events or self._unserved:
+        if events or self._unserved or self._half_read:
             timeout = 0
         for unserved, mask in self._take_unserved():
             self._serve(unserved, mask)
@@ -184,7 +184,8 @@ class FallbackBackend(Operations):
         return events
 
     def _take_unserved(self) -> Iterable[tuple[Slot, int]]:
-        unserved, self._unserved = self._unserved, deque()
+        unserved = self._unserved + self._half_read
+        self._unserved, self._half_read = [], []
         return unserved
 
     def _serve(self, slot: Slot, mask: int) -> None:

@@ -87,7 +87,8 @@ class Operations:
         ]
         self.next_packet = 0
         self._edge_chunk = bounds.edge_chunk if poller.has_edges else 0
-        self._unserved: deque[tuple[Slot, int]] = deque()  # ready, and no room or buffer was left
+        self._unserved: list[tuple[Slot, int]] = []  # ready, and no room or buffer was left
+        self._half_read: list[tuple[Slot, int]] = []  # behind them, those who got some
 
     def _has_room(self) -> bool:
         return len(self._events) < self._most and self._next_buffer < len(self._buffers)
@@ -219,7 +220,7 @@ class Operations:
             if not count:
                 return
             taken += count
-        self._unserved.append((slot, READ))
+        (self._half_read if taken else self._unserved).append((slot, READ))
 
     def _read_missed(self, slot: Slot) -> None:
         """Bytes that came while reading was paused are not told again."""

@@ -11,6 +11,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from sys import platform
 from time import monotonic
 
@@ -19,9 +20,11 @@ from ringnet.completion import (
     ACCEPTED,
     CLOSED,
     DATA,
+    DATAGRAM,
     INDEX_BITS,
     INDEX_MASK,
     KIND_NAMES,
+    NAME_ROOM,
     NOW,
     READY,
     Bounds,
@@ -31,6 +34,8 @@ from ringnet.engine.backend import Backend
 from ringnet.fallback.backend import FallbackBackend
 from ringnet.fallback.pollers import POLLERS, KqueuePoller, why_not
 
+# io_uring as older kernels have it: the set-up flags that may be used.
+OLDER_RINGS = {"io_uring-6.0": 1 << 7 | 1 << 8 | 1 << 12, "io_uring-5.19": 1 << 7 | 1 << 8}
 SECONDS = 15.0  # how long anything may take
 STEP = 0.002  # seconds a turn waits at most: the peers of a test act between turns
 
@@ -42,15 +47,18 @@ def backend_names() -> list[str]:
         names = ["io_uring", *names]
         if "kqueue" not in names:
             names.append("kqueue")  # by the shim
-    return names
+        names += OLDER_RINGS
+    return names + [f"{name}-edge" for name in names if name in ("epoll", "kqueue")]
 
 
 def make_backend(name: str, bounds: Bounds) -> Backend:
     """A backend of that name, on this thread."""
-    if name == "io_uring":
+    if name.endswith("-edge"):
+        return make_backend(name.removesuffix("-edge"), replace(bounds, edge_chunk=40_000))
+    if name.startswith("io_uring"):
         from ringnet.uring.backend import UringBackend
 
-        return UringBackend(bounds)
+        return UringBackend(bounds, OLDER_RINGS.get(name, 0xFFFFFFFF))
     if name == "kqueue" and platform.startswith("linux"):
         return FallbackBackend(KqueuePoller(kqueue_shim), bounds)
     return FallbackBackend(POLLERS[name](), bounds)
@@ -63,6 +71,7 @@ class Rig:
         self.bounds = bounds or Bounds()
         self.backend = make_backend(name, self.bounds)
         self.said: list[Event] = []
+        self.packets: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
         self.received: dict[int, bytes] = defaultdict(bytes)
         self.fds: dict[int, int] = {}
         self.peers: list[socket.socket] = []
@@ -85,6 +94,13 @@ class Rig:
         handle = self.new_handle()
         self.fds[handle] = self._release(sock)
         self.backend.adopt(handle, self.fds[handle])
+        return handle
+
+    def adopt_packets(self, sock: socket.socket) -> int:
+        """Give a socket of packets to the backend."""
+        handle = self.new_handle()
+        self.fds[handle] = self._release(sock)
+        self.backend.adopt_packets(handle, self.fds[handle])
         return handle
 
     def _release(self, sock: socket.socket) -> int:
@@ -136,6 +152,10 @@ class Rig:
             if kind == DATA:
                 assert 0 < b <= self.bounds.receive_buffer_size
                 self.received[handle] += self.backend.memory[a : a + b]
+            elif kind == DATAGRAM:
+                name, start = self.backend.memory[a : a + (b >> 32)], a + NAME_ROOM
+                data = self.backend.memory[start : start + (b & 0xFFFFFFFF)]
+                self.packets[handle].append((data, name))
             elif kind in (CLOSED, READY):
                 self._free.append(handle & INDEX_MASK)
         self.said += events

@@ -3,7 +3,8 @@
 It speaks the part of `select.kqueue` and `select.kevent` that `KqueuePoller` uses, with the same
 names, so that the poller's own code runs on Linux. Known differences: `fflags` of an event in
 error is EIO, because asking epoll's socket for its error would take the error away; and an event
-in error is given to each filter that was added, as epoll gives it to any mask.
+in error is given to each filter that was added, as epoll gives it to any mask; KQ_EV_CLEAR holds for
+both filters of a descriptor.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ KQ_FILTER_READ = -1
 KQ_FILTER_WRITE = -2
 KQ_EV_ADD = 0x0001
 KQ_EV_DELETE = 0x0002
+KQ_EV_CLEAR = 0x0020
 KQ_EV_ERROR = 0x4000
 KQ_EV_EOF = 0x8000
 
@@ -28,6 +30,13 @@ _ENDS = {
     KQ_FILTER_READ: select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR,
     KQ_FILTER_WRITE: select.EPOLLHUP | select.EPOLLERR,
 }
+
+
+def _joined(filters: dict[int, int]) -> int:
+    bits = 0
+    for some in filters.values():
+        bits |= some
+    return bits
 
 
 class kevent:  # noqa: N801 - the name in select
@@ -64,14 +73,15 @@ class kqueue:  # noqa: N801 - the name in select
 
     def _apply(self, change: kevent) -> None:
         filters = self._added.get(change.ident, {})
-        before = sum(filters.values())
+        before = _joined(filters)
         if change.flags & KQ_EV_ADD:
-            filters = filters | {change.filter: _BITS[change.filter]}
+            edge = select.EPOLLET if change.flags & KQ_EV_CLEAR else 0
+            filters = filters | {change.filter: _BITS[change.filter] | edge}
         elif change.filter in filters:
             filters = {kind: bits for kind, bits in filters.items() if kind != change.filter}
         else:
             raise OSError(errno.ENOENT, "the filter was not added")
-        after = sum(filters.values())
+        after = _joined(filters)
         if not before:
             self._epoll.register(change.ident, after)
         elif after:

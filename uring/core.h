@@ -153,6 +153,8 @@ struct rn_core {
 	uint32_t later_count;
 	uint32_t inline_submitted; /* the first so many of them are with the kernel */
 	struct list owed;
+	size_t empty_offset; /* where the senders of empty packets are told without a buffer */
+	uint32_t empty_count; /* in this turn */
 	struct packet **packets; /* those with the kernel, by number */
 	uint32_t *packet_numbers; /* free ones */
 	uint32_t packets_free;

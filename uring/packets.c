@@ -133,6 +133,22 @@ static bool take_packet(struct rn_core *core, struct slot *slot, int res, unsign
 	return !is_end;
 }
 
+/* A single receive of an empty packet takes no buffer. */
+static void take_empty(struct rn_core *core, struct slot *slot)
+{
+	size_t at = core->empty_offset + core->empty_count * (size_t)RN_NAME_ROOM;
+	if (slot->phase != OPEN || slot->flags & BROKEN)
+		return;
+	if (core->empty_count == core->groups[PACKET_GROUP].count) {
+		emit(core, handle_of(core, slot), RN_REFUSED, -ENOBUFS, 0);
+		return;
+	}
+	core->empty_count++;
+	memcpy(core->shared.memory + at, slot->inbox->name, RN_NAME_ROOM);
+	emit(core, handle_of(core, slot), RN_DATAGRAM, (int64_t)at,
+	     (int64_t)slot->inbox->message.msg_namelen << 32);
+}
+
 static bool breaks_the_socket(const struct slot *slot, int error)
 {
 	/* Without a connection an error is about one packet that was sent before. */
@@ -165,8 +181,10 @@ void on_packet_received(struct rn_core *core, struct slot *slot, int res, unsign
 	else if (flags & IORING_CQE_F_BUFFER)
 		group_give_back(core, &core->groups[PACKET_GROUP],
 				flags >> IORING_CQE_BUFFER_SHIFT);
-	else if (res == 0)
-		goes_on = !(slot->flags & HAS_END);
+	else if (res == 0 && slot->flags & HAS_END)
+		goes_on = false;
+	else if (res == 0 && slot->inbox)
+		take_empty(core, slot);
 
 	if (slot->phase == CLOSING)
 		slot_end_if_quiet(core, slot);

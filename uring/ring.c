@@ -252,6 +252,7 @@ int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t ti
 {
 	core->event_count = 0;
 	core->shared.released_count = 0;
+	core->empty_count = 0;
 	give_back_lent(core);
 	if (!core->wake_armed)
 		arm_wake(core);

@@ -69,6 +69,8 @@ static int place_buffers(struct rn_core *core)
 		group->starved = (struct list){NO_SLOT, NO_SLOT};
 		group->passed_over = NO_SLOT;
 	}
+	core->empty_offset = end;
+	end += bounds->packet_buffers * (size_t)RN_NAME_ROOM;
 	core->shared.memory_size = (int64_t)end;
 	core->shared.memory = map(end);
 	return core->shared.memory ? 0 : -ENOMEM;

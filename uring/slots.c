@@ -109,6 +109,8 @@ void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 		slot_end_if_quiet(core, slot);
 	else if (res == 0)
 		slot_take_end(core, slot);
+	else if (res > 0 && !core->multishot_recv && is_anyone_starved(core))
+		starve(core, slot); /* one receive each, so that nobody is left out */
 	else if (res > 0 || res == -ECANCELED || res == -EINTR ||
 		 (res == -EAGAIN && make_blocking(slot->fd)))
 		slot_read(core, slot);
