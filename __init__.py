@@ -9,6 +9,7 @@ ringnet.run(Echo(), "tcp://127.0.0.1:9000")
 
 from __future__ import annotations
 
+from .engine.client import Client
 from .engine.connection import Connection
 from .engine.errors import (
     AddressError,
@@ -26,9 +27,12 @@ from .engine.errors import (
     WrongThread,
 )
 from .engine.handler import Action, EventHandler
+from .engine.listener import Listener
 from .engine.options import Options
+from .engine.packets import Datagram, PacketConnection
 from .engine.reactor import Reactor
-from .engine.server import Engine, run
+from .engine.run import run
+from .engine.server import Engine
 from .engine.timers import Timer
 
 __version__ = "0.1.0"
@@ -39,13 +43,17 @@ __all__ = [
     "BackendUnavailable",
     "BindError",
     "BufferLimitExceeded",
+    "Client",
     "Connection",
     "ConnectionClosed",
+    "Datagram",
     "Engine",
     "EngineStateError",
     "EventHandler",
+    "Listener",
     "OptionError",
     "Options",
+    "PacketConnection",
     "QueueFull",
     "Reactor",
     "RingnetError",

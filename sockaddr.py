@@ -12,7 +12,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 # BSD and macOS have a length before the family, and one byte for each.
-_HAS_LENGTH: Final = sys.platform.startswith(("darwin", "freebsd", "openbsd", "netbsd", "dragonfly"))
+_HAS_LENGTH: Final = sys.platform.startswith(
+    ("darwin", "freebsd", "openbsd", "netbsd", "dragonfly")
+)
 _CACHED: Final = 1024  # peers whose address is not taken apart again
 
 

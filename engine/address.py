@@ -1,48 +1,118 @@
-"""Addresses as text: `tcp://host:port` and its kin."""
+"""Addresses as text: `tcp://host:port`, `udp://host:port`, `unix://path` and their kin."""
 
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import dataclass
+from typing import Final
 
 from .errors import AddressError
 
-SCHEMES = ("tcp", "tcp4", "tcp6")
-_SHAPE = re.compile(
-    r"(?P<scheme>[a-z0-9]+)://(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^\[\]:]*)):(?P<port>\d+)"
-)
+_UNIX: Final = getattr(socket, "AF_UNIX", -1)
+_PACKETS: Final = getattr(socket, "SOCK_SEQPACKET", -1)
+# Family and type of socket of each scheme.
+SCHEMES: Final = {
+    "tcp": (socket.AF_UNSPEC, socket.SOCK_STREAM),
+    "tcp4": (socket.AF_INET, socket.SOCK_STREAM),
+    "tcp6": (socket.AF_INET6, socket.SOCK_STREAM),
+    "udp": (socket.AF_UNSPEC, socket.SOCK_DGRAM),
+    "udp4": (socket.AF_INET, socket.SOCK_DGRAM),
+    "udp6": (socket.AF_INET6, socket.SOCK_DGRAM),
+    "unix": (_UNIX, socket.SOCK_STREAM),
+    "unixgram": (_UNIX, socket.SOCK_DGRAM),
+    "unixpacket": (_UNIX, _PACKETS),
+}
+LONGEST_PATH: Final = 107  # bytes: sun_path of unix(7) without its end
+_SHAPE = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^\[\]:]*)):(?P<port>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen. An empty host is every address of this machine; port 0, any free one."""
+    """Where to listen or whom to dial.
+
+    An empty host is every address of this machine (to dial: the machine itself); port 0 is any
+    free one. Unix sockets have a path instead; one that begins with `@` is a name in Linux's
+    abstract name space.
+    """
 
     scheme: str
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    path: str = ""
 
     def __str__(self) -> str:
+        if self.is_unix:
+            return f"{self.scheme}://{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def family(self) -> int:
+        """AF_UNSPEC where the scheme leaves it open."""
+        return int(SCHEMES[self.scheme][0])
+
+    @property
+    def type(self) -> int:
+        """SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET."""
+        return int(SCHEMES[self.scheme][1])
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it has a path, and no host and port."""
+        return self.scheme.startswith("unix")
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether bytes flow, without boundaries."""
+        return self.type == socket.SOCK_STREAM
+
+    @property
+    def is_datagram(self) -> bool:
+        """Whether one socket has all peers, without connections."""
+        return self.type == socket.SOCK_DGRAM
+
+    @property
+    def sun_path(self) -> bytes:
+        """The path as the system has it."""
+        raw = self.path.encode("utf-8", "surrogateescape")
+        return b"\0" + raw[1:] if raw.startswith(b"@") else raw
 
 
 def parse_address(text: object) -> Address:
     """Read an address. Raises AddressError, which names it and says what is expected."""
     if not isinstance(text, str):
         raise AddressError(f"an address is text such as 'tcp://127.0.0.1:9000', not {text!r}")
-    scheme, separator, _ = text.partition("://")
+    scheme, separator, rest = text.partition("://")
     if not separator:
         raise AddressError(f"{text!r} is no address: write it as 'tcp://127.0.0.1:9000'")
     if scheme not in SCHEMES:
         raise AddressError(f"{text!r}: unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}")
-    found = _SHAPE.fullmatch(text)
+    if -1 in SCHEMES[scheme]:
+        raise AddressError(f"{text!r}: this system has no sockets of scheme {scheme!r}")
+    return _with_path(text, scheme, rest) if scheme.startswith("unix") else _at(text, scheme, rest)
+
+
+def _with_path(text: str, scheme: str, path: str) -> Address:
+    found = Address(scheme, path=path)
+    if path in ("", "@") or "\0" in path:
+        raise AddressError(
+            f"{text!r} is no {scheme} address: write it as '{scheme}:///run/server.sock', "
+            f"or '{scheme}://@name' for a name without a file"
+        )
+    if len(found.sun_path) > LONGEST_PATH:
+        raise AddressError(f"{text!r}: the path is longer than {LONGEST_PATH} bytes (unix(7))")
+    return found
+
+
+def _at(text: str, scheme: str, rest: str) -> Address:
+    found = _SHAPE.fullmatch(rest)
     if found is None:
         raise AddressError(
             f"{text!r} is no {scheme} address: write it as '{scheme}://HOST:PORT', "
-            "an IPv6 host in brackets, such as 'tcp://[::1]:9000'"
+            f"an IPv6 host in brackets, such as '{scheme}://[::1]:9000'"
         )
     port = int(found["port"])
     if port > 65_535:
         raise AddressError(f"{text!r}: port {port} is out of range, which is 0 to 65535")
-    host = found["v6"] if found["v6"] is not None else found["host"]
-    return Address(scheme, host, port)
+    return Address(scheme, found["v6"] if found["v6"] is not None else found["host"], port)

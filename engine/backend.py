@@ -9,9 +9,9 @@ The rules
 1. A backend is created and used on one thread. Only `wake()` may be called from others.
 2. Every verb only enqueues. It does no I/O, raises no network error and calls nothing back. It
    takes effect in the next `turn()`, in the order of the calls; the results are events.
-3. A handle is used once: `listen`, `adopt`, `adopt_packets`, `connect` or `poll` starts it, one final event ends
-   it. That event is CLOSED, and nothing follows it; for `poll` it is READY, or CLOSED if the poll
-   was closed first. After its final event the index may be used again with another generation.
+3. A handle is used once: `listen`, `adopt`, `adopt_packets`, `connect` or `poll` starts it, one
+   final event ends it. That event is CLOSED, and nothing follows it; for `poll` it is READY, or
+   CLOSED if the poll was closed first. After its final event the index may be used again with another generation.
    Verbs for a handle that is not alive (also of a past generation) do nothing.
 4. The events of a handle come in the order in which they happened. Of a stream: CONNECTED (after
    `connect`), then DATA in the order of the bytes, then at most one EOF, at most one ERROR, then
@@ -35,8 +35,8 @@ The rules
     empty one: its sender's sockaddr is `memory[a : a + (b >> 32)]`, its bytes are the
     `b & 0xffffffff` behind `a + NAME_ROOM`. One that does not fit into a buffer is dropped and said
     as TRUNCATED. One that cannot be sent is dropped and said as REFUSED, as is an error that came
-    back for an earlier one; only a connection's packets (SOCK_SEQPACKET) break it, with ERROR. Their
-    empty packet is the end, EOF. Packets leave in the order of the calls.
+    back for an earlier one; only a connection of packets (SOCK_SEQPACKET) breaks by it, with ERROR.
+    Its empty packet is the end, EOF. Packets leave in the order of the calls.
 """
 
 from __future__ import annotations

@@ -1,24 +1,65 @@
-"""Which reactor gets the next accepted connection. gnet: WithLoadBalancing."""
+"""Which reactor gets the next accepted connection. gnet: WithLoadBalancing.
+
+A balancer is asked on the acceptor's thread, once for each accepted connection; the reactor it
+picks owns the connection for all its life.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import cycle
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from itertools import count
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from .errors import UsageError
 
 if TYPE_CHECKING:
     from .reactor import Reactor
 
-
-class Balancer(Protocol):
-    """Asked on the acceptor's thread, once for each accepted connection."""
-
-    def pick(self) -> Reactor:
-        """The reactor that will own the connection for all its life."""
+# Given the reactors and the newcomer's address, as `socket.accept` gives it.
+Balancer = Callable[[Sequence["Reactor"], Any], "Reactor"]
 
 
-class RoundRobin:
+def round_robin() -> Balancer:
     """One after the other. gnet: RoundRobin."""
+    numbers = count()
+    return lambda reactors, address: reactors[next(numbers) % len(reactors)]
 
-    def __init__(self, reactors: Sequence[Reactor]) -> None:
-        self.pick = cycle(reactors).__next__
+
+def least_connections() -> Balancer:
+    """The one with the fewest connections. gnet: LeastConnections."""
+    return lambda reactors, address: min(reactors, key=attrgetter("load"))
+
+
+def source_hash() -> Balancer:
+    """The same reactor for all connections of one host. gnet: SourceAddrHash."""
+    return lambda reactors, address: reactors[crc32(_host(address)) % len(reactors)]
+
+
+def _host(address: Any) -> bytes:
+    host = address[0] if isinstance(address, tuple) else address
+    return host if isinstance(host, bytes) else str(host).encode()
+
+
+BALANCERS: dict[str, Callable[[], Balancer]] = {
+    "round_robin": round_robin,
+    "least_connections": least_connections,
+    "source_hash": source_hash,
+}
+
+
+class Balancing:
+    """A balancer with what it is asked about."""
+
+    def __init__(self, chosen: str | Balancer, reactors: Sequence[Reactor]) -> None:
+        self._ask = BALANCERS[chosen]() if isinstance(chosen, str) else chosen
+        self._reactors = tuple(reactors)
+        self.needs_address = not isinstance(chosen, str) or chosen == "source_hash"
+
+    def pick(self, address: Any) -> Reactor:
+        """The reactor for a newcomer. Raises UsageError for what is none of them."""
+        found = self._ask(self._reactors, address)
+        if found not in self._reactors:
+            raise UsageError(f"load_balancing gave {found!r}: return one of the reactors")
+        return found

@@ -20,16 +20,18 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..completion import GRACEFUL, INDEX_MASK, NOW, RESET
-from .buffer import ChunkQueue, ElasticBuffer
-from .errors import BufferLimitExceeded, ConnectionClosed, ShortBuffer, WrongThread
+from .buffer import ChunkQueue
+from .errors import BufferLimitExceeded, ConnectionClosed, UsageError, WrongThread
 from .foreign import AnyThread, Callback, as_bytes
+from .inbound import NOTHING, Inbound
 from .sockopts import SocketOptions
 
 if TYPE_CHECKING:
+    from .listener import Listener
+    from .origin import Origin
     from .reactor import Reactor
     from .timers import Timer
 
-_NOTHING = ElasticBuffer(b"")  # what is inbound once a connection is closing
 _JOIN_UP_TO = 256 * 1024  # bytes of overflow that are handed to the backend at once
 
 
@@ -39,14 +41,11 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class Writable(Protocol):
-    """A file that `write_to` writes."""
-
-    def write(self, data: bytes, /) -> object: ...
-
-
-class Connection(SocketOptions, AnyThread):
+class Connection(SocketOptions, AnyThread, Inbound):
     """One connection of an engine. Made by the engine; a handler gets it in each of its methods.
+
+    What reads is in `inbound.py`, what other threads may call in `foreign.py`, the socket's options
+    in `sockopts.py`.
 
     `context` is the handler's own: any object, None at first.
     """
@@ -55,13 +54,10 @@ class Connection(SocketOptions, AnyThread):
         "_error",
         "_fd",
         "_handle",
-        "_inbound",
-        "_length",
         "_limit",
         "_local",
-        "_memory",
-        "_offset",
         "_on_closed",
+        "_origin",
         "_outbox",
         "_overflow",
         "_owner",
@@ -73,9 +69,10 @@ class Connection(SocketOptions, AnyThread):
         "loop",
     )
 
-    def __init__(self, loop: Reactor, handle: int, fd: int) -> None:
+    def __init__(self, loop: Reactor, handle: int, fd: int, origin: Origin) -> None:
         self.context: Any = None
         self.loop = loop
+        self._origin = origin
         self._owner = loop.ident
         self._handle = handle
         self._fd = fd
@@ -84,7 +81,7 @@ class Connection(SocketOptions, AnyThread):
         # Inbound: the chunk that has just arrived, or the elastic buffer, never both.
         self._offset = 0
         self._length = 0
-        self._inbound: ElasticBuffer | None = None
+        self._inbound = None
         # Outbound: how many bytes the backend got, and may get before somebody has to look how many
         # of them it still has; then what it had no room for.
         self._written = 0
@@ -100,117 +97,6 @@ class Connection(SocketOptions, AnyThread):
     def __repr__(self) -> str:
         state = "open" if self._owner else "closed"
         return f"<ringnet.Connection {self._handle & INDEX_MASK} {state} peer={self._remote}>"
-
-    # Reading
-
-    def next(self, n: int = -1) -> bytes:
-        """Consume `n` bytes, or all there are (-1). Raises ShortBuffer where there are fewer.
-
-        gnet: Next.
-        """
-        if self._owner != get_ident():
-            raise self._misuse()
-        if self._inbound is None:
-            length = self._length
-            offset = self._offset
-            if n == -1 or n == length:
-                self._length = 0
-                return self._memory[offset : offset + length]
-            if 0 <= n < length:
-                self._offset = offset + n
-                self._length = length - n
-                return self._memory[offset : offset + n]
-        count = self._count(n)
-        data = self._look(count)
-        self._drop(count)
-        return data
-
-    def peek(self, n: int = -1) -> bytes:
-        """The next `n` bytes, or all (-1), without consuming them. Raises ShortBuffer.
-
-        gnet: Peek.
-        """
-        if self._owner != get_ident():
-            raise self._misuse()
-        return self._look(self._count(n))
-
-    def discard(self, n: int = -1) -> int:
-        """Consume `n` bytes, or all (-1), without looking at them; returns how many.
-
-        Raises ShortBuffer where there are fewer. gnet: Discard.
-        """
-        if self._owner != get_ident():
-            raise self._misuse()
-        count = self._count(n)
-        self._drop(count)
-        return count
-
-    def read(self, n: int = -1) -> bytes:
-        """Consume at most `n` bytes (-1: all); fewer where there are fewer. gnet: Read."""
-        return self.next(n if n < 0 else min(n, self.inbound_buffered))
-
-    def readinto(self, target: bytearray | memoryview) -> int:
-        """Consume what fits into `target`; returns how many bytes. gnet: Read."""
-        with memoryview(target).cast("B") as view:
-            data = self.read(len(view))
-            view[: len(data)] = data
-        return len(data)
-
-    def write_to(self, file: Writable) -> int:
-        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo."""
-        data = self.next()
-        file.write(data)
-        return len(data)
-
-    @property
-    def inbound_buffered(self) -> int:
-        """Bytes that can be consumed now. gnet: InboundBuffered."""
-        return self._length if self._inbound is None else len(self._inbound)
-
-    def _count(self, n: int) -> int:
-        """How many bytes are asked for, checked against what there is."""
-        there = self.inbound_buffered
-        if n == -1:
-            return there
-        if n < 0:
-            raise ValueError(f"a number of bytes is 0 or more, or -1 for all, not {n}")
-        if n > there:
-            raise ShortBuffer(f"{n} bytes were asked for and {there} are there: wait for more")
-        return n
-
-    def _look(self, count: int) -> bytes:
-        if self._inbound is not None:
-            return self._inbound.peek(count)
-        return self._memory[self._offset : self._offset + count]
-
-    def _drop(self, count: int) -> None:
-        if self._inbound is None:
-            self._offset += count
-            self._length -= count
-        elif count == len(self._inbound):
-            self._inbound = None
-        else:
-            self._inbound.discard(count)
-
-    # Reading, for the reactor
-
-    def _keep_leftover(self) -> None:
-        """Copy what the handler left, before the receive buffer is given back."""
-        offset, length = self._offset, self._length
-        self._length = 0
-        self._inbound = ElasticBuffer(self._memory[offset : offset + length])
-        self._check_inbound()
-
-    def _append(self, offset: int, length: int) -> None:
-        """Put what arrived behind what was left."""
-        assert self._inbound is not None
-        self._inbound.append(self._memory[offset : offset + length])
-        self._check_inbound()
-
-    def _check_inbound(self) -> None:
-        limit = self.loop.options.max_inbound
-        if self._inbound is not None and len(self._inbound) > limit:
-            self._fail(BufferLimitExceeded(f"more than max_inbound={limit} bytes were left unread"))
 
     # Writing
 
@@ -243,6 +129,13 @@ class Connection(SocketOptions, AnyThread):
             self.write(data)
             total += len(data)
         return total
+
+    def send_to(self, data: bytes, address: Any) -> None:
+        """Send one datagram to another address than the sender's. gnet: SendTo.
+
+        Raises UsageError here: a stream has one peer.
+        """
+        raise UsageError("a stream has one peer: use write; send_to is for datagrams")
 
     def flush(self) -> None:
         """Does nothing more than the end of the turn does: what was written goes out then.
@@ -318,7 +211,7 @@ class Connection(SocketOptions, AnyThread):
             return
         self._owner = 0
         self._error = error
-        self._inbound = _NOTHING
+        self._inbound = NOTHING
         self._length = 0
         if self._overflow is None:
             self.loop.backend.close(self._handle, GRACEFUL)
@@ -336,7 +229,7 @@ class Connection(SocketOptions, AnyThread):
         self._owner = 0
         if self._error is None:
             self._error = error
-        self._inbound = _NOTHING
+        self._inbound = NOTHING
         self._length = 0
         self._overflow = None
         self.loop.backend.close(self._handle, mode)
@@ -369,6 +262,11 @@ class Connection(SocketOptions, AnyThread):
         if self._remote is None:
             self._remote = self._ask("getpeername")
         return self._remote
+
+    @property
+    def listener(self) -> Listener | None:
+        """The listener it came from; None where it was dialed or enrolled."""
+        return self._origin.listener
 
     def fileno(self) -> int:
         """The descriptor, which stays the engine's; -1 once it is closed. gnet: Fd."""

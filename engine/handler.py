@@ -45,12 +45,16 @@ class EventHandler:
         """Every connection is closed and told so; the last call of all. gnet: OnShutdown."""
 
     def on_open(self, conn: Connection) -> OpenReply:
-        """A connection was accepted. Returned bytes are sent, an action is done. gnet: OnOpen."""
+        """A connection was accepted or dialed. Returned bytes are sent, an action is done.
+
+        gnet: OnOpen.
+        """
 
     def on_traffic(self, conn: Connection) -> Action | None:
         """Bytes have arrived. What is not consumed is kept, and comes again with more of it.
 
-        gnet: OnTraffic.
+        Of a socket of datagrams each datagram is one call, with a `Datagram` as `conn`; what is not
+        consumed of it is gone. gnet: OnTraffic.
         """
 
     def on_close(self, conn: Connection, error: Exception | None) -> Action | None:
@@ -103,3 +107,8 @@ def split_reply(
     if reply is None or (isinstance(reply, first) and not isinstance(reply, bool)):
         return reply, Action.NONE
     raise UsageError(f"{method} returned {reply!r}, which it may not")
+
+
+def overrides(handler: object, method: str) -> bool:
+    """Whether the handler does something of its own there."""
+    return getattr(type(handler), method, None) is not getattr(EventHandler, method)

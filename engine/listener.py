@@ -2,38 +2,93 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
-from dataclasses import dataclass
+import stat
 
 from .address import Address
 from .errors import AddressError, BindError
+from .multicast import is_multicast, join, leave
 from .options import Options
+from .sockopts import prepare_socket
 
-_FAMILIES = {
-    "tcp": socket.AF_UNSPEC,
-    "tcp4": socket.AF_INET,
-    "tcp6": socket.AF_INET6,
-}
 _REMEDIES = {
     errno.EADDRINUSE: "another process or engine listens there: stop it, or take another port",
     errno.EACCES: "ports below 1024 need privileges (CAP_NET_BIND_SERVICE): take a higher one",
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
     errno.EAFNOSUPPORT: "this machine does not speak that address family",
     errno.EMFILE: "the process has no free descriptor: raise `ulimit -n`",
+    errno.ENOENT: "the directory of the socket does not exist: make it",
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that listens, and the address it was really bound to."""
+    """One address that an engine serves; `conn.listener` is the one a connection came from.
 
-    sock: socket.socket
-    address: Address
+    Its methods are for any thread, as long as the engine runs.
+    """
+
+    def __init__(self, address: Address, socks: list[socket.socket]) -> None:
+        self._address = address
+        self._socks = socks  # one, or one for each reactor
+        self._file = _inode(address)
+
+    def __repr__(self) -> str:
+        return f"<ringnet.Listener {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """Where it really listens."""
+        return str(self._address)
+
+    @property
+    def scheme(self) -> str:
+        """`tcp`, `udp`, `unix`, ..., as in its address."""
+        return self._address.scheme
+
+    @property
+    def parsed(self) -> Address:
+        """The address in its parts."""
+        return self._address
+
+    def dup(self) -> socket.socket:
+        """A socket object of its own for the same listening socket. gnet: Dup, DupListener.
+
+        As long as it is open, the address stays taken and newcomers wait in it. Raises OSError
+        once the engine has stopped.
+        """
+        return self._socks[0].dup()
+
+    def join_group(self, group: str, interface: str | int = "") -> None:
+        """Receive what is sent to a multicast group (ip(7), ipv6(7)), on an interface by name or
+        index. Raises OSError with the option's name. gnet: WithMulticastInterfaceIndex."""
+        for sock in self._socks:
+            join(sock, group, interface)
+
+    def leave_group(self, group: str, interface: str | int = "") -> None:
+        """Receive it no more. Raises OSError with the option's name."""
+        for sock in self._socks:
+            leave(sock, group, interface)
+
+    def descriptors(self) -> list[int]:
+        """New descriptors for the reactors: one, or one for each of them."""
+        return [os.dup(sock.fileno()) for sock in self._socks]
+
+    def close(self) -> None:
+        """Give the engine's own hold on it back, and remove its file."""
+        for sock in self._socks:
+            sock.close()
+        if self._file is not None and self._file == _inode(self._address):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._address.path)
+        self._file = None
 
 
-def open_listeners(addresses: list[Address], options: Options, nonblocking: bool) -> list[Listener]:
+def open_listeners(
+    addresses: list[Address], options: Options, nonblocking: bool, reactors: int
+) -> list[Listener]:
     """Listen on every address, or on none: what was bound is closed when one fails.
 
     Raises BindError (an OSError with its errno) that names the address and the remedy, or
@@ -41,34 +96,69 @@ def open_listeners(addresses: list[Address], options: Options, nonblocking: bool
     """
     opened: list[Listener] = []
     try:
-        opened.extend(_open(address, options, nonblocking) for address in addresses)
+        for address in addresses:
+            own = options.reuse_port and not address.is_unix
+            opened.append(_listen(address, options, nonblocking, reactors if own else 1))
     except BaseException:
         for listener in opened:
-            listener.sock.close()
+            listener.close()
         raise
     return opened
 
 
-def _open(address: Address, options: Options, nonblocking: bool) -> Listener:
+def _listen(address: Address, options: Options, nonblocking: bool, count: int) -> Listener:
+    """`count` sockets with the same address: the first finds the port."""
+    socks: list[socket.socket] = []
+    bound = address
+    try:
+        for _ in range(count):
+            socks.append(_open(bound, options, nonblocking))
+            bound = _bound(bound, socks[0])
+    except BaseException:
+        for sock in socks:
+            sock.close()
+        raise
+    return Listener(bound, socks)
+
+
+def _bound(address: Address, sock: socket.socket) -> Address:
+    if address.is_unix:
+        return address
+    host, port = sock.getsockname()[:2]
+    return Address(address.scheme, host, port)
+
+
+def _open(address: Address, options: Options, nonblocking: bool) -> socket.socket:
     family, where = _resolve(address)
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = socket.socket(family, address.type)
     except OSError as error:
         raise _refused(address, error) from error
     try:
-        _prepare(sock, address, options, nonblocking)
-        sock.bind(where)
-        sock.listen(options.backlog)
-        host, port = sock.getsockname()[:2]
+        _prepare(sock, address, options)
+        _bind(sock, address, where, options)
+        sock.setblocking(not nonblocking)
     except OSError as error:
         sock.close()
         raise _refused(address, error) from error
-    return Listener(sock, Address(address.scheme, host, port))
+    return sock
 
 
-def _resolve(address: Address) -> tuple[int, tuple[object, ...]]:
+def _bind(sock: socket.socket, address: Address, where: object, options: Options) -> None:
+    if address.is_unix:
+        _remove_stale(address)
+    sock.bind(where)  # type: ignore[arg-type]
+    if not address.is_datagram:
+        sock.listen(options.backlog)
+    elif not address.is_unix and is_multicast(sock.getsockname()[0]):
+        join(sock, sock.getsockname()[0], options.multicast_interface)
+
+
+def _resolve(address: Address) -> tuple[int, object]:
     """The family and the sockaddr to bind: the first that the resolver gives for a name."""
-    family = _FAMILIES[address.scheme]
+    family = address.family
+    if address.is_unix:
+        return family, address.sun_path
     if not address.host and family == socket.AF_UNSPEC:
         family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     try:
@@ -76,7 +166,7 @@ def _resolve(address: Address) -> tuple[int, tuple[object, ...]]:
             address.host or None,
             address.port,
             family=family,
-            type=socket.SOCK_STREAM,
+            type=address.type,
             flags=socket.AI_PASSIVE,
         )
     except (socket.gaierror, UnicodeError) as error:
@@ -84,15 +174,49 @@ def _resolve(address: Address) -> tuple[int, tuple[object, ...]]:
     return found[0][0], found[0][4]
 
 
-def _prepare(sock: socket.socket, address: Address, options: Options, nonblocking: bool) -> None:
-    if os.name == "posix":  # elsewhere the option means that anyone may take the port over
+def _prepare(sock: socket.socket, address: Address, options: Options) -> None:
+    if address.is_unix:
+        prepare_socket(sock, options)
+        return
+    # For datagrams, and elsewhere than on POSIX, it would let anyone take the port over.
+    if os.name == "posix" and address.is_stream and options.reuse_address:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if options.reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if sock.family == socket.AF_INET6:
-        only_v6 = address.scheme == "tcp6" or bool(address.host)
+        only_v6 = address.scheme.endswith("6") or bool(address.host)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
-    # Accepted sockets inherit it, which saves a system call for each.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, options.tcp_nodelay)
-    sock.setblocking(not nonblocking)
+    # Accepted sockets inherit them, which saves system calls for each.
+    prepare_socket(sock, options)
+
+
+def _inode(address: Address) -> tuple[int, int] | None:
+    """Which file a Unix address has, if it has one."""
+    if not address.is_unix or address.path.startswith("@"):
+        return None
+    try:
+        found = os.stat(address.path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _remove_stale(address: Address) -> None:
+    """Remove a socket file that nobody listens on any more. One in use is left alone."""
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(address.path).st_mode)
+    except OSError:
+        return
+    if not is_socket:
+        raise OSError(errno.EADDRINUSE, "the path is a file that is no socket")
+    with socket.socket(address.family, address.type) as trial:
+        trial.setblocking(False)
+        try:
+            trial.connect(address.path)
+        except ConnectionRefusedError:
+            os.unlink(address.path)
+        except OSError:
+            return  # somebody is there, and bind says so
 
 
 def _refused(address: Address, error: OSError) -> BindError:

@@ -6,15 +6,19 @@ Every quantity that can grow has its bound here, with its unit and its range.
 from __future__ import annotations
 
 import difflib
+import logging
+import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..completion import Bounds
+from .balancer import BALANCERS, Balancer
 from .errors import OptionError
 
 KIB = 1024
 MIB = 1024 * KIB
 BACKENDS = ("auto", "io_uring", "epoll", "kqueue", "select")
+LEVELS = ("", "debug", "info", "warning", "error", "critical")
 
 
 def _whole(default: int, low: int, high: int, unit: str, meaning: str) -> Any:
@@ -33,12 +37,44 @@ def _switch(default: bool, meaning: str) -> Any:
     return field(default=default, metadata={"doc": meaning})
 
 
+def _text(meaning: str, may_be: str) -> Any:
+    return field(default="", metadata={"text": may_be, "doc": meaning})
+
+
+def _object(default: Any, test: Any, may_be: str, meaning: str) -> Any:
+    return field(default=default, metadata={"test": test, "may_be": may_be, "doc": meaning})
+
+
+def _is_balancer(value: Any) -> bool:
+    return callable(value) or (isinstance(value, str) and value in BALANCERS)
+
+
+def _are_cpus(value: Any) -> bool:
+    return isinstance(value, tuple) and all(type(cpu) is int and cpu >= 0 for cpu in value)
+
+
+def _is_logger(value: Any) -> bool:
+    return value is None or isinstance(value, logging.Logger)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What an engine may be told. See `docs/options.md` for the same as a table."""
 
     backend: str = _choice("auto", BACKENDS, "how the kernel is spoken to")
     reactors: int = _whole(1, 1, 1024, "threads", "event loops, each with its own backend")
+    multicore: bool = _switch(False, "as many reactors as there are usable CPUs, unless told")
+    cpus: tuple[int, ...] = _object(
+        (), _are_cpus, "tuple of CPU numbers", "reactor i runs on the i-th of them only"
+    )
+    reuse_port: bool = _switch(False, "each reactor listens by itself (SO_REUSEPORT)")
+    reuse_address: bool = _switch(True, "listen though old connections linger (SO_REUSEADDR)")
+    load_balancing: str | Balancer = _object(
+        "round_robin",
+        _is_balancer,
+        ", ".join(f"`{name}`" for name in BALANCERS) + ", or f(reactors, address)",
+        "which reactor gets an accepted connection",
+    )
     backlog: int = _whole(4096, 1, 65_535, "connections", "wait to be accepted, by listen(2)")
     max_connections: int = _whole(
         65_536, 1, 8_388_608, "connections", "open at once; one more is accepted and closed"
@@ -54,10 +90,27 @@ class Options:
     )
     receive_buffers: int = _whole(256, 1, 32_768, "buffers", "of a reactor, for data that arrives")
     receive_buffer_size: int = _whole(16 * KIB, 64, 64 * MIB, "bytes", "of each such buffer")
+    datagram_buffers: int = _whole(
+        64, 1, 32_768, "buffers", "of a reactor, for datagrams that arrive"
+    )
+    max_datagram: int = _whole(
+        65_536, 1, 16 * MIB, "bytes", "of one datagram; a longer one is counted, logged and lost"
+    )
+    edge_triggered: bool = _switch(False, "epoll and kqueue tell of changes only")
+    edge_triggered_chunk: int = _whole(
+        MIB, 1, 1 << 30, "bytes", "read of a connection before others have their turn"
+    )
     events_per_turn: int = _whole(1024, 1, 1 << 20, "events", "taken from the backend at once")
     max_foreign_calls: int = _whole(
         1 << 20, 1, 1 << 32, "calls", "from other threads that wait for a reactor"
     )
+    connect_timeout: float = _seconds(
+        30.0, 0.001, 86_400.0, "to resolve a name and connect, unless told"
+    )
+    connect_attempt_delay: float = _seconds(
+        0.25, 0.01, 60.0, "until the next address of a name is tried as well (RFC 8305)"
+    )
+    resolver_threads: int = _whole(8, 1, 1024, "threads", "that resolve names at most")
     close_timeout: float = _seconds(30.0, 0.0, 86_400.0, "to send what is owed when closing")
     linger_timeout: float = _seconds(
         2.0, 0.0, 3_600.0, "to wait for the peer's end once all is sent"
@@ -66,6 +119,23 @@ class Options:
         10.0, 0.0, 86_400.0, "for connections to end when the engine stops"
     )
     tcp_nodelay: bool = _switch(True, "send at once (TCP_NODELAY), without Nagle's algorithm")
+    tcp_keepalive: int = _whole(0, 0, 32_767, "s", "idle before probes (SO_KEEPALIVE); 0: none")
+    tcp_keepalive_interval: int = _whole(10, 1, 32_767, "s", "between two probes")
+    tcp_keepalive_count: int = _whole(5, 1, 127, "probes", "unanswered before the connection ends")
+    linger: int = _whole(-1, -1, 65_535, "s", "of SO_LINGER; -1: not set, 0: reset on close")
+    socket_receive_buffer: int = _whole(
+        0, 0, 1 << 30, "bytes", "of the kernel for a socket (SO_RCVBUF); 0: the system's choice"
+    )
+    socket_send_buffer: int = _whole(
+        0, 0, 1 << 30, "bytes", "of the kernel for a socket (SO_SNDBUF); 0: the system's choice"
+    )
+    bind_to_device: str = _text("use only this interface (SO_BINDTODEVICE)", "its name")
+    multicast_interface: str = _text("for multicast groups", "its name")
+    logger: logging.Logger | None = _object(
+        None, _is_logger, "`logging.Logger`", "where to log, in place of `ringnet`"
+    )
+    log_level: str = _choice("", LEVELS, "what is logged; empty: as the logger has it")
+    log_file: str = _text("written besides", "a path")
 
     def bounds(self) -> Bounds:
         """What a reactor's backend may use. Listeners and other handles need slots as well."""
@@ -75,6 +145,9 @@ class Options:
             receive_buffers=self.receive_buffers,
             receive_buffer_size=self.receive_buffer_size,
             stage_bytes=self.stage_bytes,
+            packet_buffers=self.datagram_buffers,
+            packet_size=self.max_datagram,
+            edge_chunk=self.edge_triggered_chunk if self.edge_triggered else 0,
         )
 
 
@@ -85,7 +158,16 @@ def make_options(given: dict[str, Any]) -> Options:
         if name not in known:
             raise OptionError(_unknown(name, list(known)))
         given[name] = _check(name, value, known[name].default, known[name].metadata)
+    if given.get("multicore") and "reactors" not in given:
+        given["reactors"] = usable_cpus()
     return Options(**given)
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _unknown(name: str, known: list[str]) -> str:
@@ -97,6 +179,15 @@ def _unknown(name: str, known: list[str]) -> str:
 def _check(name: str, value: Any, default: Any, rules: Any) -> Any:
     if "choices" in rules:
         return check_choice(f"option {name!r}", value, rules["choices"])
+    if "test" in rules:
+        if not rules["test"](value):
+            may_be = rules["may_be"].replace("`", "")
+            raise OptionError(f"option {name!r} is {may_be}, not {value!r}")
+        return value
+    if "text" in rules:
+        if not isinstance(value, str):
+            raise OptionError(f"option {name!r} is {rules['text']} as text, not {value!r}")
+        return value
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise OptionError(f"option {name!r} is True or False, not {value!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -18,52 +19,68 @@ from typing import TYPE_CHECKING, Any
 from ..completion import (
     ACCEPTED,
     CLOSED,
+    CONNECTED,
     DATA,
+    DATAGRAM,
     DRAINED,
     EOF,
     ERROR,
+    GRACEFUL,
     INDEX_MASK,
     NOW,
+    REFUSED,
     SHUT,
     STALLED,
+    TRUNCATED,
     WOKEN,
 )
 from .acceptor import Acceptor
+from .callbacks import Callbacks
 from .connection import Connection
-from .errors import ConnectionClosed, QueueFull
-from .handler import Action, check_action, split_reply
+from .errors import ConnectionClosed
+from .eventloop import EventLoop
+from .handler import check_action
 from .handles import Handles
+from .logs import Seldom
+from .packets import Endpoint, Endpoints, PacketConnection
 from .timers import Timer, Timers
 
 if TYPE_CHECKING:
     from .backend import Backend, Memory
+    from .dial import Dial
+    from .origin import Origin
     from .server import Engine
 
 STOP_LINGER = 0.05  # seconds for a peer to end its side when the engine stops
 
 
-class Reactor:
-    """An event loop of the engine; `conn.loop` is the one of a connection."""
+class Reactor(EventLoop, Callbacks):
+    """An event loop of the engine; `conn.loop` is the one of a connection. gnet: EventLoop."""
 
     def __init__(self, engine: Engine, number: int) -> None:
         self.engine = engine
         self.number = number
         self.options = engine.options
         self.log = engine.log
+        self.seldom = Seldom(engine.log)
         self.ident = 0
         self.ready: Future[None] = Future()  # done once the loop runs, or could not be made
-        self.ended = 0  # connections that were closed so far
+        # Connections so far: each counter has one thread that writes it.
+        self.given = 0  # by an acceptor
+        self.begun = 0  # by this reactor: dialed and enrolled
+        self.ended = 0  # that are closed again
         self.connections: dict[int, Connection] = {}
+        self.dials: dict[int, Dial] = {}  # by the handle of each attempt
         self.backend: Backend
         self.memory: Memory
         self._handles: Handles
-        self._timers = Timers()
+        self._timers = Timers(self)
         self._acceptor = Acceptor(self)
+        self.endpoints = Endpoints(self)
         self._foreign: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._foreign_lock = Lock()
         self._accepts_calls = True
         self._stopping = False
-        self._knows_peers = engine.handler_has("on_close")
         self._dispatch: dict[int, Callable[[int, int, int], None]] = {
             EOF: self._on_eof,
             ERROR: self._on_error,
@@ -73,6 +90,10 @@ class Reactor:
             SHUT: self._on_shut,
             CLOSED: self._on_closed,
             WOKEN: self._on_woken,
+            CONNECTED: self._on_connected,
+            DATAGRAM: self.endpoints.on_datagram,
+            TRUNCATED: self.endpoints.on_truncated,
+            REFUSED: self.endpoints.on_refused,
         }
         # A daemon, so that a program that forgets to stop its engine can still end.
         self.thread = Thread(target=self._main, name=f"ringnet-{number}", daemon=True)
@@ -80,50 +101,11 @@ class Reactor:
     def __repr__(self) -> str:
         return f"<ringnet.Reactor {self.number} connections={len(self.connections)}>"
 
-    # For users: gnet's EventLoop
-
-    def execute(self, call: Callable[[], object]) -> None:
-        """Run `call` on this loop's thread soon. From any thread.
-
-        Raises QueueFull, and ConnectionClosed once the loop has stopped. gnet: Execute.
-        """
-        self.post(self.guard, call)
-
-    def schedule(self, delay: float, call: Callable[[], object]) -> Timer:
-        """Run `call` on this loop's thread after `delay` seconds. On this loop's thread.
-
-        Returns a timer with `cancel()`. gnet: Schedule.
-        """
-        return self._timers.add(delay, partial(self.guard, call))
-
-    # From any thread
-
-    def post(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Have a call made on the loop's thread; calls of one thread keep their order."""
-        with self._foreign_lock:
-            if not self._accepts_calls:
-                raise ConnectionClosed("the engine has stopped: its reactors take no more calls")
-            if len(self._foreign) >= self.options.max_foreign_calls:
-                raise QueueFull(
-                    f"{len(self._foreign)} calls wait for {self!r} already "
-                    f"(max_foreign_calls={self.options.max_foreign_calls})"
-                )
-            self._foreign.append((call, arguments))
-            if len(self._foreign) == 1:  # else it is awake, or about to be
-                self.backend.wake()
-
     # What the engine's other parts use, on the loop's thread
 
     def sent(self, handle: int) -> int:
         """Bytes of a connection that the kernel has taken so far."""
         return self.backend.sent[handle & INDEX_MASK]
-
-    def guard(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Run a user's call; an exception is logged and harms nothing else."""
-        try:
-            call(*arguments)
-        except Exception:
-            self.log.exception("%r: %r raised", self, call)
 
     def take_handle(self) -> int | None:
         """A handle for a new operation, or None when all are in use."""
@@ -137,51 +119,88 @@ class Reactor:
         """`schedule` for calls of the engine itself, whose exceptions are bugs."""
         return self._timers.add(delay, call)
 
-    def open(self, fd: int) -> None:
+    def open(self, fd: int, origin: Origin) -> None:
         """Make a connection of an accepted descriptor, which is the reactor's from now on."""
-        handle = None if self._stopping else self._handles.take()
-        if handle is None:
+        listener = origin.listener
+        if listener is not None and not listener.parsed.is_stream:
+            conn = self._own_packets(socket.socket(fileno=fd), origin)
+        else:
+            conn = self._own_stream(fd, origin)
+        if conn is None:
             os.close(fd)
             self.ended += 1
-            return
-        conn = Connection(self, handle, fd)
+        else:
+            self.welcome(conn)
+
+    def own(self, sock: socket.socket, origin: Origin) -> Connection:
+        """Make a connection of a connected socket of any kind; `welcome` is still to come.
+
+        Raises ConnectionClosed, and OSError where no more handles are free.
+        """
+        is_stream = sock.type == socket.SOCK_STREAM
+        if self._stopping:
+            sock.close()
+            raise ConnectionClosed("the engine is stopping: it takes no more connections")
+        self.begun += 1
+        if is_stream:
+            conn = self._own_stream(sock.detach(), origin)
+        else:
+            conn = self._own_packets(sock, origin)
+        if conn is None:
+            self.begun -= 1
+            raise OSError(errno.EMFILE, "the reactor has max_connections already")
+        return conn
+
+    def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
+        """Make a connection of a handle that has connected."""
+        self.begun += 1
+        conn = Connection(self, handle, fd, origin)
         self.connections[handle] = conn
-        self.backend.adopt(handle, fd)
-        if self._knows_peers:
+        return conn
+
+    def welcome(self, conn: Connection) -> None:
+        """Tell the handler of a new connection."""
+        if conn._origin.knows_peers:
             _ = conn.remote_address
         self._call_on_open(conn)
 
-    def traffic(self, conn: Connection) -> None:
-        """Call `on_traffic` for what there is."""
-        try:
-            action = self.engine.handler.on_traffic(conn)
-            if action:
-                self._act(conn, check_action(action, "on_traffic"))
-        except Exception as error:
-            self._handler_failed(conn, "on_traffic", error)
+    def _own_stream(self, fd: int, origin: Origin) -> Connection | None:
+        handle = None if self._stopping else self._handles.take()
+        if handle is None:
+            return None
+        conn = Connection(self, handle, fd, origin)
+        self.connections[handle] = conn
+        self.backend.adopt(handle, fd)
+        return conn
+
+    def _own_packets(self, sock: socket.socket, origin: Origin) -> Connection | None:
+        handle = None if self._stopping else self._handles.take()
+        if handle is None:
+            sock.detach()
+            return None
+        conn = PacketConnection(Endpoint(self, handle, sock, origin))
+        self.connections[handle] = conn
+        self.backend.adopt_packets(handle, conn._fd)
+        return conn
 
     def watch_close(self, conn: Connection) -> None:
         """Bound the time a closing connection has to send what it owes."""
         timeout = self.options.close_timeout
         conn._timer = self._timers.add(timeout, partial(self._close_timed_out, conn))
 
-    def listen(self, fds: list[int]) -> None:
-        """Accept from listening descriptors, which are the reactor's from now on."""
-        for fd in fds:
-            self._acceptor.listen(fd)
+    def listen(self, fd: int, origin: Origin) -> None:
+        """Serve a listening or bound descriptor, which is the reactor's from now on."""
+        assert origin.listener is not None
+        if origin.listener.parsed.is_datagram:
+            self.endpoints.listen(fd, origin)
+        else:
+            self._acceptor.listen(fd, origin)
 
-    def tick(self) -> None:
-        """Call `on_tick`, and again after the seconds it returns."""
-        try:
-            reply = self.engine.handler.on_tick()
-            delay, action = split_reply(reply, (int, float), "on_tick")
-        except Exception:
-            self.log.exception("on_tick raised; it is not called again")
-            return
-        if isinstance(delay, (int, float)) and not self._stopping:
-            self._timers.add(float(delay), self.tick)
-        if action is Action.SHUTDOWN:
-            self.engine.request_stop()
+    def close_all(self, origin: Origin | None = None) -> None:
+        """Close every connection, or those of an origin, after what was written is sent."""
+        for conn in list(self.connections.values()):
+            if origin is None or conn._origin is origin:
+                conn._finish(None)
 
     def stop(self, timeout: float) -> None:
         """Accept no more, end every connection, then end the loop. gnet: Stop.
@@ -191,8 +210,10 @@ class Reactor:
         first, self._stopping = not self._stopping, True
         if first:
             self._acceptor.close()
-            for conn in list(self.connections.values()):
-                conn._finish(None)
+            for dial in set(self.dials.values()):
+                dial.give_up()
+            self.close_all()
+            self.endpoints.close(GRACEFUL)
         if timeout > 0:
             self._timers.add(timeout, self._close_all_now)
         else:
@@ -203,6 +224,7 @@ class Reactor:
     def _main(self) -> None:
         self.ident = get_ident()
         try:
+            self._pin()
             self.backend = self.engine.make_backend()
         except BaseException as error:
             self.ready.set_exception(error)
@@ -218,12 +240,23 @@ class Reactor:
             failure = error
         self._end(failure)
 
+    def _pin(self) -> None:
+        """Keep this thread on its CPU, where the option says so."""
+        cpus = self.options.cpus
+        if not cpus:
+            return
+        cpu = cpus[self.number % len(cpus)]
+        try:
+            os.sched_setaffinity(0, {cpu})  # of the calling thread
+        except (OSError, AttributeError) as error:
+            number = getattr(error, "errno", errno.ENOSYS)
+            raise OSError(number, f"cpus: reactor {self.number} cannot run on {cpu}") from error
+
     def _loop(self) -> None:
         turn = self.backend.turn
         connections = self.connections
         dispatch = self._dispatch
         timers = self._timers
-        on_traffic = self.engine.handler.on_traffic
         heap = timers.heap
         while not (self._stopping and self._is_done()):
             for handle, kind, a, b in turn(timers.timeout() if heap else None):
@@ -239,7 +272,7 @@ class Reactor:
                 else:
                     conn._append(a, b)
                 try:
-                    action = on_traffic(conn)
+                    action = conn._origin.on_traffic(conn)
                     if action is not None:
                         self._act(conn, check_action(action, "on_traffic"))
                 except Exception as error:
@@ -251,7 +284,7 @@ class Reactor:
                     call()
 
     def _is_done(self) -> bool:
-        return not self.connections and not self._acceptor.is_open
+        return not (self.connections or self._acceptor.is_open or self.endpoints.is_open)
 
     def _end(self, failure: BaseException | None) -> None:
         with self._foreign_lock:
@@ -266,6 +299,8 @@ class Reactor:
     def _abandon(self, failure: BaseException | None) -> None:
         """Tell the connections that are left when the backend has failed."""
         error = failure if isinstance(failure, Exception) else None
+        for dial in set(self.dials.values()):
+            dial.give_up()
         for handle, conn in list(self.connections.items()):
             conn._owner = 0
             conn._error = conn._error or error
@@ -281,9 +316,20 @@ class Reactor:
     def _on_error(self, handle: int, a: int, b: int) -> None:
         conn = self.connections.get(handle)
         if conn is None:
-            self._acceptor.on_error(handle, a)
+            self._broken(handle, a)
         elif conn._owner:
             conn._fail(OSError(-a, os.strerror(-a)))
+
+    def _broken(self, handle: int, result: int) -> None:
+        """Something that is no connection."""
+        dial = self.dials.get(handle)
+        if dial is not None:
+            dial.on_error(handle, result)
+        elif not self.endpoints.on_error(handle, result):
+            self._acceptor.on_error(handle, result)
+
+    def _on_connected(self, handle: int, a: int, b: int) -> None:
+        self.dials[handle].on_connected(handle)
 
     def _on_drained(self, handle: int, a: int, b: int) -> None:
         self.connections[handle]._pump()
@@ -302,7 +348,8 @@ class Reactor:
         self._handles.give_back(handle)
         conn = self.connections.pop(handle, None)
         if conn is None:
-            self._acceptor.on_closed(handle)
+            if self.dials.pop(handle, None) is None and not self.endpoints.on_closed(handle):
+                self._acceptor.on_closed(handle)
             return
         self.ended += 1
         self._cancel_timer(conn)
@@ -322,39 +369,6 @@ class Reactor:
             conn._timer.cancel()
             conn._timer = None
 
-    # Handler calls
-
-    def _call_on_open(self, conn: Connection) -> None:
-        try:
-            reply = self.engine.handler.on_open(conn)
-            if reply is None:
-                return
-            data, action = split_reply(reply, bytes, "on_open")
-            if isinstance(data, bytes):
-                conn.write(data)
-            self._act(conn, action)
-        except Exception as error:
-            self._handler_failed(conn, "on_open", error)
-
-    def _call_on_close(self, conn: Connection) -> None:
-        try:
-            reply = self.engine.handler.on_close(conn, conn._error)
-            self._act(conn, check_action(reply, "on_close"))
-        except Exception:
-            self.log.exception("%r: on_close raised", conn)
-        for callback in conn._on_closed or ():
-            self.guard(callback, conn, conn._error)
-
-    def _act(self, conn: Connection, action: Action) -> None:
-        if action is Action.CLOSE:
-            conn._finish(None)
-        elif action is Action.SHUTDOWN:
-            self.engine.request_stop()
-
-    def _handler_failed(self, conn: Connection, method: str, error: Exception) -> None:
-        self.log.exception("%r: %s raised; the connection is closed", conn, method)
-        conn._finish(error)
-
     # Time limits of the ends
 
     def _close_timed_out(self, conn: Connection) -> None:
@@ -370,3 +384,4 @@ class Reactor:
     def _close_all_now(self) -> None:
         for handle in self.connections:
             self.backend.close(handle, NOW)
+        self.endpoints.close(NOW)

@@ -1,4 +1,4 @@
-"""The engine: its start, its end, and `run`.
+"""The engine: its start, its end, and what it can be asked.
 
 Thread rule: `start`, `wait` and `stop` may be called from any thread; `stop` from a handler only
 asks for the end, since a reactor cannot wait for itself.
@@ -7,47 +7,49 @@ asks for the end, since a reactor cannot wait for itself.
 from __future__ import annotations
 
 import atexit
-import logging
-import signal
+import socket
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from .address import parse_address
 from .backend import Backend
-from .balancer import Balancer, RoundRobin
+from .balancer import Balancing
 from .choose import Choice, choose
+from .connection import Connection
+from .dialing import Dialing
 from .errors import ConnectionClosed, EngineStateError
-from .handler import Action, EventHandler, check_action, check_handler
+from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, open_listeners
+from .logs import EngineLog
 from .options import Options, make_options
+from .origin import Origin
 from .reactor import Reactor
 
 _live: weakref.WeakSet[Engine] = weakref.WeakSet()
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Engine:
+class Engine(Dialing):
     """Reactors that serve addresses with a handler. gnet: Engine, and gnet.Run's options.
 
     Raises at once: TypeError for a handler without its methods, AddressError, OptionError. `start`
     raises what needs the system: BackendUnavailable, BindError.
     """
 
+    _needs_address = True
+
     def __init__(self, handler: EventHandler, *addresses: str, **options: Any) -> None:
         check_handler(handler)
         self.handler = handler
         self.options: Options = make_options(options)
-        self.log = logging.getLogger("ringnet")
+        self.logging = EngineLog(self.options)
+        self.log = self.logging.logger
         self.max_connections = self.options.max_connections
-        self.accepted = 0  # by the acceptor's thread
-        self.balancer: Balancer
+        self.balancing: Balancing
+        self.origin = Origin(handler)  # of the connections that it dials itself
         self._parsed = [parse_address(text) for text in addresses]
-        if not self._parsed:
+        if not self._parsed and self._needs_address:
             raise TypeError("an engine needs an address, such as 'tcp://127.0.0.1:9000'")
         self._choice: Choice | None = None
         self._listeners: list[Listener] = []
@@ -58,6 +60,11 @@ class Engine:
         self._stop_asked = False
         self._ended = threading.Event()
         self._failure: BaseException | None = None
+
+    @classmethod
+    def _without_addresses(cls, handler: EventHandler, options: dict[str, Any]) -> Engine:
+        """For clients, which serve nothing."""
+        return _ClientEngine(handler, **options)
 
     def __repr__(self) -> str:
         return f"<ringnet.Engine {self._state} {', '.join(self.addresses)}>"
@@ -79,8 +86,14 @@ class Engine:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses, as they were really bound once the engine has started."""
-        bound = [listener.address for listener in self._listeners]
-        return tuple(str(address) for address in bound or self._parsed)
+        if self._listeners:
+            return tuple(listener.address for listener in self._listeners)
+        return tuple(str(address) for address in self._parsed)
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """One for each address, in their order, once the engine has started."""
+        return tuple(self._listeners)
 
     @property
     def backend(self) -> str:
@@ -100,9 +113,32 @@ class Engine:
     def count_connections(self) -> int:
         """Connections that are open, or on their way to their reactor. gnet: CountConnections.
 
-        From any thread; exact when nothing changes meanwhile.
+        From any thread; exact when nothing changes meanwhile. One reactor's are its `load`.
         """
-        return self.accepted - sum(reactor.ended for reactor in self._reactors)
+        return sum(reactor.load for reactor in self._reactors)
+
+    def connections(self) -> list[Connection]:
+        """The connections that are open now. From any thread; what they offer has its own rule."""
+        # A copy of a dict is made in one step, also without the GIL.
+        snapshots = [reactor.connections.copy() for reactor in self._reactors]
+        return [conn for snapshot in snapshots for conn in snapshot.values()]
+
+    def validate(self) -> None:
+        """Raise EngineStateError unless the engine runs. gnet: Validate."""
+        if self._state != "running" or self._stop_asked:
+            raise EngineStateError(f"{self!r} does not run")
+
+    def dup_listener(self, address: str = "") -> socket.socket:
+        """A socket object of its own for a listening socket: the first, or that of an address.
+
+        Raises EngineStateError where the engine does not run, and ValueError for an address that it
+        does not listen on. gnet: Dup, DupListener.
+        """
+        self.validate()
+        for listener in self._listeners:
+            if address in ("", listener.address):
+                return listener.dup()
+        raise ValueError(f"{self!r} does not listen on {address!r}")
 
     def _chosen(self) -> Choice:
         if self._choice is None:
@@ -135,7 +171,7 @@ class Engine:
 
         Raises what made a reactor fail, if one did.
         """
-        self._check_thread("wait")
+        self.check_may_wait("wait")
         if not self._ended.wait(timeout):
             return False
         for reactor in self._reactors:
@@ -159,6 +195,7 @@ class Engine:
     def request_stop(self, timeout: float | None = None) -> None:
         """`stop` without waiting, from any thread. Asked again with 0, it ends at once."""
         self._stop_asked = True
+        self._close_listeners()
         limit = self.options.stop_timeout if timeout is None else timeout
         for reactor in self._reactors:
             try:
@@ -170,14 +207,19 @@ class Engine:
         self._choice = choose(self.options.backend)
         self._say_choice(self._choice)
         nonblocking = self._choice.name != "io_uring"
-        self._listeners = open_listeners(self._parsed, self.options, nonblocking)
+        self.logging.open_file(self.options.log_file)
         try:
+            self._listeners = open_listeners(
+                self._parsed, self.options, nonblocking, self.options.reactors
+            )
             action = check_action(self.handler.on_boot(self), "on_boot")
             self._start_reactors()
         except BaseException:
             self._close_listeners()
+            self.logging.close()
             raise
         self._serve()
+        self.log.info("%r serves with %s: %s", self, self.backend, self.backend_reason)
         if action is Action.SHUTDOWN or self._stop_asked:
             self.request_stop()
 
@@ -205,24 +247,22 @@ class Engine:
             self.options.max_connections,
             sum(reactor.backend.capacity for reactor in reactors) - len(self._listeners),
         )
-        self.balancer = RoundRobin(reactors)
+        self.balancing = Balancing(self.options.load_balancing, reactors)
 
     def _serve(self) -> None:
         first = self._reactors[0]
-        first.post(first.listen, [listener.sock.detach() for listener in self._listeners])
-        if self.handler_has("on_tick"):
+        for listener in self._listeners:
+            origin = Origin(self.handler, listener)
+            for reactor, fd in zip(self._reactors, listener.descriptors(), strict=False):
+                reactor.post(reactor.listen, fd, origin)
+        if overrides(self.handler, "on_tick"):
             first.post(first.tick)
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
-            listener.sock.close()
+            listener.close()
 
     # For the reactors
-
-    def handler_has(self, method: str) -> bool:
-        """Whether the handler does something of its own there."""
-        own = getattr(type(self.handler), method, None)
-        return own is not getattr(EventHandler, method)
 
     def make_backend(self) -> Backend:
         """A backend, on the calling thread."""
@@ -244,60 +284,27 @@ class Engine:
             self.handler.on_shutdown(self)
         except Exception:
             self.log.exception("on_shutdown raised")
+        self.end_resolvers()
+        self._close_listeners()
+        self.log.info("%r has ended", self)
+        self.logging.close()
         self._state = "ended"
         self._ended.set()
 
     def _is_reactor_thread(self) -> bool:
-        return any(reactor.ident == threading.get_ident() for reactor in self._reactors)
+        return any(reactor.is_current for reactor in self._reactors)
 
-    def _check_thread(self, method: str) -> None:
+    def check_may_wait(self, method: str) -> None:
         if self._is_reactor_thread():
             raise EngineStateError(f"{method} on a reactor's thread would wait for itself")
         if self._state == "new":
             raise EngineStateError(f"{method} needs an engine that was started")
 
 
-def run(handler: EventHandler, *addresses: str, **options: Any) -> None:
-    """Serve until the engine is stopped, or SIGINT or SIGTERM comes; a second one ends at once.
+class _ClientEngine(Engine):
+    """Reactors without an address."""
 
-    Signals are handled where this is called on the main thread. Raises what `Engine` and
-    `Engine.start` raise, and what made a reactor fail. gnet: Run.
-    """
-    engine = Engine(handler, *addresses, **options)
-    requests: SimpleQueue[bool] = SimpleQueue()  # its put may interrupt itself
-    with _signals(requests):
-        engine.start()
-        threading.Thread(
-            target=_announce_end, args=(engine, requests), name="ringnet-wait", daemon=True
-        ).start()
-        stops = 0
-        while requests.get():
-            engine.request_stop(0 if stops else None)
-            stops += 1
-        engine.wait()
-
-
-def _announce_end(engine: Engine, requests: SimpleQueue[bool]) -> None:
-    engine._ended.wait()
-    requests.put(False)
-
-
-@contextmanager
-def _signals(requests: SimpleQueue[bool]) -> Iterator[None]:
-    """Turn the signals that end a program into requests, where that can be done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        requests.put(True)
-
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)
+    _needs_address = False
 
 
 @atexit.register

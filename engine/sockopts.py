@@ -1,4 +1,4 @@
-"""Socket options of a connection, and what can be asked of its socket.
+"""Socket options: those of an engine, set on each socket it makes, and those of a connection.
 
 A connection has only a descriptor; a socket object is borrowed for the call.
 """
@@ -12,6 +12,70 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
+
+from . import multicast
+
+if TYPE_CHECKING:
+    from .options import Options
+
+# macOS has TCP_KEEPIDLE under the name TCP_KEEPALIVE.
+_IDLE = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
+
+
+def prepare_socket(sock: socket.socket, options: Options) -> None:
+    """Set what the engine's options say, on a socket that listens or is about to connect."""
+    if options.socket_receive_buffer:
+        set_option(sock, "SO_RCVBUF", options.socket_receive_buffer)
+    if options.socket_send_buffer:
+        set_option(sock, "SO_SNDBUF", options.socket_send_buffer)
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    if options.bind_to_device:
+        set_option(sock, "SO_BINDTODEVICE", _device(options.bind_to_device))
+    if sock.type == socket.SOCK_STREAM:
+        _prepare_tcp(sock, options)
+    elif options.multicast_interface:
+        multicast.send_from(sock, options.multicast_interface)
+
+
+def _prepare_tcp(sock: socket.socket, options: Options) -> None:
+    set_option(sock, "TCP_NODELAY", int(options.tcp_nodelay))
+    if options.linger >= 0:
+        set_option(sock, "SO_LINGER", _linger(options.linger))
+    if options.tcp_keepalive:
+        _keep_alive(
+            sock,
+            options.tcp_keepalive,
+            options.tcp_keepalive_interval,
+            options.tcp_keepalive_count,
+        )
+
+
+def _keep_alive(sock: socket.socket, idle: int, interval: int, count: int) -> None:
+    set_option(sock, "SO_KEEPALIVE", 1)
+    for name, value in ((_IDLE, idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", count)):
+        set_option(sock, name, value)
+
+
+def _linger(seconds: int) -> bytes:
+    return struct.pack("ii", int(seconds >= 0), max(0, seconds))
+
+
+def _device(name: str) -> bytes:
+    return name.encode() + b"\0"
+
+
+def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
+    """setsockopt(2). Raises OSError with its errno and the option's name."""
+    level = socket.IPPROTO_TCP if name.startswith("TCP_") else socket.SOL_SOCKET
+    if not hasattr(socket, name):
+        raise OSError(0, f"this system has no {name}")
+    try:
+        sock.setsockopt(level, getattr(socket, name), value)
+    except OSError as error:
+        number = error.errno or 0
+        text = f"{name}={value!r} was refused: {os.strerror(number)}"
+        raise OSError(number, text) from error
 
 
 @contextmanager
@@ -40,46 +104,48 @@ class SocketOptions:
 
     def set_no_delay(self, on: bool) -> None:
         """Send small writes at once (TCP_NODELAY, tcp(7)). gnet: SetNoDelay."""
-        self._set("TCP_NODELAY", socket.IPPROTO_TCP, socket.TCP_NODELAY, int(on))
+        self._set("TCP_NODELAY", int(on))
 
     def set_read_buffer(self, size: int) -> None:
         """Bytes of the kernel's receive buffer (SO_RCVBUF, socket(7)). gnet: SetReadBuffer."""
-        self._set("SO_RCVBUF", socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        self._set("SO_RCVBUF", size)
 
     def set_write_buffer(self, size: int) -> None:
         """Bytes of the kernel's send buffer (SO_SNDBUF, socket(7)). gnet: SetWriteBuffer."""
-        self._set("SO_SNDBUF", socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        self._set("SO_SNDBUF", size)
 
     def set_linger(self, seconds: int) -> None:
         """SO_LINGER (socket(7)): negative turns it off, 0 resets on close. gnet: SetLinger."""
-        value = struct.pack("ii", int(seconds >= 0), max(0, seconds))
-        self._set("SO_LINGER", socket.SOL_SOCKET, socket.SO_LINGER, value)
+        self._set("SO_LINGER", _linger(seconds))
 
     def set_keep_alive(self, on: bool, idle: int = 60, interval: int = 10, count: int = 5) -> None:
         """Probe an idle peer (SO_KEEPALIVE, tcp(7)): after `idle` seconds, every `interval`
         seconds, and give up after `count` probes. gnet: SetKeepAlive."""
-        self._set("SO_KEEPALIVE", socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(on))
-        if not on:
-            return
-        # macOS has TCP_KEEPIDLE under the name TCP_KEEPALIVE.
-        idle_name = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
-        for name, value in (
-            (idle_name, idle),
-            ("TCP_KEEPINTVL", interval),
-            ("TCP_KEEPCNT", count),
-        ):
-            self._set(name, socket.IPPROTO_TCP, getattr(socket, name), value)
+        with self._borrow() as sock:
+            if on:
+                _keep_alive(sock, idle, interval, count)
+            else:
+                set_option(sock, "SO_KEEPALIVE", 0)
 
-    def _set(self, name: str, level: int, option: int, value: int | bytes) -> None:
+    def set_bind_to_device(self, name: str) -> None:
+        """Use only this interface (SO_BINDTODEVICE, socket(7)). gnet: WithBindToDevice."""
+        self._set("SO_BINDTODEVICE", _device(name))
+
+    def set_multicast_interface(self, interface: str | int) -> None:
+        """Send multicast datagrams from this interface, by name or index."""
+        with self._borrow() as sock:
+            multicast.send_from(sock, interface)
+
+    @contextmanager
+    def _borrow(self) -> Iterator[socket.socket]:
         if self._owner != get_ident():
             raise self._misuse()
-        try:
-            with borrowed(self._fd) as sock:
-                sock.setsockopt(level, option, value)
-        except OSError as error:
-            number = error.errno or 0
-            text = f"{name}={value!r} was refused: {os.strerror(number)}"
-            raise OSError(number, text) from error
+        with borrowed(self._fd) as sock:
+            yield sock
+
+    def _set(self, name: str, value: int | bytes) -> None:
+        with self._borrow() as sock:
+            set_option(sock, name, value)
 
     def _ask(self, question: str) -> Any:
         """`getsockname` or `getpeername`; None where the socket can no longer be asked."""

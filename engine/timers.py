@@ -1,29 +1,41 @@
 """Timers: one heap for each reactor, which also gives the backend its timeout.
 
 A cancelled timer stays in the heap, emptied, until it is due or until half of the heap is such;
-so cancelling costs next to nothing.
+so cancelling costs next to nothing. The heap is the reactor's thread's; what other threads ask for
+is posted to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
+from threading import get_ident
 from time import monotonic
+from typing import Protocol
 
 _CLEAN_FROM = 64  # cancelled timers; fewer are not worth a pass over the heap
 
+Call = Callable[[], object]
+
+
+class Loop(Protocol):
+    """What timers need of their reactor."""
+
+    ident: int
+
+    def post(self, call: Callable[..., object], *arguments: object) -> None: ...
+
 
 class Timer:
-    """A call that is due at a time. Made by `Reactor.schedule`; on the reactor's thread only."""
+    """A call that is due at a time, once or again and again. Made by `Reactor.schedule`."""
 
-    __slots__ = ("_call", "_number", "_timers", "when")
+    __slots__ = ("_call", "_number", "_timers", "every", "when")
 
-    def __init__(
-        self, timers: Timers, when: float, number: int, call: Callable[[], object]
-    ) -> None:
+    def __init__(self, timers: Timers, when: float, every: float, call: Call) -> None:
         self.when = when  # seconds of time.monotonic()
-        self._number = number
-        self._call: Callable[[], object] | None = call
+        self.every = every  # seconds from one run to the next; 0: it runs once
+        self._number = 0
+        self._call: Call | None = call
         self._timers = timers
 
     def __lt__(self, other: Timer) -> bool:
@@ -35,23 +47,26 @@ class Timer:
         return self._call is not None
 
     def cancel(self) -> None:
-        """Do not run it. Does nothing if it has run or is cancelled already."""
+        """Do not run it. Does nothing if it has run or is cancelled already. From any thread."""
+        loop = self._timers.loop
+        if loop.ident == get_ident():
+            self._cancel()
+        elif self._call is not None:
+            loop.post(self._cancel)
+
+    def _cancel(self) -> None:
         if self._call is not None:
             self._call = None
             self._timers.note_cancelled()
 
-    def take(self) -> Callable[[], object] | None:
-        """The call, which can be had once."""
-        call, self._call = self._call, None
-        return call
-
 
 class Timers:
-    """The timers of one reactor, on its thread."""
+    """The timers of one reactor."""
 
-    __slots__ = ("_cancelled", "_count", "heap")
+    __slots__ = ("_cancelled", "_count", "heap", "loop")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
         self.heap: list[Timer] = []  # the same object for good; for others, to see if it is empty
         self._count = 0
         self._cancelled = 0
@@ -59,12 +74,20 @@ class Timers:
     def __len__(self) -> int:
         return len(self.heap) - self._cancelled
 
-    def add(self, delay: float, call: Callable[[], object]) -> Timer:
+    def add(self, delay: float, call: Call, every: float = 0.0) -> Timer:
         """Run `call` after `delay` seconds; timers of the same time run in order of adding."""
-        self._count += 1
-        timer = Timer(self, monotonic() + delay, self._count, call)
-        heappush(self.heap, timer)
+        timer = Timer(self, monotonic() + delay, every, call)
+        if self.loop.ident == get_ident():
+            self._push(timer)
+        else:
+            self.loop.post(self._push, timer)
         return timer
+
+    def _push(self, timer: Timer) -> None:
+        self._count += 1
+        timer._number = self._count
+        if timer.pending:
+            heappush(self.heap, timer)
 
     def timeout(self) -> float | None:
         """Seconds until the first is due: 0 where one is, None where there is none."""
@@ -74,18 +97,24 @@ class Timers:
             self._cancelled -= 1
         return max(0.0, heap[0].when - monotonic()) if heap else None
 
-    def due(self) -> list[Callable[[], object]]:
-        """Take the calls that are due. What these add is not among them, even with no delay."""
-        calls: list[Callable[[], object]] = []
+    def due(self) -> Iterator[Call]:
+        """The calls that are due. One may still cancel another of them; what they add is not among
+        them, even with no delay."""
         heap = self.heap
-        now = monotonic()
-        while heap and heap[0].when <= now:
-            call = heappop(heap).take()
+        now, last = monotonic(), self._count
+        while heap and heap[0].when <= now and heap[0]._number <= last:
+            timer = heappop(heap)
+            call = timer._call
             if call is None:
                 self._cancelled -= 1
+                continue
+            if timer.every:
+                # From when it was due, so that it does not drift; but it never runs to catch up.
+                timer.when = max(timer.when + timer.every, now)
+                self._push(timer)
             else:
-                calls.append(call)
-        return calls
+                timer._call = None
+            yield call
 
     def note_cancelled(self) -> None:
         """A timer in the heap was cancelled. Clears out when half of them are."""

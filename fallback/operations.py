@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections import deque
-from errno import ENOTCONN
+from errno import EAGAIN, EINPROGRESS, EINTR, ENOTCONN, EWOULDBLOCK
 from typing import Final
 
 from ..completion import (
@@ -34,11 +34,13 @@ from ..completion import (
     Event,
 )
 from ..sockaddr import unpack
-from .pollers import READ, WRITE, Poller
 from .packets import send_packet, send_packets
+from .pollers import READ, WRITE, Poller
 from .slot import Phase, Role, Slot
 
 NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
+# Windows begins to connect with it.
+EWOULDBLOCK_THERE: Final = EWOULDBLOCK if EWOULDBLOCK != EAGAIN else EINPROGRESS
 WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
 
 
@@ -165,10 +167,12 @@ class Operations:
         slot.connecting = True
         try:
             slot.sock.connect(address)
-        except WOULD_BLOCK:
-            self._watch(slot)
         except OSError as error:
-            self._break(slot, error.errno or ENOTCONN)
+            # EAGAIN is no EINPROGRESS: a Unix listener's backlog is full, or no port is free.
+            if error.errno in (EINPROGRESS, EWOULDBLOCK_THERE, EINTR):
+                self._watch(slot)
+            else:
+                self._break(slot, error.errno or ENOTCONN)
         else:
             self._on_connected(slot)
 

@@ -11,7 +11,7 @@ from collections import deque
 from errno import EMSGSIZE, ENOTCONN
 from typing import TYPE_CHECKING, Any, Final
 
-from ..completion import DATAGRAM, NAME_ROOM, REFUSED, TRUNCATED
+from ..completion import DATAGRAM, REFUSED, TRUNCATED
 from ..sockaddr import pack, unpack
 from .slot import Phase
 
@@ -105,8 +105,7 @@ def send_packets(backend: Operations, slot: Slot) -> None:
             backend._watch(slot)
             return
         except OSError as error:
-            _send_failed(backend, slot, error.errno or ENOTCONN)
-            if slot.broken:
+            if _send_failed(backend, slot, error.errno or ENOTCONN):
                 return
         packets.popleft()
         backend.staged[slot.index] -= len(data)
@@ -115,8 +114,11 @@ def send_packets(backend: Operations, slot: Slot) -> None:
     backend._drained(slot)
 
 
-def _send_failed(backend: Operations, slot: Slot, number: int) -> None:
+def _send_failed(backend: Operations, slot: Slot, number: int) -> bool:
+    """Whether the socket is broken; else one packet was refused."""
     if slot.has_end:
         backend._break(slot, number)
-    elif slot.phase is Phase.OPEN:
+        return True
+    if slot.phase is Phase.OPEN:
         backend._emit((slot.handle, REFUSED, -number, 0))
+    return False

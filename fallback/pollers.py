@@ -81,7 +81,7 @@ class KqueuePoller:
         changes = []
         how = system.KQ_EV_ADD | (system.KQ_EV_CLEAR if new & EDGE else 0)
         for bit, name in ((READ, system.KQ_FILTER_READ), (WRITE, system.KQ_FILTER_WRITE)):
-            if (old ^ new) & bit or (old ^ new) & EDGE and new & bit:
+            if (old ^ new) & bit or ((old ^ new) & EDGE and new & bit):
                 flags = how if new & bit else system.KQ_EV_DELETE
                 changes.append(system.kevent(fd, name, flags))
         self._queue.control(changes, 0, 0)

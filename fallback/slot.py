@@ -107,4 +107,3 @@ class Slot:
         wanted = self.wanted()
         alive = self.phase is not Phase.ENDED and not self.broken
         return BOTH | EDGE if self.edge and alive and not self.connecting else wanted
-

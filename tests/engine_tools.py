@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from queue import Queue
+from time import monotonic, sleep
 from typing import Any
 
 import ringnet
 
-BACKENDS = ("io_uring", "epoll", "select")
+BACKENDS = ("io_uring", "epoll", "select")  # kqueue: in the contract suite
 WAIT = 20.0  # seconds that any wait takes at most
 
 
@@ -71,3 +74,25 @@ def send_all_aside(sock: socket.socket, data: bytes) -> threading.Thread:
 
 def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait for what other threads bring about; fails when it takes too long."""
+    deadline = monotonic() + WAIT
+    while not holds():
+        assert monotonic() < deadline, f"waited {WAIT} s in vain"
+        sleep(0.002)
+
+
+def on_loop(loop: ringnet.Reactor, call: Callable[[], Any]) -> Any:
+    """What a call returns or raises on the loop's thread."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    loop.execute(run)
+    return future.result(WAIT)

@@ -3,8 +3,8 @@
 It speaks the part of `select.kqueue` and `select.kevent` that `KqueuePoller` uses, with the same
 names, so that the poller's own code runs on Linux. Known differences: `fflags` of an event in
 error is EIO, because asking epoll's socket for its error would take the error away; and an event
-in error is given to each filter that was added, as epoll gives it to any mask; KQ_EV_CLEAR holds for
-both filters of a descriptor.
+in error is given to each filter that was added, as epoll gives it to any mask;
+KQ_EV_CLEAR holds for both filters of a descriptor.
 """
 
 from __future__ import annotations

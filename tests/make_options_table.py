@@ -19,19 +19,31 @@ value out of range raises `OptionError` at the call.
 
 def allowed(rules: Any) -> str:
     """The values of an option in words."""
+    if "may_be" in rules or "text" in rules:
+        return str(rules.get("may_be") or rules["text"])
     if "choices" in rules:
-        return ", ".join(f"`{choice}`" for choice in rules["choices"])
+        return ", ".join(f"`{choice}`" for choice in rules["choices"] if choice)
     if "range" not in rules:
         return "`True`, `False`"
     low, high = rules["range"]
     return f"{low:,} to {high:,} {rules['unit']}"
 
 
+def default(value: Any) -> str:
+    """The default in words."""
+    if value in ("", (), None):
+        return "none"
+    return (
+        f"{value:,}"
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else str(value)
+    )
+
+
 def table() -> str:
     """The whole page."""
     rows = (
-        f"| `{f.name}` | {f.default if isinstance(f.default, str | bool) else f'{f.default:,}'} "
-        f"| {allowed(f.metadata)} | {f.metadata['doc']} |\n"
+        f"| `{f.name}` | {default(f.default)} | {allowed(f.metadata)} | {f.metadata['doc']} |\n"
         for f in fields(Options)
     )
     return HEAD + "".join(rows)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import get_ident
+
 from hypothesis import given
 from hypothesis import strategies as st
 from ringnet.completion import INDEX_BITS
@@ -42,8 +45,18 @@ def test_the_queue_keeps_order_and_counts(chunks: list[bytes], goal: int) -> Non
     assert got == whole
 
 
+class HereAndNow:
+    """A loop on the thread of the test."""
+
+    def __init__(self) -> None:
+        self.ident = get_ident()
+
+    def post(self, call: Callable[..., object], *arguments: object) -> None:
+        call(*arguments)
+
+
 def test_timers_run_in_order_and_not_when_cancelled() -> None:
-    timers = Timers()
+    timers = Timers(HereAndNow())
     ran: list[int] = []
     made = [timers.add(0, lambda n=n: ran.append(n)) for n in range(200)]
     for timer in made[::2]:

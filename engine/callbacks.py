@@ -1,0 +1,88 @@
+"""Calling the handler: each of its methods, what it returns, and what it raises.
+
+The law of this file: an exception of a user's code is logged, closes at most its own connection,
+and never reaches the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .handler import Action, check_action, split_reply
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .server import Engine
+    from .timers import Timers
+
+
+class Callbacks:
+    """The part of a reactor that calls users' code, on its thread."""
+
+    if TYPE_CHECKING:  # what Reactor has
+        engine: Engine
+        log: logging.Logger
+        _stopping: bool
+        _timers: Timers
+
+    def guard(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Run a user's call; an exception is logged and harms nothing else."""
+        try:
+            call(*arguments)
+        except Exception:
+            self.log.exception("%r: %r raised", self, call)
+
+    def traffic(self, conn: Connection) -> None:
+        """Call `on_traffic` for what there is."""
+        try:
+            action = conn._origin.on_traffic(conn)
+            if action:
+                self._act(conn, check_action(action, "on_traffic"))
+        except Exception as error:
+            self._handler_failed(conn, "on_traffic", error)
+
+    def tick(self) -> None:
+        """Call `on_tick`, and again after the seconds it returns."""
+        try:
+            reply = self.engine.handler.on_tick()
+            delay, action = split_reply(reply, (int, float), "on_tick")
+        except Exception:
+            self.log.exception("on_tick raised; it is not called again")
+            return
+        if isinstance(delay, (int, float)) and not self._stopping:
+            self._timers.add(float(delay), self.tick)
+        if action is Action.SHUTDOWN:
+            self.engine.request_stop()
+
+    def _call_on_open(self, conn: Connection) -> None:
+        try:
+            reply = conn._origin.handler.on_open(conn)
+            if reply is None:
+                return
+            data, action = split_reply(reply, bytes, "on_open")
+            if isinstance(data, bytes):
+                conn.write(data)
+            self._act(conn, action)
+        except Exception as error:
+            self._handler_failed(conn, "on_open", error)
+
+    def _call_on_close(self, conn: Connection) -> None:
+        try:
+            reply = conn._origin.handler.on_close(conn, conn._error)
+            self._act(conn, check_action(reply, "on_close"))
+        except Exception:
+            self.log.exception("%r: on_close raised", conn)
+        for callback in conn._on_closed or ():
+            self.guard(callback, conn, conn._error)
+
+    def _act(self, conn: Connection, action: Action) -> None:
+        if action is Action.CLOSE:
+            conn._finish(None)
+        elif action is Action.SHUTDOWN:
+            self.engine.request_stop()
+
+    def _handler_failed(self, conn: Connection, method: str, error: Exception) -> None:
+        self.log.exception("%r: %s raised; the connection is closed", conn, method)
+        conn._finish(error)

@@ -1,0 +1,112 @@
+"""Connections that an engine begins, or takes over. gnet: Engine.Register, Client.
+
+All of it is for any thread; the result comes in a future.
+"""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .address import parse_address
+from .connection import Connection
+from .dial import Dial
+from .options import Options
+from .origin import Origin
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+
+
+class Dialing:
+    """The part of an engine that begins connections."""
+
+    if TYPE_CHECKING:  # what Engine has
+        options: Options
+        origin: Origin
+        _reactors: list[Reactor]
+
+        def validate(self) -> None: ...
+
+    def register(
+        self, address: str, timeout: float | None = None, context: Any = None
+    ) -> Future[Connection]:
+        """Connect to an address, on the reactor with the fewest connections; for this handler.
+
+        The future has the connection when `on_open` has been called, or the error: see
+        `Client.dial`. From any thread. gnet: Engine.Register.
+        """
+        return self.dial_for(self.origin, address, timeout, context)
+
+    def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
+        """Take over a connected socket of any kind; the object is detached from its descriptor.
+
+        Raises OSError (ENOTCONN) where it is not connected. From any thread. gnet: Engine.Register.
+        """
+        return self.enroll_for(self.origin, sock, context)
+
+    def dial_for(
+        self,
+        origin: Origin,
+        address: str,
+        timeout: float | None,
+        context: Any,
+        reactor: Reactor | None = None,
+    ) -> Future[Connection]:
+        """`register` for one of the engine's clients."""
+        limit = self.options.connect_timeout if timeout is None else timeout
+        if not limit > 0:
+            raise ValueError(f"timeout is more than 0 seconds, or None for the option, not {limit}")
+        parsed = parse_address(address)
+        loop = reactor or self._least_loaded()
+        dial = Dial(loop, origin, parsed, limit, context)
+        loop.post(dial.begin)
+        return dial.future
+
+    def enroll_for(
+        self, origin: Origin, sock: socket.socket, context: Any, reactor: Reactor | None = None
+    ) -> Future[Connection]:
+        """`enroll` for one of the engine's clients."""
+        sock.getpeername()  # raises where it is not connected
+        loop = reactor or self._least_loaded()
+        future: Future[Connection] = Future()
+        future.set_running_or_notify_cancel()
+        own = socket.socket(fileno=sock.detach())
+        try:
+            loop.post(_enroll, loop, origin, own, context, future)
+        except BaseException:
+            own.close()
+            raise
+        return future
+
+    def _least_loaded(self) -> Reactor:
+        self.validate()
+        return min(self._reactors, key=lambda reactor: reactor.load)
+
+    @cached_property
+    def resolvers(self) -> ThreadPoolExecutor:
+        """Threads that resolve names; the first name makes them."""
+        return ThreadPoolExecutor(self.options.resolver_threads, "ringnet-resolver")
+
+    def end_resolvers(self) -> None:
+        """No name is waited for any more."""
+        if "resolvers" in self.__dict__:
+            self.resolvers.shutdown(wait=False, cancel_futures=True)
+
+
+def _enroll(
+    loop: Reactor, origin: Origin, sock: socket.socket, context: Any, future: Future[Connection]
+) -> None:
+    """On the loop."""
+    try:
+        sock.setblocking(not loop.backend.nonblocking)
+        conn = loop.own(sock, origin)
+    except Exception as error:
+        sock.close()
+        future.set_exception(error)
+        return
+    conn.context = context
+    loop.welcome(conn)
+    future.set_result(conn)

@@ -1,0 +1,121 @@
+"""What a reactor offers to users: calls, timers and connections of their own. gnet: EventLoop.
+
+The law of this file: all of it is for any thread. What comes from elsewhere is posted to a bounded
+queue, and the reactor is woken at most once until it has looked.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from threading import Lock, get_ident
+from typing import TYPE_CHECKING, Any, cast
+
+from .errors import ConnectionClosed, QueueFull
+from .timers import Timer, Timers
+
+if TYPE_CHECKING:
+    from .backend import Backend
+    from .connection import Connection
+    from .options import Options
+    from .reactor import Reactor
+    from .server import Engine
+
+
+class EventLoop:
+    """The part of a reactor that is for any thread."""
+
+    if TYPE_CHECKING:  # what Reactor has
+        backend: Backend
+        begun: int
+        connections: dict[int, Connection]
+        ended: int
+        engine: Engine
+        given: int
+        ident: int
+        options: Options
+        _accepts_calls: bool
+        _foreign: list[tuple[Callable[..., object], tuple[Any, ...]]]
+        _foreign_lock: Lock
+        _timers: Timers
+
+        def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
+
+    def execute(self, call: Callable[[], object]) -> None:
+        """Run `call` on this loop's thread soon. From any thread.
+
+        Raises QueueFull, and ConnectionClosed once the loop has stopped. gnet: Execute.
+        """
+        self.post(self.guard, call)
+
+    def schedule(self, delay: float, call: Callable[[], object]) -> Timer:
+        """Run `call` on this loop's thread after `delay` seconds, never earlier. From any thread.
+
+        Returns a timer with `cancel()`. An exception of the call is logged. gnet: Schedule.
+        """
+        return self._timers.add(_seconds("delay", delay), partial(self.guard, call))
+
+    def repeat(self, every: float, call: Callable[[], object]) -> Timer:
+        """Run `call` after `every` seconds, and again and again, until `cancel()`. Any thread.
+
+        It does not drift; a run that was missed because the loop was busy is left out.
+        """
+        if _seconds("every", every) == 0:
+            raise ValueError("every is the seconds between two runs, and more than 0")
+        return self._timers.add(every, partial(self.guard, call), every)
+
+    def register(
+        self, address: str, timeout: float | None = None, context: Any = None
+    ) -> Future[Connection]:
+        """Connect to an address, on this loop; for the engine's handler. From any thread.
+
+        The future has the connection when `on_open` has been called, or the error: see
+        `Client.dial`. gnet: EventLoop.Register.
+        """
+        return self.engine.dial_for(self.engine.origin, address, timeout, context, self._reactor)
+
+    def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
+        """Take over a connected socket of any kind, on this loop. From any thread.
+
+        gnet: EventLoop.Enroll.
+        """
+        return self.engine.enroll_for(self.engine.origin, sock, context, self._reactor)
+
+    @property
+    def load(self) -> int:
+        """Connections it has, with those on their way to it. From any thread."""
+        return self.given + self.begun - self.ended
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs on this loop's thread."""
+        return self.ident == get_ident()
+
+    def post(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Have a call made on the loop's thread; calls of one thread keep their order."""
+        with self._foreign_lock:
+            if not self._accepts_calls:
+                raise ConnectionClosed("the engine has stopped: its reactors take no more calls")
+            if len(self._foreign) >= self.options.max_foreign_calls:
+                raise QueueFull(
+                    f"{len(self._foreign)} calls wait for {self!r} already "
+                    f"(max_foreign_calls={self.options.max_foreign_calls})"
+                )
+            self._foreign.append((call, arguments))
+            if len(self._foreign) == 1:  # else it is awake, or about to be
+                self.backend.wake()
+
+    @property
+    def _reactor(self) -> Reactor:
+        return cast("Reactor", self)
+
+
+def _seconds(name: str, value: float) -> float:
+    """Raise unless it is a time to wait."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} is 0 seconds or more, not {value!r}")
+    return float(value)

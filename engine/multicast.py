@@ -1,0 +1,69 @@
+"""Multicast groups of a datagram socket: join, leave, and the interface to send from."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def is_multicast(host: str) -> bool:
+    """Whether a numeric host is the address of a group."""
+    return ipaddress.ip_address(host.partition("%")[0]).is_multicast
+
+
+def join(sock: socket.socket, group: str, interface: str | int) -> None:
+    """Receive what is sent to the group."""
+    _set_membership(sock, group, interface, "JOIN_GROUP", "ADD_MEMBERSHIP")
+
+
+def leave(sock: socket.socket, group: str, interface: str | int) -> None:
+    """Receive it no more."""
+    _set_membership(sock, group, interface, "LEAVE_GROUP", "DROP_MEMBERSHIP")
+
+
+def send_from(sock: socket.socket, interface: str | int) -> None:
+    """Send multicast datagrams from this interface (IP_MULTICAST_IF, IPV6_MULTICAST_IF)."""
+    index = interface_index(interface)
+    with _named("MULTICAST_IF", interface):
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        else:
+            request = struct.pack("4s4si", bytes(4), bytes(4), index)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, request)
+
+
+def interface_index(interface: str | int) -> int:
+    """The index of an interface by its name; 0, the system's choice, for "". Raises OSError."""
+    if isinstance(interface, int):
+        return interface
+    with _named("multicast interface", interface):
+        return socket.if_nametoindex(interface) if interface else 0
+
+
+def _set_membership(
+    sock: socket.socket, group: str, interface: str | int, name6: str, name4: str
+) -> None:
+    index = interface_index(interface)
+    with _named(f"IPV6_{name6}" if sock.family == socket.AF_INET6 else f"IP_{name4}", group):
+        if sock.family == socket.AF_INET6:
+            packed = socket.inet_pton(socket.AF_INET6, group)
+            request = packed + struct.pack("@I", index)
+            sock.setsockopt(socket.IPPROTO_IPV6, getattr(socket, f"IPV6_{name6}"), request)
+        else:
+            request = struct.pack("4s4si", socket.inet_aton(group), bytes(4), index)
+            sock.setsockopt(socket.IPPROTO_IP, getattr(socket, f"IP_{name4}"), request)
+
+
+@contextmanager
+def _named(option: str, value: object) -> Iterator[None]:
+    """Put the option's name into what the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{option}={value!r} was refused: {error.strerror or error}"
+        # if_nametoindex(3) tells no errno, and fails for one reason only.
+        raise OSError(error.errno or errno.ENODEV, text) from error

@@ -1,0 +1,22 @@
+"""Where connections come from: a listener, or a client that dials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .handler import EventHandler, overrides
+
+if TYPE_CHECKING:
+    from .listener import Listener
+
+
+class Origin:
+    """What all connections of one listener, or of one client, have in common."""
+
+    __slots__ = ("handler", "knows_peers", "listener", "on_traffic")
+
+    def __init__(self, handler: EventHandler, listener: Listener | None = None) -> None:
+        self.handler = handler
+        self.listener = listener
+        self.on_traffic = handler.on_traffic  # once, and not for each message
+        self.knows_peers = overrides(handler, "on_close")

@@ -1,0 +1,257 @@
+"""Connections that keep message boundaries: datagrams, and packets of a connected socket.
+
+gnet's model: each packet is one `on_traffic`, and what its handler does not consume is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from ..completion import NAME_ROOM
+from ..sockaddr import pack, unpack
+from .connection import Connection, Readable
+from .errors import BufferLimitExceeded, ConnectionClosed, UsageError
+from .foreign import Callback, as_bytes
+from .origin import Origin
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+
+LARGEST_UDP = {
+    socket.AF_INET: 65_507,
+    socket.AF_INET6: 65_527,
+}  # bytes; RFC 768, without jumbograms
+
+
+class Endpoint:
+    """A socket of packets: what it is sent goes through here. On the reactor's thread."""
+
+    def __init__(self, loop: Reactor, handle: int, sock: socket.socket, origin: Origin) -> None:
+        self.loop = loop
+        self.origin = origin
+        self.family = sock.family
+        self.has_end = sock.type == getattr(socket, "SOCK_SEQPACKET", None)
+        self.is_open = True
+        self.handle = handle
+        self.fd = sock.detach()
+        self._largest = LARGEST_UDP.get(self.family, 1 << 62)
+        self._written = 0  # bytes so far
+        self._limit = 0  # of `_written`, before somebody has to look how many still wait
+
+    def send(self, data: bytes, to: bytes) -> None:
+        """Send one packet."""
+        if not self.is_open:
+            raise ConnectionClosed("the socket of this datagram is closed")
+        if type(data) is not bytes:
+            data = as_bytes(data)
+        size = len(data)
+        if size > self._largest:
+            raise ValueError(f"a datagram has at most {self._largest} bytes, not {size}")
+        if self.has_end and not size:
+            raise ValueError("an empty packet would be the end of the connection: use close")
+        if self._written + size > self._limit:
+            self._look(size)
+        self._written += size
+        self.loop.backend.send_to(self.handle, data, to)
+
+    def waiting(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._written - self.loop.sent(self.handle) if self.is_open else 0
+
+    def _look(self, size: int) -> None:
+        waiting, limit = self.waiting(), self.loop.options.max_outbound
+        if waiting and waiting + size > limit:
+            raise BufferLimitExceeded(
+                f"{waiting} bytes wait to be sent (max_outbound={limit}): "
+                "the socket is slower than you write"
+            )
+        self._limit = self._written - waiting + limit
+
+
+class PacketConnection(Connection):
+    """A connected socket of packets: `unixpacket`, or datagrams that were dialed.
+
+    Each `write` is one packet. Where the system reports that a datagram could not be delivered,
+    the connection is closed with that error.
+    """
+
+    __slots__ = ("_endpoint", "_to")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint.loop, endpoint.handle, endpoint.fd, endpoint.origin)
+        self._endpoint = endpoint
+        self._to = b""
+
+    def write(self, data: bytes) -> None:
+        """Send one packet. Raises as `Connection.write`, and ValueError for one too large.
+
+        gnet: Write.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        self._endpoint.send(data, self._to)
+
+    def writev(self, parts: Iterable[bytes]) -> None:
+        """Send one packet made of the parts. gnet: Writev."""
+        self.write(b"".join([as_bytes(part) for part in parts]))
+
+    def read_from(self, file: Readable) -> int:
+        """Send one packet with all that `file` has. gnet: ReadFrom."""
+        data = file.read(-1)
+        self.write(data)
+        return len(data)
+
+    @property
+    def outbound_buffered(self) -> int:
+        """Bytes of this socket, to whomever, that the kernel has not taken yet."""
+        return self._endpoint.waiting()
+
+    def _arrived(self, at: int, size: int) -> None:
+        self._offset = at
+        self._length = size
+
+
+class Datagram(PacketConnection):
+    """One datagram that arrived at a listener, and the way back to its sender.
+
+    It lives for one `on_traffic`; kept longer it can still be written to, from any thread with
+    `async_write`. There is no `on_open` and no `on_close` for it, and closing it does nothing.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, endpoint: Endpoint, sender: bytes) -> None:
+        # Only what a datagram needs of a connection: there is one of these for each.
+        self.context: Any = None
+        self.loop = endpoint.loop
+        self._origin = endpoint.origin
+        self._owner = endpoint.loop.ident
+        self._handle = endpoint.handle
+        self._fd = endpoint.fd
+        self._memory = endpoint.loop.memory
+        self._inbound = None
+        self._error = None
+        self._local = None
+        self._endpoint = endpoint
+        self._to = sender
+
+    def __repr__(self) -> str:
+        return f"<ringnet.Datagram from {self.remote_address}>"
+
+    @property
+    def remote_address(self) -> Any:
+        """The sender's address; "" for a nameless Unix socket. gnet: RemoteAddr."""
+        return unpack(self._to)[1]
+
+    def send_to(self, data: bytes, address: Any) -> None:
+        """Send one datagram to another address, in the form of `remote_address`. gnet: SendTo.
+
+        Raises as `write`, and OSError or TypeError for what is no address.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        self._endpoint.send(data, pack(self._endpoint.family, address))
+
+    def write(self, data: bytes) -> None:
+        """Send one datagram to the sender of this one. gnet: Write."""
+        if self._owner != get_ident():
+            raise self._misuse()
+        if not self._to:
+            raise UsageError("the sender of this datagram has no address to answer to")
+        self._endpoint.send(data, self._to)
+
+    def close_now(self) -> None:
+        """Does nothing: a datagram is no connection."""
+
+    def reset(self) -> None:
+        """Does nothing: a datagram is no connection."""
+
+    def dup(self) -> int:
+        """A new descriptor of the listener's socket, which is the caller's to close. gnet: Dup."""
+        if not self._endpoint.is_open:
+            raise ConnectionClosed("the socket of this datagram is closed")
+        return os.dup(self._fd)
+
+    def _close(self, callback: Callback | None) -> None:
+        if callback is not None:
+            self.loop.guard(callback, self, None)
+
+    def _finish(self, error: Exception | None) -> None:
+        return
+
+
+class Endpoints:
+    """The sockets of datagrams that a reactor listens on."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._open: dict[int, Endpoint] = {}
+        self.truncated = 0  # datagrams that were too large for max_datagram
+        self.refused = 0  # datagrams that the system did not send
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one has not seen its final event yet."""
+        return bool(self._open)
+
+    def listen(self, fd: int, origin: Origin) -> None:
+        """Receive from a bound descriptor, which is the reactor's from now on."""
+        handle = self._reactor.take_handle()
+        if handle is None:
+            raise AssertionError("a backend has more slots than connections and listeners need")
+        endpoint = Endpoint(self._reactor, handle, socket.socket(fileno=fd), origin)
+        self._open[handle] = endpoint
+        self._reactor.backend.adopt_packets(handle, endpoint.fd)
+
+    def close(self, mode: int) -> None:
+        """Receive no more."""
+        for handle in self._open:
+            self._reactor.backend.close(handle, mode)
+
+    def on_datagram(self, handle: int, a: int, b: int) -> None:
+        """A packet, of a connection or of a listener."""
+        reactor = self._reactor
+        conn = reactor.connections.get(handle)
+        if conn is None:
+            conn = Datagram(self._open[handle], reactor.memory[a : a + (b >> 32)])
+        elif conn._owner == 0:
+            return
+        conn._offset = a + NAME_ROOM
+        conn._length = b & 0xFFFFFFFF
+        reactor.traffic(conn)
+        conn._length = 0
+
+    def on_truncated(self, handle: int, a: int, b: int) -> None:
+        """It is lost: a part of a datagram is none."""
+        self.truncated += 1
+        limit = self._reactor.options.max_datagram
+        self._reactor.seldom.say("a datagram had more than max_datagram=%d bytes", limit)
+
+    def on_refused(self, handle: int, result: int, b: int) -> None:
+        """The system did not send a datagram, or reports that an earlier one did not arrive."""
+        conn = self._reactor.connections.get(handle)
+        if conn is not None:
+            if conn._owner:
+                conn._fail(OSError(-result, os.strerror(-result)))
+            return
+        self.refused += 1
+        self._reactor.seldom.say("a datagram could not be sent: %s", os.strerror(-result))
+
+    def on_error(self, handle: int, result: int) -> bool:
+        """Whether the broken socket was one of these; without it the engine cannot do its work."""
+        if handle not in self._open:
+            return False
+        self._reactor.log.error("a socket of datagrams has failed: %s", os.strerror(-result))
+        self._reactor.backend.close(handle, 1)
+        return True
+
+    def on_closed(self, handle: int) -> bool:
+        """Whether the final event was of one of these."""
+        endpoint = self._open.pop(handle, None)
+        if endpoint is not None:
+            endpoint.is_open = False
+        return endpoint is not None
