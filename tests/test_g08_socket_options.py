@@ -134,41 +134,30 @@ def test_bound_to_the_loopback(backend: str) -> None:
         assert client.recv(1) == b"x"
 
 
-def multicast_sender(family: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    index = socket.if_nametoindex("lo")
-    if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-    else:
-        request = struct.pack("4s4si", bytes(4), bytes(4), index)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, request)
+def multicast_sender() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    request = struct.pack("4s4si", bytes(4), bytes(4), socket.if_nametoindex("lo"))
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, request)
     sock.settimeout(WAIT)
     return sock
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(
-    ("listen", "group"),
-    [("udp4://0.0.0.0:0", "239.255.77.77"), ("udp6://[::]:0", "ff02::7777")],
-)
-def test_groups_are_joined_and_left(backend: str, listen: str, group: str) -> None:
-    family = socket.AF_INET6 if "udp6" in listen else socket.AF_INET
+def test_groups_are_joined_and_left(backend: str) -> None:
+    group = "239.255.77.77"  # one of IPv6 is in test_g10_scopes.py
     with (
-        ringnet.Engine(Recorder(), listen, backend=backend) as engine,
-        multicast_sender(family) as peer,
+        ringnet.Engine(Recorder(), "udp4://0.0.0.0:0", backend=backend) as engine,
+        multicast_sender() as peer,
     ):
-        there: tuple[Any, ...] = (group, endpoint(engine)[1])
-        if family == socket.AF_INET6:
-            there += (0, socket.if_nametoindex("lo"))
+        there = (group, endpoint(engine)[1])
         engine.listeners[0].join_group(group, "lo")
         peer.sendto(b"to the group", there)
         assert peer.recv(100) == b"to the group"
         engine.listeners[0].leave_group(group, "lo")
-        with pytest.raises(OSError, match=r"MEMBERSHIP|LEAVE_GROUP"):
+        with pytest.raises(OSError, match="IP_DROP_MEMBERSHIP"):
             engine.listeners[0].leave_group(group, "lo")
         peer.sendto(b"nobody", there)
-        me = "::1" if family == socket.AF_INET6 else "127.0.0.1"
-        peer.sendto(b"direct", (me, there[1]))
+        peer.sendto(b"direct", ("127.0.0.1", there[1]))
         assert peer.recv(100) == b"direct"
 
 
@@ -177,7 +166,7 @@ def test_an_address_that_is_a_group_is_joined(backend: str) -> None:
     options = {"backend": backend, "multicast_interface": "lo"}
     with (
         ringnet.Engine(Recorder(), "udp4://239.255.77.78:0", **options) as engine,
-        multicast_sender(socket.AF_INET) as peer,
+        multicast_sender() as peer,
     ):
         peer.sendto(b"hello", endpoint(engine))
         assert peer.recv(100) == b"hello"

@@ -1,0 +1,297 @@
+"""G14, G15: clients, and connections begun or taken over by a running engine."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+import ringnet
+from engine_tools import BACKENDS, WAIT, Recorder, endpoint, on_loop, open_descriptors, until
+
+
+class Talker(ringnet.EventHandler):
+    """A client's handler: puts what arrives, and the ends, into queues."""
+
+    def __init__(self) -> None:
+        self.opened: Queue[ringnet.Connection] = Queue()
+        self.got: Queue[bytes] = Queue()
+        self.closed: Queue[Exception | None] = Queue()
+
+    def on_open(self, conn: ringnet.Connection) -> None:
+        self.opened.put(conn)
+
+    def on_traffic(self, conn: ringnet.Connection) -> None:
+        self.got.put(conn.next())
+
+    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
+        self.closed.put(error)
+
+    def take(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            data += self.got.get(timeout=WAIT)
+        return data
+
+
+SCHEMES = ["tcp://127.0.0.1:0", "tcp6://[::1]:0", "udp://127.0.0.1:0", "udp6://[::1]:0"]
+PATHS = ["unix://{}/s", "unixgram://{}/s", "unixpacket://{}/s", "unix://@ringnet-{}"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scheme", SCHEMES + PATHS)
+def test_dial_speaks_every_scheme(backend: str, scheme: str, tmp_path: Path) -> None:
+    address = scheme.format(tmp_path.name if "@" in scheme else tmp_path)
+    talker = Talker()
+    before = open_descriptors()
+    with (
+        ringnet.Engine(Recorder(), address, backend=backend) as engine,
+        ringnet.Client(talker, backend=backend) as client,
+    ):
+        assert client.engine.backend == backend
+        conn = client.dial(engine.addresses[0], context={"mine": 1})
+        assert talker.opened.get(timeout=WAIT) is conn
+        assert conn.context == {"mine": 1}
+        assert conn.listener is None
+        for data in (b"hello", b"x" * 1000):
+            conn.async_write(data)
+            assert talker.take(len(data)) == data
+        assert client.engine.count_connections() == 1
+        conn.close()
+        assert talker.closed.get(timeout=WAIT) is None
+        until(lambda: client.engine.count_connections() == 0)
+    assert open_descriptors() == before
+
+
+def closed_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_failure_has_its_own_error(backend: str, tmp_path: Path) -> None:
+    before = open_descriptors()
+    with ringnet.Client(Talker(), backend=backend) as client:
+        with pytest.raises(ConnectionRefusedError, match=r"cannot connect to tcp://127\.0\.0\.1"):
+            client.dial(f"tcp://127.0.0.1:{closed_port()}")
+        with pytest.raises(FileNotFoundError, match="unix://"):
+            client.dial(f"unix://{tmp_path}/nobody")
+        with pytest.raises(socket.gaierror, match=r"no-such-host\.invalid"):
+            client.dial("tcp://no-such-host.invalid:80")
+        with pytest.raises(ringnet.AddressError):
+            client.dial("tcp://127.0.0.1")
+        with pytest.raises(ValueError, match="more than 0 seconds"):
+            client.dial("tcp://127.0.0.1:1", timeout=0)
+        assert client.engine.count_connections() == 0
+        until(lambda: not client.engine.reactors[0].dials)
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_unreachable(backend: str) -> None:
+    with ringnet.Client(Talker(), backend=backend) as client:
+        with pytest.raises(OSError, match="cannot connect") as caught:
+            client.dial("tcp6://[100::1]:80", timeout=5)  # the discard prefix of RFC 6666
+        assert caught.value.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
+
+
+class Full:
+    """A listener whose backlog is full: it answers no newcomer."""
+
+    def __enter__(self) -> str:
+        self.sock = socket.socket()
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.listen(0)
+        self.waiting = []
+        for _ in range(8):
+            peer = socket.socket()
+            peer.setblocking(False)
+            peer.connect_ex(self.sock.getsockname())
+            self.waiting.append(peer)
+        return f"tcp://127.0.0.1:{self.sock.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        for peer in (self.sock, *self.waiting):
+            peer.close()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_dial_that_takes_too_long(backend: str) -> None:
+    with Full() as address, ringnet.Client(Talker(), backend=backend) as client:
+        with pytest.raises(TimeoutError, match=r"longer than 0\.2 s") as caught:
+            client.dial(address, timeout=0.2)
+        assert caught.value.errno == errno.ETIMEDOUT
+        until(lambda: not client.engine.reactors[0].dials)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stopping_ends_what_is_being_dialed(backend: str) -> None:
+    with Full() as address:
+        client = ringnet.Client(Talker(), backend=backend).start()
+        future = client.register(address)
+        until(lambda: client.engine.reactors[0].dials)
+        assert client.stop()
+        with pytest.raises(ringnet.ConnectionClosed):
+            future.result(WAIT)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("first", ["refused", "silent"])
+def test_all_addresses_of_a_name_are_tried(
+    backend: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8305: a silent address delays the next for a moment, a refusal not at all."""
+    real = socket.getaddrinfo
+    with (
+        ringnet.Engine(Recorder(), "tcp4://127.0.0.1:0", backend=backend) as engine,
+        ringnet.Client(Talker(), backend=backend, connect_attempt_delay=0.05) as client,
+        Full() as silent,
+    ):
+        port = endpoint(engine)[1]
+        bad = int(silent.rpartition(":")[2]) if first == "silent" else closed_port()
+
+        def answer(host: Any, *rest: Any, **more: Any) -> Any:
+            if host != "several.test":
+                return real(host, *rest, **more)
+            if more.get("flags"):
+                raise socket.gaierror(socket.EAI_NONAME, "not a number")
+            assert threading.get_ident() != client.engine.reactors[0].ident  # off the loop
+            info = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+            return [(*info, ("127.0.0.1", bad)), (*info, ("127.0.0.1", port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", answer)
+        conn = client.dial("tcp://several.test:1", timeout=10)
+        assert conn.remote_address == ("127.0.0.1", port) or on_loop(
+            conn.loop, lambda: conn.remote_address
+        ) == ("127.0.0.1", port)
+        until(lambda: not client.engine.reactors[0].dials)
+        assert client.engine.count_connections() == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_enroll_takes_sockets_of_any_kind(backend: str) -> None:
+    before = open_descriptors()
+    talker = Talker()
+    kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET]
+    with ringnet.Client(talker, backend=backend, reactors=2) as client:
+        for kind in kinds:
+            ours, peer = socket.socketpair(socket.AF_UNIX, kind)
+            peer.settimeout(WAIT)
+            conn = client.enroll(ours, context=kind)
+            assert ours.fileno() == -1
+            assert conn.context == kind
+            peer.send(b"to us")
+            assert talker.take(5) == b"to us"
+            conn.async_write(b"from us")
+            assert peer.recv(100) == b"from us"
+            conn.close()
+            peer.close()
+            assert talker.closed.get(timeout=WAIT) is None
+        with socket.socket() as lonely, pytest.raises(OSError) as caught:  # noqa: PT011
+            client.enroll(lonely)
+        assert caught.value.errno == errno.ENOTCONN
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_register_and_enroll_on_a_running_engine_and_on_a_loop(backend: str) -> None:
+    handler = Recorder()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as there,
+        ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend, reactors=2) as engine,
+    ):
+        there.settimeout(WAIT)
+        address = f"tcp://127.0.0.1:{there.getsockname()[1]}"
+        peers = []
+        for begin in (
+            lambda: engine.register(address, context=1),
+            lambda: engine.reactors[1].register(address, context=1),
+        ):
+            conn = begin().result(WAIT)
+            assert handler.expect("open") is conn
+            peers.append(there.accept()[0])
+        assert conn.loop is engine.reactors[1]
+        ours, peer = socket.socketpair()
+        peers.append(peer)
+        enrolled = engine.reactors[0].enroll(ours).result(WAIT)
+        assert enrolled.loop is engine.reactors[0]
+        for peer in peers:
+            peer.settimeout(WAIT)
+            peer.send(b"echo")
+            assert peer.recv(10) == b"echo"
+        assert engine.count_connections() == 3
+        for peer in peers:
+            peer.close()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_client_shares_the_reactors_of_a_server(backend: str) -> None:
+    talker, handler = Talker(), Recorder()
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
+        threads = threading.active_count()
+        with ringnet.Client(talker, engine=engine) as client:
+            conn = client.dial(engine.addresses[0])
+            assert threading.active_count() == threads
+            assert conn.loop is engine.reactors[0]
+            conn.async_write(b"ping")
+            assert talker.take(4) == b"ping"
+            assert engine.count_connections() == 2
+        assert talker.closed.get(timeout=WAIT) is None
+        until(lambda: engine.count_connections() == 0)
+        engine.validate()
+        handler.expect("open")
+        handler.expect("close")
+        with pytest.raises(TypeError, match="has that engine's options"):
+            ringnet.Client(talker, engine=engine, reactors=2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_waiting_on_a_reactor_is_a_mistake(backend: str) -> None:
+    with (
+        ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend) as engine,
+        ringnet.Client(Talker(), engine=engine) as client,
+    ):
+        with pytest.raises(ringnet.EngineStateError, match="wait for itself"):
+            on_loop(engine.reactors[0], lambda: client.dial(engine.addresses[0]))
+        future = on_loop(engine.reactors[0], lambda: client.register(engine.addresses[0]))
+        assert future.result(WAIT).loop is engine.reactors[0]
+
+
+def test_a_client_that_does_not_run() -> None:
+    with pytest.raises(ringnet.EngineStateError):
+        ringnet.Client(Talker()).dial("tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_datagram_that_nobody_wants_closes_with_the_error(backend: str) -> None:
+    talker = Talker()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        port = gone.getsockname()[1]
+    with ringnet.Client(talker, backend=backend) as client:
+        conn = client.dial(f"udp://127.0.0.1:{port}")
+        conn.async_write(b"anybody?")
+        assert isinstance(talker.closed.get(timeout=WAIT), ConnectionRefusedError)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_many_connections_of_one_client(backend: str) -> None:
+    count = 300 if backend == "select" else 2_000
+    talker = Talker()
+    with (
+        ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend, reactors=2) as engine,
+        ringnet.Client(talker, backend=backend, reactors=2) as client,
+    ):
+        futures = [client.register(engine.addresses[0]) for _ in range(count)]
+        conns = [future.result(WAIT) for future in futures]
+        for conn in conns:
+            conn.async_write(b"12345678")
+        assert len(talker.take(8 * count)) == 8 * count
+        assert client.engine.count_connections() == count
+    for _ in range(count):
+        assert talker.closed.get(timeout=WAIT) is None
