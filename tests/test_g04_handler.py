@@ -1,0 +1,136 @@
+"""G4: the handler's methods in gnet's order, their actions, and shutting down from each of them."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import Any
+
+import pytest
+import ringnet
+from engine_tools import BACKENDS, WAIT, dial, on_loop, receive, until
+
+
+class Everything(ringnet.EventHandler):
+    """Notes each call with its thread; shuts down from the method it is told."""
+
+    def __init__(self, ends: str = "") -> None:
+        self.calls: list[str] = []
+        self.threads: dict[str, int] = {}
+        self.ends = ends
+        self.ticks: list[float] = []
+
+    def note(self, name: str) -> ringnet.Action:
+        self.calls.append(name)
+        self.threads[name] = threading.get_ident()
+        return ringnet.Action.SHUTDOWN if name == self.ends else ringnet.Action.NONE
+
+    def on_boot(self, engine: ringnet.Engine) -> ringnet.Action:
+        assert engine.addresses
+        return self.note("boot")
+
+    def on_open(self, conn: ringnet.Connection) -> tuple[bytes, ringnet.Action]:
+        return b"hello", self.note("open")
+
+    def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action:
+        conn.write(conn.next())
+        return self.note("traffic")
+
+    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> ringnet.Action:
+        return self.note("close")
+
+    def on_tick(self) -> tuple[float, ringnet.Action]:
+        self.ticks.append(monotonic())
+        done = ringnet.Action.SHUTDOWN if self.ends == "tick" else ringnet.Action.NONE
+        return 0.01, done
+
+    def on_shutdown(self, engine: ringnet.Engine) -> None:
+        assert engine.count_connections() == 0
+        self.note("shutdown")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_order_of_events_and_their_threads(backend: str) -> None:
+    handler = Everything()
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
+        with dial(engine) as client:
+            assert receive(client, 5) == b"hello"
+            client.sendall(b"x")
+            assert receive(client, 1) == b"x"
+        until(lambda: "close" in handler.calls)
+        loop = engine.reactors[0].ident
+    assert handler.calls == ["boot", "open", "traffic", "close", "shutdown"]
+    assert handler.threads["boot"] == threading.get_ident()
+    assert {handler.threads[name] for name in ("open", "traffic", "close", "shutdown")} == {loop}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ends", ["boot", "open", "traffic", "close", "tick"])
+def test_shutdown_from_any_method(backend: str, ends: str) -> None:
+    handler = Everything(ends)
+    engine = ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend, reactors=2).start()
+    try:
+        if ends not in ("boot", "tick"):
+            with dial(engine) as client:
+                assert receive(client, 5) == b"hello"
+                if ends != "open":
+                    client.sendall(b"x")
+                    assert receive(client, 1) == b"x"
+        assert engine.wait(WAIT)
+    finally:
+        engine.stop()
+    assert handler.calls[-1] == "shutdown"
+    assert handler.calls.count("shutdown") == 1
+    assert handler.calls.count("open") == handler.calls.count("close")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_shutdown_from_any_thread(backend: str) -> None:
+    handler = Everything()
+    engine = ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend, reactors=2).start()
+    with dial(engine) as client:
+        assert receive(client, 5) == b"hello"
+        assert not on_loop(engine.reactors[1], engine.stop)  # it cannot wait for itself
+        assert engine.wait(WAIT)
+        assert client.recv(1) == b""
+    assert handler.calls[-1] == "shutdown"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_delay_of_on_tick(backend: str) -> None:
+    handler = Everything()
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend):
+        until(lambda: len(handler.ticks) >= 5)
+    gaps = [b - a for a, b in zip(handler.ticks, handler.ticks[1:], strict=False)]
+    assert min(gaps) >= 0.01
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reply", [ringnet.Action.CLOSE, (b"bye", ringnet.Action.CLOSE)])
+def test_closing_by_an_action(backend: str, reply: Any) -> None:
+    class Closes(Everything):
+        def on_open(self, conn: ringnet.Connection) -> Any:
+            self.note("open")
+            return reply
+
+    handler = Closes()
+    with (
+        ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine,
+        dial(engine) as client,
+    ):
+        assert receive(client, 100) == (b"bye" if isinstance(reply, tuple) else b"")
+    assert handler.calls == ["boot", "open", "close", "shutdown"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("method", ["on_open", "on_traffic", "on_close", "on_tick"])
+def test_a_reply_that_is_none_of_these_is_a_mistake(
+    backend: str, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = type("Wrong", (Everything,), {method: lambda self, *given: "nonsense"})()
+    with ringnet.Engine(wrong, "tcp://127.0.0.1:0", backend=backend) as engine:
+        with dial(engine) as client:
+            client.sendall(b"x")
+            receive(client, 100 if method in ("on_open", "on_traffic") else 6)
+        until(lambda: f"{method} " in caplog.text or f"{method} raised" in caplog.text)
+    assert "nonsense" in caplog.text
