@@ -27,10 +27,13 @@ from .engine.errors import (
     WrongThread,
 )
 from .engine.handler import Action, EventHandler
+from .engine.linked_buffer import LinkedBuffer
 from .engine.listener import Listener
+from .engine.mixed_buffer import MixedBuffer
 from .engine.options import Options
 from .engine.packets import Datagram, PacketConnection
 from .engine.reactor import Reactor
+from .engine.ring_buffer import RingBuffer
 from .engine.run import run
 from .engine.server import Engine
 from .engine.timers import Timer
@@ -50,12 +53,15 @@ __all__ = [
     "Engine",
     "EngineStateError",
     "EventHandler",
+    "LinkedBuffer",
     "Listener",
+    "MixedBuffer",
     "OptionError",
     "Options",
     "PacketConnection",
     "QueueFull",
     "Reactor",
+    "RingBuffer",
     "RingnetError",
     "ShortBuffer",
     "SystemRefusal",

@@ -11,8 +11,8 @@ The rules
    takes effect in the next `turn()`, in the order of the calls; the results are events.
 3. A handle is used once: `listen`, `adopt`, `adopt_packets`, `connect` or `poll` starts it, one
    final event ends it. That event is CLOSED, and nothing follows it; for `poll` it is READY, or
-   CLOSED if the poll was closed first. After its final event the index may be used again with another generation.
-   Verbs for a handle that is not alive (also of a past generation) do nothing.
+   CLOSED if the poll was closed first. After its final event the index may be used again with
+   another generation. Verbs for a handle that is not alive (also of a past generation) do nothing.
 4. The events of a handle come in the order in which they happened. Of a stream: CONNECTED (after
    `connect`), then DATA in the order of the bytes, then at most one EOF, at most one ERROR, then
    CLOSED. After EOF or ERROR there is no more DATA; after ERROR only CLOSED.

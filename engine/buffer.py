@@ -1,70 +1,120 @@
-"""Elastic buffers. Both are empty most of the time, so a connection has one only when it needs it.
+"""What the elastic buffers have in common: the ways to read, and what asking for too much gets.
 
-Inbound, the bytes that a handler left; outbound, the bytes that the backend's stage had no room
-for. Each knows its size; its bound is the connection's business.
+gnet: pkg/buffer. A buffer belongs to one thread. What its methods return as `bytes` is the caller's
+own for good.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from typing import Protocol
+
+from .errors import BufferLimitExceeded, ShortBuffer
+
+_PIECE = 64 * 1024  # bytes that `read_from` asks for at once
 
 
-class ElasticBuffer:
-    """Bytes in a row that grow at the end and are consumed at the front."""
+class Source(Protocol):
+    """A file that `read_from` reads."""
 
-    __slots__ = ("_data",)
+    def read(self, size: int, /) -> bytes: ...
 
-    def __init__(self, data: bytes) -> None:
-        self._data = bytearray(data)
+
+class Sink(Protocol):
+    """A file that `write_to` writes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Buffer:
+    """Bytes in a row: written at the end, consumed at the front."""
+
+    __slots__ = ("limit",)
+
+    def __init__(self, limit: int | None = None) -> None:
+        if limit is not None and (not isinstance(limit, int) or limit < 0):
+            raise ValueError(f"limit is a number of bytes, or None for no bound, not {limit!r}")
+        self.limit = limit
+
+    # What each buffer does in its own way
 
     def __len__(self) -> int:
-        return len(self._data)
+        raise NotImplementedError
 
-    def append(self, data: bytes) -> None:
-        self._data += data
+    def write(self, data: bytes) -> int:
+        """Put bytes at the end; returns how many. Raises BufferLimitExceeded, and takes none."""
+        raise NotImplementedError
 
-    def peek(self, count: int) -> bytes:
-        """A copy of the first `count` bytes (of all, if there are fewer)."""
-        if count >= len(self._data):
-            return bytes(self._data)
-        return bytes(self._data[:count])
+    def clear(self) -> None:
+        """Drop everything and give the memory back."""
+        raise NotImplementedError
 
-    def discard(self, count: int) -> None:
-        """Drop the first `count` bytes: a bytearray moves its start and copies nothing."""
-        del self._data[:count]
+    def _copy(self, count: int) -> bytes:
+        """The first `count` bytes, which are there."""
+        raise NotImplementedError
 
-    def take(self, count: int) -> bytes:
-        """`peek` and `discard` in one."""
-        data = self.peek(count)
-        self.discard(count)
+    def _drop(self, count: int) -> None:
+        """Consume `count` bytes, which are there."""
+        raise NotImplementedError
+
+    # What all do in the same way
+
+    def peek(self, n: int = -1) -> bytes:
+        """The next `n` bytes, or all (-1), not consumed. Raises ShortBuffer. gnet: Peek."""
+        return self._copy(self._count(n))
+
+    def next(self, n: int = -1) -> bytes:
+        """Consume `n` bytes, or all (-1). Raises ShortBuffer, and consumes none. gnet: Next."""
+        count = self._count(n)
+        data = self._copy(count)
+        self._drop(count)
         return data
 
+    def discard(self, n: int = -1) -> int:
+        """Consume `n` bytes, or all (-1), unseen; returns how many. Raises ShortBuffer.
 
-class ChunkQueue:
-    """Pieces of bytes in order, by reference: what is appended is not copied."""
+        gnet: Discard.
+        """
+        count = self._count(n)
+        self._drop(count)
+        return count
 
-    __slots__ = ("_chunks", "size")
+    def read(self, n: int = -1) -> bytes:
+        """Consume at most `n` bytes (-1: all); fewer where there are fewer. gnet: Read."""
+        return self.next(n if n < 0 else min(n, len(self)))
 
-    def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
-        self.size = 0  # bytes in all
+    def readinto(self, target: bytearray | memoryview) -> int:
+        """Consume what fits into `target`; returns how many bytes. gnet: Read."""
+        with memoryview(target).cast("B") as view:
+            data = self.read(len(view))
+            view[: len(data)] = data
+        return len(data)
 
-    def append(self, data: bytes) -> None:
-        if data:
-            self._chunks.append(data)
-            self.size += len(data)
+    def read_from(self, file: Source) -> int:
+        """Write all that `file` has until its end; returns how many bytes. gnet: ReadFrom."""
+        total = 0
+        while data := file.read(_PIECE):
+            total += self.write(data)
+        return total
 
-    def take(self, goal: int) -> bytes:
-        """The next piece: a large one as it is, small ones joined up to about `goal` bytes."""
-        chunks = self._chunks
-        first = chunks.popleft()
-        if len(first) >= goal or not chunks:
-            self.size -= len(first)
-            return first
-        parts = [first]
-        total = len(first)
-        while chunks and total + len(chunks[0]) <= goal:
-            total += len(chunks[0])
-            parts.append(chunks.popleft())
-        self.size -= total
-        return b"".join(parts)
+    def write_to(self, file: Sink) -> int:
+        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo."""
+        data = self.next()
+        file.write(data)
+        return len(data)
+
+    def _count(self, n: int) -> int:
+        """How many bytes are asked for, checked against what there is."""
+        there = len(self)
+        if n == -1:
+            return there
+        if n < 0:
+            raise ValueError(f"a number of bytes is 0 or more, or -1 for all, not {n}")
+        if n > there:
+            raise ShortBuffer(f"{n} bytes were asked for and {there} are there")
+        return n
+
+    def _check_limit(self, more: int) -> None:
+        if self.limit is not None and len(self) + more > self.limit:
+            raise BufferLimitExceeded(
+                f"{len(self)} bytes are there and {more} more would pass limit={self.limit}"
+            )

@@ -20,10 +20,10 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..completion import GRACEFUL, INDEX_MASK, NOW, RESET
-from .buffer import ChunkQueue
 from .errors import BufferLimitExceeded, ConnectionClosed, UsageError, WrongThread
 from .foreign import AnyThread, Callback, as_bytes
 from .inbound import NOTHING, Inbound
+from .linked_buffer import LinkedBuffer
 from .sockopts import SocketOptions
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Connection(SocketOptions, AnyThread, Inbound):
         # of them it still has; then what it had no room for.
         self._written = 0
         self._limit = 0
-        self._overflow: ChunkQueue | None = None
+        self._overflow: LinkedBuffer | None = None
         self._peer_ended = False
         self._error: Exception | None = None
         self._on_closed: list[Callback] | None = None
@@ -151,7 +151,7 @@ class Connection(SocketOptions, AnyThread, Inbound):
         if self._fd == -1:
             return 0
         waiting = self._written - self.loop.sent(self._handle)
-        return waiting if self._overflow is None else waiting + self._overflow.size
+        return waiting if self._overflow is None else waiting + len(self._overflow)
 
     def _write_slowly(self, data: bytes) -> None:
         """See how many bytes wait: the backend has room for more, or the overflow takes them."""
@@ -170,10 +170,10 @@ class Connection(SocketOptions, AnyThread, Inbound):
                 "the peer reads slower than you write"
             )
         if self._overflow is None:
-            self._overflow = ChunkQueue()
+            self._overflow = LinkedBuffer()
             self._limit = 0  # all that follows goes behind it
             loop.backend.notify(self._handle)
-        self._overflow.append(data)
+        self._overflow.write(data)
 
     def _pump(self) -> None:
         """For the reactor: the stage is empty (DRAINED), so give it the next of the overflow."""
@@ -184,7 +184,7 @@ class Connection(SocketOptions, AnyThread, Inbound):
         data = overflow.take(_JOIN_UP_TO)
         self._written += len(data)
         backend.send(self._handle, data)
-        if overflow.size:
+        if overflow:
             backend.notify(self._handle)
             return
         self._overflow = None

@@ -9,14 +9,14 @@ from __future__ import annotations
 from threading import get_ident
 from typing import TYPE_CHECKING, Protocol
 
-from .buffer import ElasticBuffer
 from .errors import BufferLimitExceeded, ShortBuffer
+from .ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
     from .backend import Memory
     from .reactor import Reactor
 
-NOTHING = ElasticBuffer(b"")  # what is inbound once a connection is closing
+NOTHING = RingBuffer()  # what is inbound once a connection is closing
 
 
 class Writable(Protocol):
@@ -30,7 +30,7 @@ class Inbound:
 
     __slots__ = ("_inbound", "_length", "_memory", "_offset")
 
-    _inbound: ElasticBuffer | None
+    _inbound: RingBuffer | None
     _length: int
     _memory: Memory
     _offset: int
@@ -137,13 +137,13 @@ class Inbound:
         """Copy what the handler left, before the receive buffer is given back."""
         offset, length = self._offset, self._length
         self._length = 0
-        self._inbound = ElasticBuffer(self._memory[offset : offset + length])
+        self._inbound = RingBuffer(self._memory[offset : offset + length])
         self._check_inbound()
 
     def _append(self, offset: int, length: int) -> None:
         """Put what arrived behind what was left."""
         assert self._inbound is not None
-        self._inbound.append(self._memory[offset : offset + length])
+        self._inbound.write(self._memory[offset : offset + length])
         self._check_inbound()
 
     def _check_inbound(self) -> None:

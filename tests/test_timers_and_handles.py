@@ -1,48 +1,13 @@
-"""Elastic buffers, against a model of plain bytes; timers and handles."""
+"""Timers and handles by themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from threading import get_ident
 
-from hypothesis import given
-from hypothesis import strategies as st
 from ringnet.completion import INDEX_BITS
-from ringnet.engine.buffer import ChunkQueue, ElasticBuffer
 from ringnet.engine.handles import Handles
 from ringnet.engine.timers import Timers
-
-STEPS = st.lists(st.one_of(st.binary(max_size=200), st.integers(0, 300)), max_size=50)
-
-
-@given(STEPS)
-def test_the_elastic_buffer_is_like_bytes(steps: list[bytes | int]) -> None:
-    buffer, model = ElasticBuffer(b"start"), b"start"
-    for step in steps:
-        if isinstance(step, bytes):
-            buffer.append(step)
-            model += step
-        else:
-            assert buffer.peek(step) == model[:step]
-            assert buffer.take(step) == model[:step]
-            model = model[step:]
-        assert len(buffer) == len(model)
-
-
-@given(st.lists(st.binary(max_size=100)), st.integers(1, 250))
-def test_the_queue_keeps_order_and_counts(chunks: list[bytes], goal: int) -> None:
-    queue = ChunkQueue()
-    for chunk in chunks:
-        queue.append(chunk)
-    whole = b"".join(chunks)
-    got = b""
-    while queue.size:
-        piece = queue.take(goal)
-        assert piece
-        assert len(piece) <= max(goal, *(len(chunk) for chunk in chunks))
-        got += piece
-        assert queue.size == len(whole) - len(got)
-    assert got == whole
 
 
 class HereAndNow:

@@ -1,0 +1,101 @@
+"""The linked-list buffer: pieces by reference. gnet: pkg/buffer/linkedlist.Buffer."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from .buffer import Buffer
+
+
+class LinkedBuffer(Buffer):
+    """Pieces of bytes in order. What is written is referred to, not copied, where it is `bytes`.
+
+    It suits large pieces on their way out. `limit` bytes are the most it takes.
+    """
+
+    __slots__ = ("_offset", "_pieces", "_size")
+
+    def __init__(self, limit: int | None = None) -> None:
+        super().__init__(limit)
+        self._pieces: deque[bytes] = deque()
+        self._offset = 0  # what is consumed of the first piece
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces there are."""
+        return len(self._pieces)
+
+    def write(self, data: bytes) -> int:
+        """Put a piece at the end; returns how many bytes. gnet: PushBack."""
+        count = len(data)
+        if self.limit is not None:
+            self._check_limit(count)
+        if count:
+            self._pieces.append(data if type(data) is bytes else bytes(data))
+            self._size += count
+        return count
+
+    def write_front(self, data: bytes) -> int:
+        """Put a piece before all others; returns how many bytes. gnet: PushFront."""
+        if self.limit is not None:
+            self._check_limit(len(data))
+        if self._offset:
+            self._pieces[0] = self._pieces[0][self._offset :]
+            self._offset = 0
+        if data:
+            self._pieces.appendleft(bytes(data))
+            self._size += len(data)
+        return len(data)
+
+    def peek_pieces(self, n: int = -1) -> list[bytes]:
+        """The next `n` bytes, or all (-1), as they were written: for a vectored write.
+
+        Raises ShortBuffer. gnet: Peek.
+        """
+        count = self._count(n)
+        found: list[bytes] = []
+        start = self._offset
+        for piece in self._pieces:
+            if not count:
+                break
+            part = piece if not start and len(piece) <= count else piece[start : start + count]
+            found.append(part)
+            count -= len(part)
+            start = 0
+        return found
+
+    def take(self, goal: int) -> bytes:
+        """Consume the next piece: a large one as it is, small ones joined up to about `goal` bytes.
+
+        b"" where there is none. gnet: Pop.
+        """
+        if not self._pieces:
+            return b""
+        count = len(self._pieces[0]) - self._offset
+        for piece in islice(self._pieces, 1, None):
+            if count + len(piece) > goal:
+                break
+            count += len(piece)
+        return self.next(count)
+
+    def clear(self) -> None:
+        """Drop everything. gnet: Reset."""
+        self._pieces.clear()
+        self._offset = self._size = 0
+
+    def _copy(self, count: int) -> bytes:
+        pieces = self.peek_pieces(count)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _drop(self, count: int) -> None:
+        self._size -= count
+        count += self._offset
+        pieces = self._pieces
+        while pieces and count >= len(pieces[0]):
+            count -= len(pieces.popleft())
+        self._offset = count

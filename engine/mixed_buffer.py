@@ -1,0 +1,54 @@
+"""The outbound mix: a bounded ring, and a list for what overflows.
+
+gnet: pkg/buffer/elastic.Buffer.
+"""
+
+from __future__ import annotations
+
+from .buffer import Buffer
+from .linked_buffer import LinkedBuffer
+from .ring_buffer import RingBuffer
+
+
+class MixedBuffer(Buffer):
+    """Small pieces are copied into a ring of at most `ring_bytes`; beyond, they are referred to.
+
+    So many small writes cost one storage, and a few large ones no copy. Once the list has
+    something, all that follows goes behind it. `limit` bytes are the most it takes in all.
+    """
+
+    __slots__ = ("_list", "_ring", "_ring_bytes")
+
+    def __init__(self, ring_bytes: int = 64 * 1024, limit: int | None = None) -> None:
+        super().__init__(limit)
+        if not isinstance(ring_bytes, int) or ring_bytes < 0:
+            raise ValueError(f"ring_bytes is a number of bytes, not {ring_bytes!r}")
+        self._ring_bytes = ring_bytes
+        self._ring = RingBuffer()
+        self._list = LinkedBuffer()
+
+    def __len__(self) -> int:
+        return len(self._ring) + len(self._list)
+
+    def write(self, data: bytes) -> int:
+        """Put bytes at the end; returns how many. gnet: Write."""
+        if self.limit is not None:
+            self._check_limit(len(data))
+        if self._list or len(self._ring) + len(data) > self._ring_bytes:
+            return self._list.write(data)
+        return self._ring.write(data)
+
+    def clear(self) -> None:
+        """Drop everything and give the memory back. gnet: Reset, Release."""
+        self._ring.clear()
+        self._list.clear()
+
+    def _copy(self, count: int) -> bytes:
+        first = min(count, len(self._ring))
+        data = self._ring._copy(first)
+        return data if first == count else data + self._list._copy(count - first)
+
+    def _drop(self, count: int) -> None:
+        first = min(count, len(self._ring))
+        self._ring._drop(first)
+        self._list._drop(count - first)

@@ -1,0 +1,90 @@
+"""The elastic ring buffer. gnet: pkg/buffer/elastic.RingBuffer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .buffer import Buffer
+
+_SMALLEST: Final = 1024  # bytes of a storage
+_KEPT: Final = 4096  # bytes of a storage that an empty buffer keeps
+_DOUBLED_UP_TO: Final = 4096  # bytes; beyond, a storage grows by a quarter, as gnet's does
+_NOTHING: Final = memoryview(bytearray())
+
+
+class RingBuffer(Buffer):
+    """Bytes that go round in one storage, which grows with need and is given back when empty.
+
+    It suits what is written and consumed in small pieces. `limit` bytes are the most it takes.
+    """
+
+    __slots__ = ("_size", "_start", "_store")
+
+    def __init__(self, data: bytes = b"", limit: int | None = None) -> None:
+        super().__init__(limit)
+        self._store = _NOTHING
+        self._start = 0
+        self._size = 0
+        if data:
+            self.write(data)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of the storage."""
+        return len(self._store)
+
+    def write(self, data: bytes) -> int:
+        """Put bytes at the end; returns how many. gnet: Write."""
+        count = len(data)
+        if self.limit is not None:
+            self._check_limit(count)
+        if self._size + count > len(self._store):
+            self._grow(self._size + count)
+        store = self._store
+        end = self._start + self._size
+        if end >= len(store) and store:
+            end -= len(store)
+        first = min(count, len(store) - end)
+        if first == count:
+            store[end : end + count] = data
+        else:
+            store[end:] = data[:first]
+            store[: count - first] = data[first:]
+        self._size += count
+        return count
+
+    def clear(self) -> None:
+        """Drop everything and give the storage back. gnet: Reset, Done."""
+        self._store = _NOTHING
+        self._start = self._size = 0
+
+    def _copy(self, count: int) -> bytes:
+        store, start = self._store, self._start
+        end = start + count
+        if end <= len(store):
+            return bytes(store[start:end])
+        return b"".join((store[start:], store[: end - len(store)]))
+
+    def _drop(self, count: int) -> None:
+        self._size -= count
+        if self._size == 0:
+            self._start = 0
+            if len(self._store) > _KEPT:
+                self._store = _NOTHING
+            return
+        self._start += count
+        if self._start >= len(self._store):
+            self._start -= len(self._store)
+
+    def _grow(self, needed: int) -> None:
+        size = max(len(self._store), _SMALLEST)
+        while size < needed:
+            size += size if size < _DOUBLED_UP_TO else max(size // 4, 1)
+        larger = memoryview(bytearray(size))
+        # What is there is put in a row, so that a new storage never begins with a wrap.
+        larger[: self._size] = self._copy(self._size)
+        self._store = larger
+        self._start = 0
