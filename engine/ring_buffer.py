@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Final
 
 from .buffer import Buffer
 
 _SMALLEST: Final = 1024  # bytes of a storage
 _KEPT: Final = 4096  # bytes of a storage that an empty buffer keeps
-_DOUBLED_UP_TO: Final = 4096  # bytes; beyond, a storage grows by a quarter, as gnet's does
+_DOUBLED_UP_TO: Final = 1024 * 1024  # bytes; beyond, a storage grows by a quarter
+# From here on a storage is a mapping of its own: of a heap with holes nothing would be given back.
+_MAPPED_FROM: Final = 8 * 1024
 _NOTHING: Final = memoryview(bytearray())
 
 
@@ -83,8 +86,20 @@ class RingBuffer(Buffer):
         size = max(len(self._store), _SMALLEST)
         while size < needed:
             size += size if size < _DOUBLED_UP_TO else max(size // 4, 1)
-        larger = memoryview(bytearray(size))
+        larger = _storage(size)
         # What is there is put in a row, so that a new storage never begins with a wrap.
-        larger[: self._size] = self._copy(self._size)
+        first = min(self._size, len(self._store) - self._start)
+        larger[:first] = self._store[self._start : self._start + first]
+        larger[first : self._size] = self._store[: self._size - first]
         self._store = larger
         self._start = 0
+
+
+def _storage(size: int) -> memoryview:
+    """Zeroed memory, which is given back when nobody refers to it any more."""
+    if size >= _MAPPED_FROM and hasattr(mmap, "MAP_PRIVATE"):
+        try:
+            return memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        except OSError:
+            pass  # the system allows only so many mappings
+    return memoryview(bytearray(size))

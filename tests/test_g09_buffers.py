@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -262,11 +264,35 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
+MEGABYTE = bytes(1 << 20)
+
+
+def use_all_receive_buffers(server: subprocess.Popen[str], peers: list[socket.socket]) -> None:
+    """They stay once they were used."""
+    server.send_signal(signal.SIGSTOP)
+    for peer in peers:
+        peer.sendall(MEGABYTE[: 1 << 16])
+    server.send_signal(signal.SIGCONT)
+    for peer in peers:
+        peer.sendall(MEGABYTE[1 << 16 :])
+        assert receive(peer, 1) == b"!"
+
+
+def buffer_a_megabyte_each(pid: int, peers: list[socket.socket]) -> None:
+    """All at the same time, and then drained."""
+    before = resident(pid)
+    for peer in peers:
+        peer.sendall(MEGABYTE[1:])
+    until(lambda: resident(pid) - before > len(peers) * 0.9 * (1 << 20))
+    for peer in peers:
+        peer.sendall(b"x")
+    for peer in peers:
+        assert receive(peer, 1) == b"!"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_connections_give_their_megabytes_back(backend: str) -> None:
-    import socket
-
     count = 400 if backend == "select" else 1000
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, backend], stdout=subprocess.PIPE, text=True
@@ -278,15 +304,11 @@ def test_connections_give_their_megabytes_back(backend: str) -> None:
         for peer in peers:
             peer.sendall(b"x")
             assert receive(peer, 1) == b"!"
-        before = resident(server.pid)
-        megabyte = bytes(1 << 20)
-        for peer in peers:
-            peer.sendall(megabyte[1:])
-        until(lambda: resident(server.pid) - before > count * 0.9 * (1 << 20))
-        for peer in peers:
-            peer.sendall(b"x")
-        for peer in peers:
-            assert receive(peer, 1) == b"!"
+        use_all_receive_buffers(server, peers[:300])
+        fresh = resident(server.pid)
+        buffer_a_megabyte_each(server.pid, peers)
+        before = resident(server.pid)  # Python's own pools have reached their size
+        buffer_a_megabyte_each(server.pid, peers)
         after = resident(server.pid)
         for peer in peers:
             peer.close()
@@ -295,4 +317,5 @@ def test_connections_give_their_megabytes_back(backend: str) -> None:
         server.wait(WAIT)
         assert server.stdout is not None
         server.stdout.close()
+    assert before < fresh * 1.5
     assert after < before * 1.1
