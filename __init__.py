@@ -19,6 +19,8 @@ from .engine.errors import (
     ConnectionClosed,
     EngineStateError,
     OptionError,
+    PoolClosed,
+    PoolOverload,
     QueueFull,
     RingnetError,
     ShortBuffer,
@@ -30,6 +32,7 @@ from .engine.handler import Action, EventHandler
 from .engine.linked_buffer import LinkedBuffer
 from .engine.listener import Listener
 from .engine.mixed_buffer import MixedBuffer
+from .engine.multipool import MultiPool
 from .engine.options import Options
 from .engine.packets import Datagram, PacketConnection
 from .engine.reactor import Reactor
@@ -37,6 +40,7 @@ from .engine.ring_buffer import RingBuffer
 from .engine.run import run
 from .engine.server import Engine
 from .engine.timers import Timer
+from .engine.workers import WorkerPool
 
 __version__ = "0.1.0"
 
@@ -56,9 +60,12 @@ __all__ = [
     "LinkedBuffer",
     "Listener",
     "MixedBuffer",
+    "MultiPool",
     "OptionError",
     "Options",
     "PacketConnection",
+    "PoolClosed",
+    "PoolOverload",
     "QueueFull",
     "Reactor",
     "RingBuffer",
@@ -67,6 +74,7 @@ __all__ = [
     "SystemRefusal",
     "Timer",
     "UsageError",
+    "WorkerPool",
     "WrongThread",
     "run",
 ]

@@ -48,6 +48,14 @@ class QueueFull(RingnetError):
     """More calls from other threads wait for a reactor than `max_foreign_calls` allows."""
 
 
+class PoolClosed(RingnetError):
+    """A worker pool was released: it takes no more tasks. ants: ErrPoolClosed."""
+
+
+class PoolOverload(RingnetError):
+    """No worker is free, and the caller may not wait for one. ants: ErrPoolOverload."""
+
+
 class SystemRefusal(RingnetError):
     """The machine does not give what was asked of it."""
 

@@ -7,6 +7,7 @@ queue, and the reactor is woken at most once until it has looked.
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from .options import Options
     from .reactor import Reactor
     from .server import Engine
+
+
+_here = threading.local()
+
+
+def current_loop() -> EventLoop | None:
+    """The event loop that the calling thread runs; None elsewhere."""
+    return getattr(_here, "loop", None)
 
 
 class EventLoop:
@@ -106,6 +115,11 @@ class EventLoop:
             self._foreign.append((call, arguments))
             if len(self._foreign) == 1:  # else it is awake, or about to be
                 self.backend.wake()
+
+    def _be_current(self) -> None:
+        """This thread runs the loop from now on."""
+        self.ident = get_ident()
+        _here.loop = self
 
     @property
     def _reactor(self) -> Reactor:

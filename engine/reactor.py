@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from threading import Lock, Thread, get_ident
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from ..completion import (
@@ -222,7 +222,7 @@ class Reactor(EventLoop, Callbacks):
     # The loop
 
     def _main(self) -> None:
-        self.ident = get_ident()
+        self._be_current()
         try:
             self._pin()
             self.backend = self.engine.make_backend()

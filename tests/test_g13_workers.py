@@ -1,0 +1,352 @@
+"""G13: worker pools, in the image of ants."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+from typing import Any
+
+import pytest
+import ringnet
+from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, receive, until
+
+
+class Gate:
+    """Tasks that run until they are let go."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.inside = 0
+        self.lock = threading.Lock()
+
+    def task(self) -> int:
+        with self.lock:
+            self.inside += 1
+        assert self.open.wait(WAIT)
+        return 1
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Nobody stays behind it."""
+    before = threading.active_count()
+    made = Gate()
+    yield made
+    made.open.set()
+    until(lambda: threading.active_count() == before)
+
+
+def fill(pool: ringnet.WorkerPool | ringnet.MultiPool, gate: Gate, count: int) -> None:
+    for _ in range(count):
+        pool.spawn(gate.task)
+    until(lambda: gate.inside >= count)
+
+
+def test_results_and_exceptions_come_in_futures(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(3)
+    assert pool.submit(divmod, 7, 3).result(WAIT) == (2, 1)
+    assert pool.submit(int, "ff", base=16).result(WAIT) == 255
+    assert isinstance(pool.submit(lambda: 1 / 0).exception(WAIT), ZeroDivisionError)
+    assert pool.release(WAIT)
+
+
+def test_counters(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(3)
+    assert (pool.capacity, pool.running, pool.free, pool.waiting, pool.workers) == (3, 0, 3, 0, 0)
+    fill(pool, gate, 2)
+    assert (pool.running, pool.free, pool.workers) == (2, 1, 2)
+    gate.open.set()
+    until(lambda: pool.running == 0)
+    assert pool.free == 3
+    assert pool.release(WAIT)
+    assert pool.workers == 0
+
+
+def test_nonblocking_is_refused(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(2, nonblocking=True)
+    fill(pool, gate, 2)
+    with pytest.raises(ringnet.PoolOverload, match="all 2 workers are busy"):
+        pool.submit(print)
+    assert pool.running == 2
+    gate.open.set()
+    until(lambda: pool.free == 2)
+    assert pool.submit(abs, -1).result(WAIT) == 1
+    assert pool.release(WAIT)
+
+
+def test_blocking_waits_and_the_waiting_have_a_bound(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(1, max_blocking=2)
+    fill(pool, gate, 1)
+    results: Queue[Any] = Queue()
+
+    def wait() -> None:
+        results.put(pool.submit(abs, -5).result(WAIT))
+
+    waiters = [threading.Thread(target=wait) for _ in range(2)]
+    for waiter in waiters:
+        waiter.start()
+    until(lambda: pool.waiting == 2)
+    with pytest.raises(ringnet.PoolOverload, match="max_blocking"):
+        pool.submit(print)
+    assert results.empty()
+    gate.open.set()
+    assert [results.get(timeout=WAIT) for _ in waiters] == [5, 5]
+    assert pool.release(WAIT)
+
+
+def test_a_worker_of_the_pool_does_not_wait_for_itself(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(1)
+    assert isinstance(pool.submit(lambda: pool.submit(print)).exception(WAIT), ringnet.PoolOverload)
+    assert pool.release(WAIT)
+
+
+def test_a_reactor_does_not_wait(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(1)
+    with ringnet.Engine(Recorder(), "tcp://127.0.0.1:0") as engine:
+        fill(pool, gate, 1)
+        with pytest.raises(ringnet.PoolOverload):
+            on_loop(engine.reactors[0], lambda: pool.submit(print))
+        gate.open.set()
+    assert pool.release(WAIT)
+
+
+def test_idle_workers_are_purged(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(8, idle_timeout=0.05)
+    fill(pool, gate, 8)
+    assert pool.workers == 8
+    gate.open.set()
+    until(lambda: pool.workers == 0)
+    assert pool.submit(abs, -1).result(WAIT) == 1
+    assert pool.release(WAIT)
+
+
+def test_preallocation(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(5, preallocate=True)
+    assert pool.workers == 5
+    fill(pool, gate, 5)
+    assert pool.workers == 5
+    gate.open.set()
+    assert pool.release(WAIT)
+
+
+def test_tuning_up_lets_the_waiting_go_on(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(1)
+    fill(pool, gate, 1)
+    waiter = threading.Thread(target=fill, args=(pool, gate, 3))
+    waiter.start()
+    until(lambda: pool.waiting == 1)
+    pool.tune(4)
+    waiter.join(WAIT)
+    assert not waiter.is_alive()
+    assert pool.running == 4
+    gate.open.set()
+    assert pool.release(WAIT)
+
+
+def test_tuning_down_ends_workers_when_their_task_is_over(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(4)
+    fill(pool, gate, 4)
+    pool.tune(1)
+    assert (pool.running, pool.free, pool.workers) == (4, 0, 4)
+    gate.open.set()
+    until(lambda: pool.workers == 1)
+    assert pool.release(WAIT)
+
+
+def test_the_error_handler(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    errors: Queue[BaseException] = Queue()
+    pool = ringnet.WorkerPool(2, on_error=errors.put)
+    pool.spawn(lambda: 1 / 0)
+    assert isinstance(errors.get(timeout=WAIT), ZeroDivisionError)
+    assert pool.release(WAIT)
+    silent = ringnet.WorkerPool(2)
+    silent.spawn(lambda: [][1])
+    until(lambda: "IndexError" in caplog.text)
+    assert silent.submit(abs, -2).result(WAIT) == 2
+    assert silent.release(WAIT)
+
+
+def test_release_with_a_timeout_and_reboot(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(1)
+    fill(pool, gate, 1)
+    refused: Queue[type] = Queue()
+
+    def wait() -> None:
+        try:
+            pool.submit(print)
+        except ringnet.PoolClosed as error:
+            refused.put(type(error))
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    until(lambda: pool.waiting == 1)
+    assert not pool.release(0.02)
+    assert refused.get(timeout=WAIT) is ringnet.PoolClosed
+    waiter.join()
+    with pytest.raises(ringnet.PoolClosed):
+        pool.submit(print)
+    gate.open.set()
+    assert pool.release(WAIT)
+    assert pool.is_closed
+    pool.reboot()
+    assert pool.submit(abs, -3).result(WAIT) == 3
+    assert pool.release(WAIT)
+
+
+def test_it_is_an_executor(gate: Gate) -> None:
+    with ringnet.WorkerPool(3) as pool:
+        assert list(pool.map(abs, range(-50, 0))) == list(range(50, 0, -1))
+
+        async def use() -> int:
+            return await asyncio.get_running_loop().run_in_executor(pool, abs, -4)
+
+        assert asyncio.run(use()) == 4
+    assert pool.is_closed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"capacity": 0}, "capacity is from 1 to 100000 threads"),
+        ({"capacity": True}, "capacity"),
+        ({"capacity": 1, "max_blocking": -1}, "max_blocking"),
+        ({"capacity": 1, "idle_timeout": "1"}, "idle_timeout is from"),
+    ],
+)
+def test_wrong_options(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ringnet.OptionError, match=says):
+        ringnet.WorkerPool(**arguments)
+
+
+def test_under_stress_each_task_runs_once(gate: Gate) -> None:
+    pool = ringnet.WorkerPool(4, idle_timeout=0.001)
+    counts: Queue[int] = Queue()
+    stop = threading.Event()
+
+    def retune() -> None:
+        chance = random.Random(7)
+        while not stop.wait(0.0005):
+            pool.tune(chance.randint(1, 8))
+
+    def submit(first: int) -> None:
+        for number in range(first, first + 500):
+            pool.spawn(counts.put, number)
+
+    tuner = threading.Thread(target=retune)
+    tuner.start()
+    threads = [threading.Thread(target=submit, args=(n * 500,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    stop.set()
+    tuner.join()
+    assert pool.release(WAIT)
+    assert sorted(counts.get_nowait() for _ in range(4000)) == list(range(4000))
+    assert counts.empty()
+
+
+class Works(Recorder):
+    """Answers what a worker made of the bytes."""
+
+    def __init__(self, pool: Any) -> None:
+        super().__init__()
+        self.pool = pool
+        self.threads: set[int] = set()
+
+    def on_traffic(self, conn: ringnet.Connection) -> None:
+        self.pool.submit_to(conn, self.work, self.answer, conn.next())
+
+    def work(self, data: bytes) -> bytes:
+        self.threads.add(threading.get_ident())
+        return data[::-1] if data != b"bad" else bytes(1 // 0)
+
+    def answer(self, conn: ringnet.Connection, data: bytes | None, error: Any) -> None:
+        assert threading.get_ident() == conn.loop.ident
+        conn.write(data if data is not None else type(error).__name__.encode())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["one", "multi"])
+def test_results_come_back_on_the_connections_thread(backend: str, kind: str, gate: Gate) -> None:
+    pool: Any = ringnet.WorkerPool(2) if kind == "one" else ringnet.MultiPool(2, 2)
+    handler = Works(pool)
+    with (
+        ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine,
+        dial(engine) as client,
+    ):
+        for data, answer in ((b"abc", b"cba"), (b"bad", b"ZeroDivisionError")):
+            client.sendall(data)
+            assert receive(client, len(answer)) == answer
+        assert engine.reactors[0].ident not in handler.threads
+    assert pool.release(WAIT)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_standard_executor_works_in_its_place(backend: str) -> None:
+    class Works(Recorder):
+        def on_traffic(self, conn: ringnet.Connection) -> None:
+            future = executor.submit(conn.next().upper)
+            future.add_done_callback(lambda done: conn.async_write(done.result()))
+
+    with (
+        ThreadPoolExecutor(2) as executor,
+        ringnet.Engine(Works(), "tcp://127.0.0.1:0", backend=backend) as engine,
+        dial(engine) as client,
+    ):
+        client.sendall(b"abc")
+        assert receive(client, 3) == b"ABC"
+
+
+def test_a_result_for_an_engine_that_has_stopped_is_logged(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = Recorder()
+    pool = ringnet.WorkerPool(1)
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0") as engine, dial(engine):
+        conn = handler.expect("open")
+        pool.submit_to(conn, gate.task, lambda conn, result, error: None)
+    gate.open.set()
+    assert pool.release(WAIT)
+    assert "is lost" in caplog.text
+
+
+@pytest.mark.parametrize("strategy", ["round_robin", "least_tasks"])
+def test_a_multi_pool(strategy: str, gate: Gate) -> None:
+    pool = ringnet.MultiPool(3, 2, strategy=strategy, nonblocking=True)
+    assert (pool.capacity, pool.free, pool.running, pool.waiting) == (6, 6, 0, 0)
+    fill(pool, gate, 3)
+    assert [one.running for one in pool.pools] == [1, 1, 1]
+    fill(pool, gate, 3)
+    assert [one.running for one in pool.pools] == [2, 2, 2]
+    with pytest.raises(ringnet.PoolOverload):
+        pool.submit(print)
+    pool.tune(3)
+    assert pool.free == 3
+    assert not pool.release(0.01)
+    gate.open.set()
+    assert pool.release(WAIT)
+    assert pool.is_closed
+    pool.reboot()
+    assert list(pool.map(abs, [-1, -2])) == [1, 2]
+    assert pool.release(WAIT)
+
+
+def test_a_multi_pool_goes_where_there_is_room(gate: Gate) -> None:
+    pool = ringnet.MultiPool(2, 2)
+    for _ in range(2):
+        pool.pools[0].spawn(gate.task)
+    for _ in range(2):
+        pool.spawn(gate.task)
+    assert [one.running for one in pool.pools] == [2, 2]
+    gate.open.set()
+    assert pool.release(WAIT)
+
+
+def test_a_strategy_that_is_none() -> None:
+    with pytest.raises(ringnet.OptionError, match="did you mean 'least_tasks'"):
+        ringnet.MultiPool(1, 1, strategy="least_task")
