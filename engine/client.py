@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .connection import Connection
 from .handler import EventHandler, check_handler
 from .origin import Origin
 from .server import Engine
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
 
 
 class Client:
@@ -74,10 +77,17 @@ class Client:
         return self.register(address, timeout, context).result()
 
     def register(
-        self, address: str, timeout: float | None = None, context: Any = None
+        self,
+        address: str,
+        timeout: float | None = None,
+        context: Any = None,
+        loop: Reactor | None = None,
     ) -> Future[Connection]:
-        """`dial` without waiting: the future has the connection or the error."""
-        return self.engine.dial_for(self._origin, address, timeout, context)
+        """`dial` without waiting: the future has the connection or the error.
+
+        On `loop`, an event loop of the engine (None: the one with the fewest connections).
+        """
+        return self.engine.dial_for(self._origin, address, timeout, context, loop)
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Connection:
         """Take over a connected socket of any kind, and return its connection. gnet: Enroll.

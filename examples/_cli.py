@@ -13,16 +13,21 @@ BACKENDS = ("auto", "io_uring", "epoll", "kqueue", "select")
 
 def arguments(about: str | None, default: str) -> argparse.Namespace:
     """Read `[ADDRESS ...] [--backend B] [--reactors N]`; without an address it is `default`."""
+    return parser(about, default).parse_args()
+
+
+def parser(about: str | None, default: str) -> argparse.ArgumentParser:
+    """What reads them, for those who have more to ask."""
     first_line = (about or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(description=first_line)
-    parser.add_argument(
+    command = argparse.ArgumentParser(description=first_line)
+    command.add_argument(
         "addresses", nargs="*", default=[default], metavar="ADDRESS", help=f"default: {default}"
     )
-    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="default: auto")
-    parser.add_argument(
+    command.add_argument("--backend", choices=BACKENDS, default="auto", help="default: auto")
+    command.add_argument(
         "--reactors", type=int, default=1, metavar="N", help="threads that serve; default: 1"
     )
-    return parser.parse_args()
+    return command
 
 
 def announce(engine: ringnet.Engine) -> None:

@@ -2,6 +2,7 @@
 
     python examples/chat.py
     nc 127.0.0.1 9100          (in two terminals)
+    python examples/chat.py unix:///tmp/chat.sock      (and nc -U /tmp/chat.sock)
 
 Members may be on several reactors. A connection is written to on its own reactor's thread only, so
 lines go to the others by `async_write`; the lock guards the set of members, and nothing else.
@@ -28,8 +29,7 @@ class Chat(ringnet.EventHandler):
         announce(engine)
 
     def on_open(self, conn: ringnet.Connection) -> bytes:
-        host, port = conn.remote_address[:2]
-        conn.context = f"{host}:{port}"
+        conn.context = name_of(conn)
         with self.lock:
             self.members.add(conn)
         self.tell(conn, f"* {conn.context} is here\n".encode())
@@ -58,6 +58,12 @@ class Chat(ringnet.EventHandler):
             others = self.members - {speaker}
         for member in others:
             member.async_write(text, lambda conn, error: None)
+
+
+def name_of(conn: ringnet.Connection) -> str:
+    """Host and port; peers of a Unix socket have neither."""
+    address = conn.remote_address
+    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else f"#{conn.fileno()}"
 
 
 if __name__ == "__main__":

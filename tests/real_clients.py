@@ -16,6 +16,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 PACKAGES = {
     "curl": "curl",
     "wrk": "wrk",
+    "dig": "dnsutils",
+    "socat": "socat",
     "redis-cli": "redis-tools",
     "redis-benchmark": "redis-tools",
 }
@@ -24,7 +26,14 @@ PACKAGES = {
 @contextmanager
 def example(name: str, backend: str, *more: str) -> Iterator[int]:
     """Run an example on a port of its own, then end it by SIGTERM and see it end well."""
-    command = [sys.executable, f"{EXAMPLES / name}.py", "tcp://127.0.0.1:0", "--backend", backend]
+    with example_at(name, "tcp://127.0.0.1:0", backend, *more) as address:
+        yield int(address.rpartition(":")[2])
+
+
+@contextmanager
+def example_at(name: str, at: str, backend: str, *more: str) -> Iterator[str]:
+    """Run an example on an address, and give the one it was really bound to."""
+    command = [sys.executable, f"{EXAMPLES / name}.py", at, "--backend", backend]
     process = subprocess.Popen(
         [*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -33,9 +42,9 @@ def example(name: str, backend: str, *more: str) -> Iterator[int]:
         line = process.stdout.readline()
         if not line:
             raise AssertionError(process.communicate(timeout=WAIT)[1])
-        assert f"{name} on tcp://127.0.0.1:" in line
+        assert line.startswith(f"{name} on {at.partition(':')[0]}://")
         assert f"({backend}: " in line
-        yield int(line.split()[2].rpartition(":")[2])
+        yield line.split()[2]
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=WAIT)
         assert err == ""

@@ -1,0 +1,80 @@
+"""A DNS forwarder: UDP in, UDP out to an upstream resolver, and the answers back.
+
+    python examples/dns_forwarder.py udp://127.0.0.1:5353 --upstream udp://9.9.9.9:53
+    dig @127.0.0.1 -p 5353 example.org
+
+The upstream is dialed with a client that shares the server's reactor, so one thread does all, and
+nothing needs a lock. Queries get numbers of our own, for clients may choose the same ones.
+"""
+
+from __future__ import annotations
+
+import ringnet
+from _cli import announce, parser, serve
+
+PATIENCE = 5.0  # seconds that the upstream has for an answer
+MOST = 10_000  # queries that may wait for one; more are not answered
+
+
+class Upstream(ringnet.EventHandler):
+    """Brings answers back to whoever asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[int, tuple[ringnet.Connection, bytes]] = {}
+        self._last = 0
+
+    def ask(self, upstream: ringnet.Connection, asker: ringnet.Connection, query: bytes) -> None:
+        if len(self.asked) >= MOST:
+            return
+        self._last = (self._last + 1) % 65_536
+        number = self._last
+        self.asked[number] = asker, query[:2]
+        upstream.write(number.to_bytes(2, "big") + query[2:])
+        upstream.loop.schedule(PATIENCE, lambda: self.forget(number, asker))
+
+    def forget(self, number: int, asker: ringnet.Connection) -> None:
+        if self.asked.get(number, (None,))[0] is asker:
+            del self.asked[number]
+
+    def on_traffic(self, conn: ringnet.Connection) -> None:
+        answer = conn.next()
+        asker, number = self.asked.pop(int.from_bytes(answer[:2], "big"), (None, b""))
+        if asker is not None:
+            asker.write(number + answer[2:])
+
+
+class Forwarder(ringnet.EventHandler):
+    """Takes queries."""
+
+    def __init__(self, upstream: str) -> None:
+        self.address = upstream
+        self.answers = Upstream()
+        self.upstream: ringnet.Connection | None = None
+
+    def on_boot(self, engine: ringnet.Engine) -> None:
+        self.client = ringnet.Client(self.answers, engine=engine)
+        announce(engine)
+
+    def on_traffic(self, conn: ringnet.Connection) -> None:
+        query = conn.next()
+        if len(query) < 12:
+            return  # no DNS message
+        if self.upstream is not None and self.upstream.fileno() != -1:
+            self.answers.ask(self.upstream, conn, query)
+            return
+        dialed = self.client.register(self.address)  # its answer comes on this same thread
+        dialed.add_done_callback(lambda done: self.connected(done.result(), conn, query))
+
+    def connected(
+        self, upstream: ringnet.Connection, asker: ringnet.Connection, query: bytes
+    ) -> None:
+        self.upstream = upstream
+        self.answers.ask(upstream, asker, query)
+
+
+if __name__ == "__main__":
+    command = parser(__doc__, "udp://127.0.0.1:5353")
+    command.add_argument("--upstream", default="udp://9.9.9.9:53", metavar="ADDRESS")
+    given = command.parse_args()
+    given.reactors = 1
+    serve(Forwarder(given.upstream), given)

@@ -1,0 +1,64 @@
+"""Hashes uploads on a worker pool, while the event loops go on.
+
+    python examples/hash_server.py
+    (stat -c %s FILE; cat FILE) | nc -N 127.0.0.1 9200
+
+An upload is its length in decimal, an end of line, and so many bytes. The answers, SHA-256 in
+hexadecimal, come in the order of the uploads of a connection.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import ringnet
+from _cli import announce, arguments, serve
+
+LARGEST = 32 * 1024 * 1024  # bytes of an upload
+
+
+class Hasher(ringnet.EventHandler):
+    """`context` says whether an upload of the connection is being hashed."""
+
+    def __init__(self) -> None:
+        self.pool = ringnet.WorkerPool(4)
+
+    def on_boot(self, engine: ringnet.Engine) -> None:
+        announce(engine)
+
+    def on_shutdown(self, engine: ringnet.Engine) -> None:
+        self.pool.release(timeout=5)
+
+    def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
+        if conn.context:
+            return None  # one at a time keeps the answers in order
+        head, newline, _ = conn.peek(min(conn.inbound_buffered, 12)).partition(b"\n")
+        if not newline:
+            return ringnet.Action.CLOSE if len(head) == 12 else None
+        if not head.isdigit() or int(head) > LARGEST:
+            conn.write(b"a length of at most 33554432 bytes was expected\n")
+            return ringnet.Action.CLOSE
+        whole = len(head) + 1 + int(head)
+        if conn.inbound_buffered >= whole:
+            self.hash(conn, conn.next(whole)[len(head) + 1 :])
+        return None
+
+    def hash(self, conn: ringnet.Connection, upload: bytes) -> None:
+        try:
+            self.pool.submit_to(conn, lambda: sha256(upload).hexdigest(), self.answer)
+        except ringnet.PoolOverload:  # an event loop never waits: it tries again
+            conn.loop.schedule(0.01, lambda: self.hash(conn, upload))
+        conn.context = True
+
+    def answer(
+        self, conn: ringnet.Connection, digest: str | None, error: BaseException | None
+    ) -> None:
+        conn.context = False
+        if conn.fileno() == -1 or digest is None:
+            return
+        conn.write(digest.encode() + b"\n")
+        conn.wake()  # perhaps the next upload is there already
+
+
+if __name__ == "__main__":
+    serve(Hasher(), arguments(__doc__, "tcp://127.0.0.1:9200"))

@@ -1,0 +1,68 @@
+"""Which TCP ports of a host are open? Dials many at once, in one thread.
+
+python examples/port_scanner.py 127.0.0.1 1-1024
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import partial
+from queue import SimpleQueue
+
+import ringnet
+
+AT_ONCE = 500
+
+
+class Knock(ringnet.EventHandler):
+    """Goes away as soon as somebody opens."""
+
+    def on_open(self, conn: ringnet.Connection) -> ringnet.Action:
+        return ringnet.Action.CLOSE
+
+
+def scan(host: str, ports: range, timeout: float, backend: str) -> Iterator[int]:
+    """The open ones, in no order."""
+    answers: SimpleQueue[tuple[int, bool]] = SimpleQueue()
+
+    def note(port: int, done: Future[ringnet.Connection]) -> None:
+        answers.put((port, done.exception() is None))
+
+    with ringnet.Client(Knock(), backend=backend) as client:
+        waiting = 0
+        for port in ports:
+            dialed = client.register(f"tcp://{host}:{port}", timeout)
+            dialed.add_done_callback(partial(note, port))
+            waiting += 1
+            if waiting >= AT_ONCE:
+                yield from _open(answers.get())
+                waiting -= 1
+        for _ in range(waiting):
+            yield from _open(answers.get())
+
+
+def _open(answer: tuple[int, bool]) -> Iterator[int]:
+    port, is_open = answer
+    if is_open:
+        yield port
+
+
+def main() -> None:
+    """Print a line for each open port."""
+    command = argparse.ArgumentParser(description="Which TCP ports of a host are open?")
+    command.add_argument("host")
+    command.add_argument("ports", nargs="?", default="1-1024", help="FIRST-LAST")
+    command.add_argument("--timeout", type=float, default=1.0, help="seconds for each")
+    command.add_argument("--backend", default="auto")
+    given = command.parse_args()
+    first, _, last = given.ports.partition("-")
+    host = f"[{given.host}]" if ":" in given.host else given.host
+    ports = range(int(first), int(last or first) + 1)
+    for port in sorted(scan(host, ports, given.timeout, given.backend)):
+        print(f"{port} open")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The examples of datagrams, Unix sockets, clients and worker pools, with real peers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dns.flags
+import dns.message
+import dns.rrset
+import pytest
+from engine_tools import WAIT, receive
+from real_clients import EXAMPLES, example, example_at, run
+
+BOTH = pytest.mark.parametrize("backend", ["io_uring", "epoll"])
+
+
+@contextmanager
+def resolver() -> Iterator[int]:
+    """An upstream that knows every name."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+
+    def answer() -> None:
+        while True:
+            data, asker = sock.recvfrom(4096)
+            if not data:
+                return
+            reply = dns.message.make_response(dns.message.from_wire(data))
+            reply.flags |= dns.flags.RA
+            name = reply.question[0].name
+            last = len(name.labels[0])
+            reply.answer.append(dns.rrset.from_text(name, 60, "IN", "A", f"192.0.2.{last}"))
+            sock.sendto(reply.to_wire(), asker)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        yield sock.getsockname()[1]
+    finally:
+        sock.sendto(b"", sock.getsockname())
+        thread.join(WAIT)
+        sock.close()
+
+
+@BOTH
+def test_dig_asks_the_dns_forwarder(backend: str) -> None:
+    with resolver() as upstream:
+        more = ("--upstream", f"udp://127.0.0.1:{upstream}")
+        with example_at("dns_forwarder", "udp://127.0.0.1:0", backend, *more) as address:
+            port = address.rpartition(":")[2]
+            for name in ("a.example", "bcd.example"):
+                said = run("dig", "@127.0.0.1", "-p", port, "+tries=1", "+time=10", "+short", name)
+                assert said.strip() == f"192.0.2.{len(name.partition('.')[0])}"
+
+
+@BOTH
+def test_queries_of_many_with_the_same_number(backend: str) -> None:
+    with resolver() as upstream:
+        more = ("--upstream", f"udp://127.0.0.1:{upstream}")
+        with example_at("dns_forwarder", "udp://127.0.0.1:0", backend, *more) as address:
+            peers = []
+            for number in range(1, 40):
+                peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                peer.settimeout(WAIT)
+                peer.connect(("127.0.0.1", int(address.rpartition(":")[2])))
+                query = dns.message.make_query("x" * number + ".example", "A")
+                query.id = 77
+                peer.send(query.to_wire())
+                peers.append(peer)
+            for number, peer in enumerate(peers, 1):
+                reply = dns.message.from_wire(peer.recv(4096))
+                assert reply.id == 77
+                assert reply.answer[0][0].to_text() == f"192.0.2.{number}"
+                peer.close()
+
+
+@BOTH
+def test_socat_talks_over_a_unix_socket(backend: str, tmp_path: Path) -> None:
+    at = f"unix://{tmp_path}/chat"
+    with example_at("chat", at, backend) as address:
+        assert address == at
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.settimeout(WAIT)
+            listener.connect(f"{tmp_path}/chat")
+            lines = listener.makefile("rb")
+            assert lines.readline().startswith(b"* welcome")
+            done = subprocess.run(
+                ["socat", "-t", "10", "-", f"UNIX-CONNECT:{tmp_path}/chat"],
+                input=b"hello from socat\n",
+                capture_output=True,
+                timeout=40,
+                check=True,
+            )
+            assert done.stdout.startswith(b"* welcome")
+            assert lines.readline().endswith(b"is here\n")
+            assert lines.readline().endswith(b": hello from socat\n")
+            assert lines.readline().endswith(b"has left\n")
+            lines.close()
+    assert not (tmp_path / "chat").exists()
+
+
+@BOTH
+def test_curl_and_wrk_through_the_proxy(backend: str) -> None:
+    with example("http_server", backend) as target:
+        more = ("--target", f"tcp://127.0.0.1:{target}", "--reactors", "2")
+        with example("tcp_proxy", backend, *more) as port:
+            at = f"http://127.0.0.1:{port}"
+            assert "Hello from ringnet!" in run("curl", "-sS", f"{at}/")
+            size = run(
+                "curl", "-sS", "-o", "/dev/null", "-w", "%{size_download}", f"{at}/bytes/9000000"
+            )
+            assert size == "9000000"
+            said = run("wrk", "-t1", "-c50", "-d2s", f"{at}/")
+            assert int(re.findall(r"(\d+) requests in", said)[0]) > 100
+            assert "Socket errors" not in said
+            assert "Non-2xx" not in said
+
+
+@BOTH
+def test_a_proxy_without_a_target_closes(backend: str) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        more = ("--target", f"tcp://127.0.0.1:{nobody.getsockname()[1]}")
+        with example("tcp_proxy", backend, *more) as port:
+            with socket.create_connection(("127.0.0.1", port), WAIT) as client:
+                assert client.recv(10) == b""
+
+
+@BOTH
+def test_uploads_are_hashed(backend: str) -> None:
+    def upload(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), WAIT) as client:
+            parts = [os.urandom(size) for size in (0, 1, 1000, 5_000_000, 7)]
+            sender = threading.Thread(
+                target=lambda: [client.sendall(b"%d\n" % len(p) + p) for p in parts]
+            )
+            sender.start()
+            expected = b"".join(hashlib.sha256(p).hexdigest().encode() + b"\n" for p in parts)
+            if receive(client, len(expected)) == expected:
+                right.append(1)
+            sender.join()
+
+    right: list[int] = []
+    with example("hash_server", backend, "--reactors", "2") as port:
+        people = [threading.Thread(target=upload, args=(port,)) for _ in range(8)]
+        for person in people:
+            person.start()
+        for person in people:
+            person.join(WAIT)
+        assert len(right) == 8
+        with socket.create_connection(("127.0.0.1", port), WAIT) as client:
+            client.sendall(b"99999999\n")
+            assert b"was expected" in receive(client, 1000)
+
+
+@BOTH
+def test_the_port_scanner_finds_what_is_open(backend: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+        found = run(
+            sys.executable,
+            str(EXAMPLES / "port_scanner.py"),
+            "127.0.0.1",
+            f"{port}-{port}",
+            "--backend",
+            backend,
+        )
+        assert found == f"{port} open\n"
+    some = run(
+        sys.executable,
+        str(EXAMPLES / "port_scanner.py"),
+        "127.0.0.1",
+        "1-700",
+        "--backend",
+        backend,
+    )
+    assert all(re.fullmatch(r"\d+ open", line) for line in some.splitlines())
+
+
+@BOTH
+def test_ten_thousand_client_connections_in_one_process(backend: str) -> None:
+    with example("echo", backend) as port:
+        said = run(
+            sys.executable,
+            str(EXAMPLES / "many_clients.py"),
+            f"tcp://127.0.0.1:{port}",
+            "--connections",
+            "10000",
+            "--backend",
+            backend,
+        )
+    assert "10000 connections open, 0 unanswered, 0 wrong" in said
