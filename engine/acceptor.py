@@ -76,7 +76,7 @@ class Acceptor:
     def _hand_over(self, target: Reactor, fd: int, origin: Origin) -> None:
         target.given += 1  # only this thread writes it
         try:
-            target.post(target.open, fd, origin)
+            target.hand(self._reactor, target.open, fd, origin)
         except (ConnectionClosed, QueueFull) as error:
             target.given -= 1
             os.close(fd)

@@ -152,5 +152,11 @@ class Backend(Protocol):
     def wake(self) -> None:
         """Make the current or the next `turn` return with WOKEN. From any thread."""
 
+    def wake_other(self, other: Backend) -> None:
+        """Wake a backend of another thread, which may take until the end of the next turn.
+
+        On this backend's own thread. Where it could not be done, REFUSED with handle 0 says so.
+        """
+
     def dispose(self) -> None:
         """Close every descriptor still owned and free everything. No turn may follow."""

@@ -48,6 +48,7 @@ class EventLoop:
         _accepts_calls: bool
         _foreign: list[tuple[Callable[..., object], tuple[Any, ...]]]
         _foreign_lock: Lock
+        _is_woken_later: bool
         _timers: Timers
 
         def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
@@ -102,19 +103,31 @@ class EventLoop:
         """Whether the caller runs on this loop's thread."""
         return self.ident == get_ident()
 
+    def hand(self, giver: Reactor, call: Callable[..., object], *arguments: Any) -> None:
+        """`post`, on the thread of another reactor, which wakes this one at the end of its turn."""
+        with self._foreign_lock:
+            if self._queue(call, arguments):
+                self._is_woken_later = True  # who posts meanwhile does not wait for that
+                giver.backend.wake_other(self.backend)
+
     def post(self, call: Callable[..., object], *arguments: Any) -> None:
         """Have a call made on the loop's thread; calls of one thread keep their order."""
         with self._foreign_lock:
-            if not self._accepts_calls:
-                raise ConnectionClosed("the engine has stopped: its reactors take no more calls")
-            if len(self._foreign) >= self.options.max_foreign_calls:
-                raise QueueFull(
-                    f"{len(self._foreign)} calls wait for {self!r} already "
-                    f"(max_foreign_calls={self.options.max_foreign_calls})"
-                )
-            self._foreign.append((call, arguments))
-            if len(self._foreign) == 1:  # else it is awake, or about to be
+            if self._queue(call, arguments) or self._is_woken_later:
+                self._is_woken_later = False
                 self.backend.wake()
+
+    def _queue(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
+        """Whether nobody has woken the loop for an earlier call."""
+        if not self._accepts_calls:
+            raise ConnectionClosed("the engine has stopped: its reactors take no more calls")
+        if len(self._foreign) >= self.options.max_foreign_calls:
+            raise QueueFull(
+                f"{len(self._foreign)} calls wait for {self!r} already "
+                f"(max_foreign_calls={self.options.max_foreign_calls})"
+            )
+        self._foreign.append((call, arguments))
+        return len(self._foreign) == 1
 
     def _be_current(self) -> None:
         """This thread runs the loop from now on."""

@@ -233,6 +233,9 @@ class Endpoints:
 
     def on_refused(self, handle: int, result: int, b: int) -> None:
         """The system did not send a datagram, or reports that an earlier one did not arrive."""
+        if handle == 0:
+            self._reactor.engine.wake_all()
+            return
         conn = self._reactor.connections.get(handle)
         if conn is not None:
             if conn._owner:

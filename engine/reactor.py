@@ -79,6 +79,7 @@ class Reactor(EventLoop, Callbacks):
         self.endpoints = Endpoints(self)
         self._foreign: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._foreign_lock = Lock()
+        self._is_woken_later = False
         self._accepts_calls = True
         self._stopping = False
         self._dispatch: dict[int, Callable[[int, int, int], None]] = {
@@ -361,6 +362,7 @@ class Reactor(EventLoop, Callbacks):
     def _on_woken(self, handle: int, a: int, b: int) -> None:
         with self._foreign_lock:
             calls, self._foreign = self._foreign, []
+            self._is_woken_later = False
         for call, arguments in calls:
             call(*arguments)
 

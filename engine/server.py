@@ -264,6 +264,11 @@ class Engine(Dialing):
 
     # For the reactors
 
+    def wake_all(self) -> None:
+        """One reactor could not wake another in the cheap way."""
+        for reactor in self._reactors:
+            reactor.backend.wake()
+
     def make_backend(self) -> Backend:
         """A backend, on the calling thread."""
         return self._chosen().make(self.options.bounds())

@@ -243,6 +243,9 @@ class FallbackBackend(Operations):
                 self._is_woken = True
                 self._waker.send(b"\0")
 
+    def wake_other(self, other: Any) -> None:
+        other.wake()
+
     def dispose(self) -> None:
         for slot in list(self._slots.values()):
             self._end(slot)

@@ -11,8 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
 
+import kqueue_shim
 from contract_tools import Rig, backend_names, rig
 from ringnet.completion import Bounds
+
+kqueue_shim.install()
 
 
 @pytest.fixture(params=backend_names())

@@ -15,7 +15,6 @@ from dataclasses import replace
 from sys import platform
 from time import monotonic
 
-import kqueue_shim
 from ringnet.completion import (
     ACCEPTED,
     CLOSED,
@@ -32,7 +31,7 @@ from ringnet.completion import (
 )
 from ringnet.engine.backend import Backend
 from ringnet.fallback.backend import FallbackBackend
-from ringnet.fallback.pollers import POLLERS, KqueuePoller, why_not
+from ringnet.fallback.pollers import POLLERS, why_not
 
 # io_uring as older kernels have it: the set-up flags that may be used.
 OLDER_RINGS = {"io_uring-6.0": 1 << 7 | 1 << 8 | 1 << 12, "io_uring-5.19": 1 << 7 | 1 << 8}
@@ -42,12 +41,9 @@ STEP = 0.002  # seconds a turn waits at most: the peers of a test act between tu
 
 def backend_names() -> list[str]:
     """Every backend that this system has. On Linux io_uring is one, whether or not it works."""
-    names = [name for name in POLLERS if why_not(name) is None]
+    names = [name for name in POLLERS if why_not(name) is None]  # kqueue, by the shim, on Linux
     if platform.startswith("linux"):
-        names = ["io_uring", *names]
-        if "kqueue" not in names:
-            names.append("kqueue")  # by the shim
-        names += OLDER_RINGS
+        names = ["io_uring", *names, *OLDER_RINGS]
     return names + [f"{name}-edge" for name in names if name in ("epoll", "kqueue")]
 
 
@@ -59,8 +55,6 @@ def make_backend(name: str, bounds: Bounds) -> Backend:
         from ringnet.uring.backend import UringBackend
 
         return UringBackend(bounds, OLDER_RINGS.get(name, 0xFFFFFFFF))
-    if name == "kqueue" and platform.startswith("linux"):
-        return FallbackBackend(KqueuePoller(kqueue_shim), bounds)
     return FallbackBackend(POLLERS[name](), bounds)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Event as Flag
 from threading import Thread
 from time import monotonic
@@ -19,6 +19,7 @@ from ringnet.completion import (
     NOW,
     READABLE,
     READY,
+    REFUSED,
     WOKEN,
     WRITABLE,
 )
@@ -202,3 +203,24 @@ def test_dispose_closes_everything(backend_name: str) -> None:
             polled.getsockname()  # still open: it is not the backend's
     assert count_descriptors() == before
     made.backend.dispose()  # once more does nothing
+
+
+def test_one_backend_wakes_another(made: Rig, make_rig: Callable[..., Rig]) -> None:
+    other = make_rig()
+    other.turn()
+    for _ in range(3):
+        made.backend.wake_other(other.backend)
+        made.turn()
+        other.said.clear()
+        other.pump(lambda: other.has(0, WOKEN))
+        assert list(other.turn()) == []
+    assert made.said == []
+
+
+def test_a_wake_that_does_not_arrive_is_said(made: Rig, make_rig: Callable[..., Rig]) -> None:
+    other = make_rig()
+    if not hasattr(other.backend, "_ring_fd"):
+        return  # there the other way is the only one
+    other.backend._ring_fd = 0  # no ring
+    made.backend.wake_other(other.backend)
+    made.pump(lambda: made.has(0, REFUSED))

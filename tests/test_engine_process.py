@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from engine_tools import BACKENDS, WAIT, receive
+from engine_tools import IN_CHILDREN, WAIT, receive
 
 HERE = Path(__file__).parent
 
@@ -73,7 +73,7 @@ def echoes(where: tuple[str, int]) -> bool:
         return receive(client, 5) == b"hello"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", IN_CHILDREN)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("idle", [True, False])
 def test_signals_end_run_and_leave_nothing(backend: str, number: int, idle: bool) -> None:

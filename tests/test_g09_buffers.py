@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, WAIT, receive, until
+from engine_tools import IN_CHILDREN, WAIT, receive, until
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -291,7 +291,7 @@ def buffer_a_megabyte_each(pid: int, peers: list[socket.socket]) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", IN_CHILDREN)
 def test_connections_give_their_megabytes_back(backend: str) -> None:
     count = 400 if backend == "select" else 1000
     server = subprocess.Popen(

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_tools import BACKENDS
+from engine_tools import IN_CHILDREN
 
 PREPARE = """
 ip link set lo up
@@ -53,7 +53,7 @@ print("done")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="network namespaces are Linux's")
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", IN_CHILDREN)
 def test_scopes_and_groups_of_ipv6(backend: str, tmp_path: Path) -> None:
     assert shutil.which("ip"), "install iproute2"
     script = tmp_path / "child.py"

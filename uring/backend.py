@@ -39,6 +39,7 @@ _POLL: Final = lib.RN_POLL
 _SENDS: Final = lib.RN_SENDS
 _ADOPT_PACKETS: Final = lib.RN_ADOPT_PACKETS
 _SEND_TO: Final = lib.RN_SEND_TO
+_WAKE_OTHER: Final = lib.RN_WAKE_OTHER
 
 
 def _power_of_two(n: int) -> int:
@@ -71,6 +72,7 @@ class UringBackend:
         self._events = ffi.buffer(shared.events, bounds.events * _EVENTS.size)
         self._unpack = _EVENTS.iter_unpack
         self._wake_fd: int = shared.wake_fd
+        self._ring_fd: int = shared.ring_fd
         self.setup_flags: int = shared.setup_flags
 
     @staticmethod
@@ -197,6 +199,12 @@ class UringBackend:
 
     def wake(self) -> None:
         os.write(self._wake_fd, _ONE)
+
+    def wake_other(self, other: object) -> None:
+        if isinstance(other, UringBackend):
+            self._command(_WAKE_OTHER, 0, other._ring_fd)
+        else:
+            other.wake()  # type: ignore[attr-defined]
 
     def dispose(self) -> None:
         core, self._core = self._core, None

@@ -174,6 +174,9 @@ static int take_command(struct rn_core *core, struct reader *in)
 		return take_sends(core, word[1], in);
 	case RN_SEND_REF:
 		return take_send_ref(core, word[1], word[2], in);
+	case RN_WAKE_OTHER:
+		wake_other(core, (int)(word[2] & 0xffffffff));
+		return 0;
 	case RN_SEND_TO:
 		return take_send_to(core, word[1], word[2], in);
 	case RN_LISTEN:

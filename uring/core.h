@@ -53,6 +53,8 @@ enum request {
 	REQ_POLL,
 	REQ_WAKE,
 	REQ_PACKET, /* index: of the packet */
+	REQ_WOKEN, /* another ring's message */
+	REQ_WAKE_OTHER, /* ours, that did not arrive */
 };
 
 enum role { ROLE_FREE, ROLE_LISTENER, ROLE_STREAM, ROLE_POLL, ROLE_PACKETS };
@@ -202,6 +204,8 @@ void unstarve(struct rn_core *core, struct slot *slot);
 void feed_starved(struct rn_core *core);
 bool is_anyone_starved(const struct rn_core *core);
 struct group *group_of(struct rn_core *core, const struct slot *slot);
+
+void wake_other(struct rn_core *core, int ring_fd);
 
 /* commands.c */
 int take_commands(struct rn_core *core, const char *commands, int64_t size);

@@ -44,7 +44,8 @@ enum {
 	RN_POLL = 11,  /* argument: mask << 32 | descriptor */
 	RN_SENDS = 12, /* handle: how many, n; then n handles, n sizes, and all the bytes */
 	RN_ADOPT_PACKETS = 13, /* argument: descriptor */
-	RN_SEND_TO = 14 /* argument: n; then one integer m, m bytes of sockaddr, n bytes */
+	RN_SEND_TO = 14, /* argument: n; then one integer m, m bytes of sockaddr, n bytes */
+	RN_WAKE_OTHER = 15 /* argument: descriptor of another ring */
 };
 
 /* A DATAGRAM event points to this much room for the sender's sockaddr; the bytes come behind. */
@@ -97,6 +98,7 @@ struct rn_shared {
 	int64_t released_count;
 	uint8_t *live; /* for each slot, whether a handle owns it */
 	int32_t wake_fd;
+	int32_t ring_fd;
 	uint32_t setup_flags; /* those the kernel gave */
 };
 

@@ -163,6 +163,7 @@ int rn_open(const struct rn_bounds *bounds, struct rn_core **out)
 		close_tables(core);
 		return ret;
 	}
+	core->shared.ring_fd = core->ring.ring_fd;
 	(void)io_uring_register_ring_fd(&core->ring); /* saves a look-up an enter, where it works */
 	*out = core;
 	return 0;
