@@ -183,10 +183,13 @@ class FallbackBackend(Operations):
                 self._on_woken()
         return events
 
-    def _take_unserved(self) -> Iterable[tuple[Slot, int]]:
-        unserved = self._unserved + self._half_read
+    def _take_unserved(self) -> list[tuple[Slot, int]]:
+        line = self._unserved + self._half_read
         self._unserved, self._half_read = [], []
-        return unserved
+        taken = [(slot, slot.put_off) for slot in line]
+        for slot in line:
+            slot.put_off = 0
+        return taken
 
     def _serve(self, slot: Slot, mask: int) -> None:
         """Read or write what is ready, or keep it for the next turn where no room is left."""
@@ -199,7 +202,7 @@ class FallbackBackend(Operations):
         if not mask:
             return
         if not self._has_room():
-            self._unserved.append((slot, mask))
+            self._put_off(slot, mask, self._unserved)
         elif slot.role is Role.STREAM:
             self._serve_stream(slot, mask)
         elif slot.role is Role.LISTENER:

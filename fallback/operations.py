@@ -89,8 +89,8 @@ class Operations:
         ]
         self.next_packet = 0
         self._edge_chunk = bounds.edge_chunk if poller.has_edges else 0
-        self._unserved: list[tuple[Slot, int]] = []  # ready, and no room or buffer was left
-        self._half_read: list[tuple[Slot, int]] = []  # behind them, those who got some
+        self._unserved: list[Slot] = []  # ready, and no room or buffer was left
+        self._half_read: list[Slot] = []  # behind them, those who got some
 
     def _has_room(self) -> bool:
         return len(self._events) < self._most and self._next_buffer < len(self._buffers)
@@ -224,13 +224,20 @@ class Operations:
             if not count:
                 return
             taken += count
-        (self._half_read if taken else self._unserved).append((slot, READ))
+        self._put_off(slot, READ, self._half_read if taken else self._unserved)
+
+    @staticmethod
+    def _put_off(slot: Slot, mask: int, line: list[Slot]) -> None:
+        """Serve it in the next turn. The poller may report it before, so it stands there once."""
+        if not slot.put_off:
+            line.append(slot)
+        slot.put_off |= mask
 
     def _read_missed(self, slot: Slot) -> None:
         """Bytes that came while reading was paused are not told again."""
         if slot.missed and slot.wanted() & READ:
             slot.missed = False
-            self._unserved.append((slot, READ))
+            self._put_off(slot, READ, self._unserved)
 
     def _read_failed(self, slot: Slot, error: OSError) -> None:
         if not isinstance(error, WOULD_BLOCK):

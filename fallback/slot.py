@@ -50,6 +50,7 @@ class Slot:
         "peer_ended",
         "phase",
         "plain",
+        "put_off",
         "queue",
         "role",
         "sock",
@@ -76,6 +77,7 @@ class Slot:
         self.peer_ended = False
         self.has_end = role is Role.STREAM  # the end of what the peer sends is told
         self.packets: deque[tuple[bytes, Any]] | None = None  # that wait, with their addresses
+        self.put_off = 0  # what was ready and is to be served in the next turn
         self.edge = False  # the poller tells of changes only
         self.missed = False  # it told of bytes while reading was paused
 

@@ -179,3 +179,17 @@ def test_a_paused_stream_can_be_closed(made: Rig) -> None:
     made.backend.close(handle, NOW)
     made.until(handle, CLOSED)
     assert made.of(handle) == [(CLOSED, 0, 0)]
+
+
+def test_who_waits_for_a_buffer_stands_in_line_once(make_rig: Callable[..., Rig]) -> None:
+    """A level-triggered poller reports it again and again; the line may not grow by that."""
+    made = make_rig(receive_buffers=2, receive_buffer_size=64)
+    pairs = [made.pair() for _ in range(20)]
+    made.turn()
+    for _, peer in pairs:
+        peer.sendall(b"x" * 6400)
+    for _ in range(50):
+        made.turn(0.001)
+        waiting = getattr(made.backend, "_unserved", [])
+        assert len(waiting) <= len(pairs)
+    made.pump(lambda: all(len(made.received[handle]) == 6400 for handle, _ in pairs))
