@@ -53,6 +53,10 @@ class Dial:
 
     def begin(self) -> None:
         """On the loop: the clock runs from here."""
+        if self._loop.is_stopping:
+            self.give_up()
+            return
+        self._loop.dialing.add(self)
         self._after(self._timeout, self._time_out)
         if self._address.is_unix:
             self._try([(self._address.family, self._address.sun_path)])
@@ -162,6 +166,7 @@ class Dial:
         self._fail(ConnectionClosed("the engine has stopped"))
 
     def _tidy(self) -> None:
+        self._loop.dialing.discard(self)
         for timer in self._timers:
             timer.cancel()
         for handle in self._attempts:

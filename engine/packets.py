@@ -108,7 +108,7 @@ class PacketConnection(Connection):
     @property
     def outbound_buffered(self) -> int:
         """Bytes of this socket, to whomever, that the kernel has not taken yet."""
-        return self._endpoint.waiting()
+        return 0 if self._fd == -1 else self._endpoint.waiting()
 
     def _arrived(self, at: int, size: int) -> None:
         self._offset = at

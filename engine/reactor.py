@@ -71,6 +71,7 @@ class Reactor(EventLoop, Callbacks):
         self.ended = 0  # that are closed again
         self.connections: dict[int, Connection] = {}
         self.dials: dict[int, Dial] = {}  # by the handle of each attempt
+        self.dialing: set[Dial] = set()  # that have not ended
         self.backend: Backend
         self.memory: Memory
         self._handles: Handles
@@ -124,7 +125,7 @@ class Reactor(EventLoop, Callbacks):
         """Make a connection of an accepted descriptor, which is the reactor's from now on."""
         listener = origin.listener
         if listener is not None and not listener.parsed.is_stream:
-            conn = self._own_packets(socket.socket(fileno=fd), origin)
+            conn = self._own_packets(fd, origin)
         else:
             conn = self._own_stream(fd, origin)
         if conn is None:
@@ -138,19 +139,16 @@ class Reactor(EventLoop, Callbacks):
 
         Raises ConnectionClosed, and OSError where no more handles are free.
         """
-        is_stream = sock.type == socket.SOCK_STREAM
+        own = self._own_stream if sock.type == socket.SOCK_STREAM else self._own_packets
+        fd = sock.detach()
+        conn = own(fd, origin)
+        if conn is not None:
+            self.begun += 1
+            return conn
+        os.close(fd)
         if self._stopping:
-            sock.close()
             raise ConnectionClosed("the engine is stopping: it takes no more connections")
-        self.begun += 1
-        if is_stream:
-            conn = self._own_stream(sock.detach(), origin)
-        else:
-            conn = self._own_packets(sock, origin)
-        if conn is None:
-            self.begun -= 1
-            raise OSError(errno.EMFILE, "the reactor has max_connections already")
-        return conn
+        raise OSError(errno.EMFILE, "the reactor has max_connections already")
 
     def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
         """Make a connection of a handle that has connected."""
@@ -174,12 +172,11 @@ class Reactor(EventLoop, Callbacks):
         self.backend.adopt(handle, fd)
         return conn
 
-    def _own_packets(self, sock: socket.socket, origin: Origin) -> Connection | None:
+    def _own_packets(self, fd: int, origin: Origin) -> Connection | None:
         handle = None if self._stopping else self._handles.take()
         if handle is None:
-            sock.detach()
             return None
-        conn = PacketConnection(Endpoint(self, handle, sock, origin))
+        conn = PacketConnection(Endpoint(self, handle, socket.socket(fileno=fd), origin))
         self.connections[handle] = conn
         self.backend.adopt_packets(handle, conn._fd)
         return conn
@@ -211,14 +208,22 @@ class Reactor(EventLoop, Callbacks):
         first, self._stopping = not self._stopping, True
         if first:
             self._acceptor.close()
-            for dial in set(self.dials.values()):
-                dial.give_up()
+            self._give_up_dials()
             self.close_all()
             self.endpoints.close(GRACEFUL)
         if timeout > 0:
             self._timers.add(timeout, self._close_all_now)
         else:
             self._close_all_now()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no connection may begin any more."""
+        return self._stopping
+
+    def _give_up_dials(self) -> None:
+        for dial in list(self.dialing):
+            dial.give_up()
 
     # The loop
 
@@ -300,8 +305,7 @@ class Reactor(EventLoop, Callbacks):
     def _abandon(self, failure: BaseException | None) -> None:
         """Tell the connections that are left when the backend has failed."""
         error = failure if isinstance(failure, Exception) else None
-        for dial in set(self.dials.values()):
-            dial.give_up()
+        self._give_up_dials()
         for handle, conn in list(self.connections.items()):
             conn._owner = 0
             conn._error = conn._error or error

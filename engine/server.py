@@ -58,6 +58,7 @@ class Engine(Dialing):
         self._state_lock = threading.Lock()
         self._state = "new"  # new, running, ended
         self._stop_asked = False
+        self._starter = 0  # the thread that is inside `start`
         self._ended = threading.Event()
         self._failure: BaseException | None = None
 
@@ -157,12 +158,15 @@ class Engine(Dialing):
             if self._state != "new":
                 raise EngineStateError("an engine is started once: make another")
             self._state = "running"
+        self._starter = threading.get_ident()
         try:
             self._prepare()
         except BaseException:
             self._state = "ended"
             self._ended.set()
             raise
+        finally:
+            self._starter = 0
         _live.add(self)
         return self
 
@@ -184,18 +188,20 @@ class Engine(Dialing):
         """Accept no more, send what is owed, close every connection, then wait for the end.
 
         What is still open after `timeout` seconds (None: the option `stop_timeout`) is closed at
-        once. On a reactor's thread it does not wait. Returns whether the engine has ended.
-        gnet: Stop.
+        once. On a reactor's thread, and in `on_boot`, it does not wait. Returns whether the engine
+        has ended. gnet: Stop.
         """
         self.request_stop(timeout)
-        if self._state == "new" or self._is_reactor_thread():
+        starts = self._starter == threading.get_ident()
+        if self._state == "new" or starts or self._is_reactor_thread():
             return self._ended.is_set()
         return self.wait()
 
     def request_stop(self, timeout: float | None = None) -> None:
         """`stop` without waiting, from any thread. Asked again with 0, it ends at once."""
         self._stop_asked = True
-        self._close_listeners()
+        if self._reactors:
+            self._close_listeners()
         limit = self.options.stop_timeout if timeout is None else timeout
         for reactor in self._reactors:
             try:
@@ -253,7 +259,13 @@ class Engine(Dialing):
         first = self._reactors[0]
         for listener in self._listeners:
             origin = Origin(self.handler, listener)
-            for reactor, fd in zip(self._reactors, listener.descriptors(), strict=False):
+            try:
+                fds = listener.descriptors()
+            except OSError:
+                if self._stop_asked:
+                    return  # another thread was faster
+                raise
+            for reactor, fd in zip(self._reactors, fds, strict=False):
                 reactor.post(reactor.listen, fd, origin)
         if overrides(self.handler, "on_tick"):
             first.post(first.tick)
@@ -300,6 +312,7 @@ class Engine(Dialing):
         return any(reactor.is_current for reactor in self._reactors)
 
     def check_may_wait(self, method: str) -> None:
+        """Raise EngineStateError where waiting for the engine would be for ever."""
         if self._is_reactor_thread():
             raise EngineStateError(f"{method} on a reactor's thread would wait for itself")
         if self._state == "new":

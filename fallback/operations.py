@@ -15,12 +15,9 @@ from errno import EAGAIN, EINPROGRESS, EINTR, ENOTCONN, EWOULDBLOCK
 from typing import Final
 
 from ..completion import (
-    CLOSED,
     CONNECTED,
     DATA,
-    DRAINED,
     EOF,
-    ERROR,
     FAILED,
     GRACEFUL,
     INDEX_MASK,
@@ -28,12 +25,12 @@ from ..completion import (
     READABLE,
     READY,
     RESET,
-    SHUT,
     WRITABLE,
     Bounds,
     Event,
 )
 from ..sockaddr import unpack
+from .ends import Ends
 from .packets import send_packet, send_packets
 from .pollers import READ, WRITE, Poller
 from .slot import Phase, Role, Slot
@@ -57,7 +54,7 @@ class _Sent:
         return 0 if slot is None else slot.accepted - self._operations.staged[index]
 
 
-class Operations:
+class Operations(Ends):
     """The slots, and what happens to them. `FallbackBackend` calls it turn by turn."""
 
     def __init__(self, poller: Poller, bounds: Bounds) -> None:
@@ -365,65 +362,3 @@ class Operations:
                 self._drained(slot)
             self._watch(slot)
             self._read_missed(slot)
-
-    # The ends
-
-    def _drained(self, slot: Slot) -> None:
-        """Nothing is queued: do what waited for that."""
-        if slot.broken or slot.connecting:
-            return
-        if slot.notify:
-            slot.notify = False
-            self._emit((slot.handle, DRAINED, 0, 0))
-        if slot.phase is Phase.FLUSHING or (slot.fin and slot.phase is Phase.OPEN):
-            self._end_our_side(slot)
-
-    def _end_our_side(self, slot: Slot) -> None:
-        if not slot.has_end:
-            self._end(slot)
-            return
-        try:
-            slot.sock.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            # Fails where the peer's reset came first; reading tells that.
-            if error.errno != ENOTCONN:
-                self._break(slot, error.errno or ENOTCONN)
-                return
-        if slot.phase is Phase.FLUSHING:
-            if slot.peer_ended:
-                self._end(slot)
-                return
-            slot.phase = Phase.LINGERING
-        self._emit((slot.handle, SHUT, 0, 0))
-
-    def _break(self, slot: Slot, number: int) -> None:
-        if slot.broken or slot.phase is Phase.ENDED:
-            return
-        slot.broken = True
-        slot.error = number
-        if slot.role is Role.POLL or slot.phase is not Phase.OPEN:
-            self._end(slot)
-            return
-        self._watch(slot)
-        self._emit((slot.handle, ERROR, -number, 0))
-
-    def _forget(self, slot: Slot) -> None:
-        """Stop watching, and free the handle; its descriptor is still open."""
-        slot.phase = Phase.ENDED
-        slot.mask = 0
-        self._watch(slot)
-        del self._slots[slot.handle]
-        del self._by_index[slot.index]
-
-    @staticmethod
-    def _close_fd(slot: Slot) -> None:
-        if slot.sock is not None:
-            slot.sock.close()
-
-    def _end(self, slot: Slot) -> None:
-        if slot.phase is Phase.ENDED:
-            return
-        self._forget(slot)
-        self._close_fd(slot)
-        lost, self.staged[slot.index] = self.staged[slot.index], 0
-        self._emit((slot.handle, CLOSED, lost, -slot.error))

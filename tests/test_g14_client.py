@@ -295,3 +295,56 @@ def test_many_connections_of_one_client(backend: str) -> None:
         assert client.engine.count_connections() == count
     for _ in range(count):
         assert talker.closed.get(timeout=WAIT) is None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stopping_ends_a_dial_whose_name_is_not_known_yet(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, let_go, asked = socket.getaddrinfo, threading.Event(), threading.Event()
+
+    def slow(host: Any, *rest: Any, **more: Any) -> Any:
+        if host != "slow.test":
+            return real(host, *rest, **more)
+        if more.get("flags"):
+            raise socket.gaierror(socket.EAI_NONAME, "not a number")
+        asked.set()
+        assert let_go.wait(WAIT)
+        return real("127.0.0.1", *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    client = ringnet.Client(Talker(), backend=backend).start()
+    try:
+        future = client.register("tcp://slow.test:1")
+        assert asked.wait(WAIT)
+        assert client.stop()
+        with pytest.raises(ringnet.ConnectionClosed):
+            future.result(WAIT)
+    finally:
+        let_go.set()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "udp://127.0.0.1:1"])
+def test_a_dial_while_the_engine_stops(backend: str, address: str) -> None:
+    engine = ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend).start()
+    futures: list[Any] = []
+
+    def stop_and_dial() -> None:
+        loop = engine.reactors[0]
+        loop.post(loop.stop, 1.0)
+        futures.append(engine.register(address))
+
+    on_loop(engine.reactors[0], stop_and_dial)
+    engine.stop()
+    with pytest.raises(ringnet.ConnectionClosed):
+        futures[0].result(WAIT)
+
+
+def test_stopping_in_on_boot() -> None:
+    class Stops(Recorder):
+        def on_boot(self, engine: ringnet.Engine) -> None:
+            engine.stop()
+
+    engine = ringnet.Engine(Stops(), "tcp://127.0.0.1:0").start()
+    assert engine.wait(WAIT)

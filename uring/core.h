@@ -111,6 +111,7 @@ struct slot {
 	size_t sent;	     /* of the flight */
 	struct block stage;
 	struct packet *first, *last; /* packets that are not with the kernel yet */
+	uint32_t blocked;	     /* packets with the kernel that wait for room */
 	struct inbox *inbox;	     /* for a kernel without multishot receive */
 };
 

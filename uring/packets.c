@@ -256,7 +256,8 @@ static uint32_t in_flight(const struct slot *slot)
 /* Send those that wait in the slot, as many as may be with the kernel. */
 void packets_send(struct rn_core *core, struct slot *slot)
 {
-	while (slot->first && may_send(slot) && !(slot->flags & ORDERED && in_flight(slot))) {
+	while (slot->first && may_send(slot) && !slot->blocked &&
+	       !(slot->flags & ORDERED && in_flight(slot))) {
 		if (!core->packets_free) {
 			send_later(core, slot);
 			return;
@@ -287,6 +288,7 @@ static void packet_over(struct rn_core *core, uint32_t number, int error)
 	int64_t count = (int64_t)packet->bytes.iov_len;
 	bool lost = error && (slot->flags & HAS_END || slot->phase >= CLOSING);
 	slot->awaited--;
+	slot->blocked -= packet->state == WAITS;
 	if (!lost)
 		core->shared.staged[packet->slot] -= count;
 	core->shared.sent[packet->slot] += lost ? 0 : count;
@@ -313,10 +315,9 @@ void on_packet_sent(struct rn_core *core, uint32_t number, int res)
 	struct packet *packet = core->packets[number];
 	struct slot *slot = &core->slots[packet->slot];
 	bool waited = packet->state == WAITS;
-	if (res == -EAGAIN && slot->phase < CLOSING && (!waited || make_blocking(slot->fd))) {
-		packet->state = WAITS;
-		submit(core, slot, number);
-	} else if (res == -EINTR && slot->phase < CLOSING) {
+	bool again = res == -EINTR || (res == -EAGAIN && (!waited || make_blocking(slot->fd)));
+	if (again && slot->phase < CLOSING) {
+		slot->blocked += !waited;
 		packet->state = WAITS;
 		submit(core, slot, number);
 	} else {
@@ -348,7 +349,8 @@ void packets_conclude(struct rn_core *core)
 /* Whether the turn has to go on before it may sleep: see stage_is_awaited. */
 bool packets_are_awaited(const struct rn_core *core)
 {
-	if (core->later_count)
+	/* Without a free number they wait for a completion. */
+	if (core->later_count && (core->packets_free || core->inline_packet_count))
 		return true;
 	for (uint32_t i = 0; i < core->inline_packet_count; i++) {
 		const struct packet *packet = core->packets[core->inline_packets[i]];
