@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from pathlib import Path
+from typing import Any
 
 import ringnet
 
@@ -27,7 +29,26 @@ def parser(about: str | None, default: str) -> argparse.ArgumentParser:
     command.add_argument(
         "--reactors", type=int, default=1, metavar="N", help="threads that serve; default: 1"
     )
+    command.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other option of the engine (docs/options.md); may be given again",
+    )
     return command
+
+
+def more_options(given: argparse.Namespace) -> dict[str, Any]:
+    """What `--option` says: numbers, True and tuples as Python writes them, else text."""
+    found: dict[str, Any] = {}
+    for text in given.option:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
 
 
 def announce(engine: ringnet.Engine) -> None:
@@ -46,6 +67,7 @@ def serve(handler: ringnet.EventHandler, given: argparse.Namespace, **options: i
             backend=given.backend,
             reactors=given.reactors,
             **options,
+            **more_options(given),
         )
     except ringnet.RingnetError as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")

@@ -19,7 +19,7 @@ class End(ringnet.EventHandler):
 
     def on_traffic(self, conn: ringnet.Connection) -> None:
         if isinstance(conn.context, ringnet.Connection):
-            conn.context.write(conn.next())
+            pass_on(conn, conn.context)
 
     def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
         other, conn.context = conn.context, None
@@ -51,7 +51,15 @@ class Proxy(End):
             return
         conn.context = target
         if conn.inbound_buffered:
-            target.write(conn.next())
+            pass_on(conn, target)
+
+
+def pass_on(conn: ringnet.Connection, other: ringnet.Connection) -> None:
+    """Write what has arrived to the other end, unless that end is closing already."""
+    try:
+        other.write(conn.next())
+    except ringnet.ConnectionClosed:
+        conn.close()
 
 
 if __name__ == "__main__":

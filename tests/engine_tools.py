@@ -97,3 +97,64 @@ def on_loop(loop: ringnet.Reactor, call: Callable[[], Any]) -> Any:
 
     loop.execute(run)
     return future.result(WAIT)
+
+
+class Where(Recorder):
+    """Notes the reactor, and the thread, of each connection's calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: dict[int, set[tuple[int, int]]] = {}
+
+    def on_traffic(self, conn: ringnet.Connection) -> None:
+        key = int(conn.peek())
+        place = (conn.loop.number, threading.get_ident())
+        self.places.setdefault(key, set()).add(place)
+        conn.write(conn.next())
+
+
+def talk(engine: ringnet.Engine, count: int, rounds: int = 3) -> list[socket.socket]:
+    clients = [dial(engine) for _ in range(count)]
+    for _ in range(rounds):
+        for number, client in enumerate(clients):
+            client.sendall(b"%04d" % number)
+        for number, client in enumerate(clients):
+            assert receive(client, 4) == b"%04d" % number
+    return clients
+
+
+def served(backend: str, handler: ringnet.EventHandler, **options: Any) -> ringnet.Engine:
+    return ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend, **options)
+
+
+def udp_peer(engine: ringnet.Engine, number: int = 0) -> socket.socket:
+    host, _, port = engine.addresses[number].partition("://")[2].rpartition(":")
+    family = socket.AF_INET6 if "[" in host else socket.AF_INET
+    peer = socket.socket(family, socket.SOCK_DGRAM)
+    peer.settimeout(WAIT)
+    peer.connect((host.strip("[]"), int(port)))
+    return peer
+
+
+class Talker(ringnet.EventHandler):
+    """A client's handler: puts what arrives, and the ends, into queues."""
+
+    def __init__(self) -> None:
+        self.opened: Queue[ringnet.Connection] = Queue()
+        self.got: Queue[bytes] = Queue()
+        self.closed: Queue[Exception | None] = Queue()
+
+    def on_open(self, conn: ringnet.Connection) -> None:
+        self.opened.put(conn)
+
+    def on_traffic(self, conn: ringnet.Connection) -> None:
+        self.got.put(conn.next())
+
+    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
+        self.closed.put(error)
+
+    def take(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            data += self.got.get(timeout=WAIT)
+        return data

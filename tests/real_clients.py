@@ -47,7 +47,7 @@ def example_at(name: str, at: str, backend: str, *more: str) -> Iterator[str]:
         yield line.split()[2]
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=WAIT)
-        assert err == ""
+        assert err == "", err
         assert process.returncode == 0
     finally:
         process.kill()

@@ -199,3 +199,28 @@ def test_ten_thousand_client_connections_in_one_process(backend: str) -> None:
             backend,
         )
     assert "10000 connections open, 0 unanswered, 0 wrong" in said
+
+
+def test_the_buffers_example() -> None:
+    said = run(sys.executable, str(EXAMPLES / "buffers.py"))
+    assert "ShortBuffer: 1000 bytes were asked for and" in said
+    assert "b'smalloverflowing'" in said
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "option",
+    [
+        "reuse_port=True",
+        "load_balancing=source_hash",
+        "cpus=(0,)",
+        "tcp_keepalive=60",
+        "edge_triggered=True",
+    ],
+)
+def test_options_on_the_command_line(backend: str, option: str) -> None:
+    """The commands of the table of features."""
+    with example("echo", backend, "--reactors", "2", "--option", option) as port:
+        with socket.create_connection(("127.0.0.1", port), WAIT) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"

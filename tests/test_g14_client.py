@@ -1,4 +1,4 @@
-"""G14, G15: clients, and connections begun or taken over by a running engine."""
+"""G14: clients."""
 
 from __future__ import annotations
 
@@ -6,37 +6,20 @@ import errno
 import socket
 import threading
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, WAIT, Recorder, endpoint, on_loop, open_descriptors, until
-
-
-class Talker(ringnet.EventHandler):
-    """A client's handler: puts what arrives, and the ends, into queues."""
-
-    def __init__(self) -> None:
-        self.opened: Queue[ringnet.Connection] = Queue()
-        self.got: Queue[bytes] = Queue()
-        self.closed: Queue[Exception | None] = Queue()
-
-    def on_open(self, conn: ringnet.Connection) -> None:
-        self.opened.put(conn)
-
-    def on_traffic(self, conn: ringnet.Connection) -> None:
-        self.got.put(conn.next())
-
-    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
-        self.closed.put(error)
-
-    def take(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            data += self.got.get(timeout=WAIT)
-        return data
-
+from engine_tools import (
+    BACKENDS,
+    WAIT,
+    Recorder,
+    Talker,
+    endpoint,
+    on_loop,
+    open_descriptors,
+    until,
+)
 
 SCHEMES = ["tcp://127.0.0.1:0", "tcp6://[::1]:0", "udp://127.0.0.1:0", "udp6://[::1]:0"]
 PATHS = ["unix://{}/s", "unixgram://{}/s", "unixpacket://{}/s", "unix://@ringnet-{}"]
@@ -199,37 +182,6 @@ def test_enroll_takes_sockets_of_any_kind(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_register_and_enroll_on_a_running_engine_and_on_a_loop(backend: str) -> None:
-    handler = Recorder()
-    with (
-        socket.create_server(("127.0.0.1", 0)) as there,
-        ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend, reactors=2) as engine,
-    ):
-        there.settimeout(WAIT)
-        address = f"tcp://127.0.0.1:{there.getsockname()[1]}"
-        peers = []
-        for begin in (
-            lambda: engine.register(address, context=1),
-            lambda: engine.reactors[1].register(address, context=1),
-        ):
-            conn = begin().result(WAIT)
-            assert handler.expect("open") is conn
-            peers.append(there.accept()[0])
-        assert conn.loop is engine.reactors[1]
-        ours, peer = socket.socketpair()
-        peers.append(peer)
-        enrolled = engine.reactors[0].enroll(ours).result(WAIT)
-        assert enrolled.loop is engine.reactors[0]
-        for peer in peers:
-            peer.settimeout(WAIT)
-            peer.send(b"echo")
-            assert peer.recv(10) == b"echo"
-        assert engine.count_connections() == 3
-        for peer in peers:
-            peer.close()
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_client_shares_the_reactors_of_a_server(backend: str) -> None:
     talker, handler = Talker(), Recorder()
     with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
@@ -248,18 +200,6 @@ def test_a_client_shares_the_reactors_of_a_server(backend: str) -> None:
         handler.expect("close")
         with pytest.raises(TypeError, match="has that engine's options"):
             ringnet.Client(talker, engine=engine, reactors=2)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_waiting_on_a_reactor_is_a_mistake(backend: str) -> None:
-    with (
-        ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend) as engine,
-        ringnet.Client(Talker(), engine=engine) as client,
-    ):
-        with pytest.raises(ringnet.EngineStateError, match="wait for itself"):
-            on_loop(engine.reactors[0], lambda: client.dial(engine.addresses[0]))
-        future = on_loop(engine.reactors[0], lambda: client.register(engine.addresses[0]))
-        assert future.result(WAIT).loop is engine.reactors[0]
 
 
 def test_a_client_that_does_not_run() -> None:
@@ -322,23 +262,6 @@ def test_stopping_ends_a_dial_whose_name_is_not_known_yet(
             future.result(WAIT)
     finally:
         let_go.set()
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "udp://127.0.0.1:1"])
-def test_a_dial_while_the_engine_stops(backend: str, address: str) -> None:
-    engine = ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend).start()
-    futures: list[Any] = []
-
-    def stop_and_dial() -> None:
-        loop = engine.reactors[0]
-        loop.post(loop.stop, 1.0)
-        futures.append(engine.register(address))
-
-    on_loop(engine.reactors[0], stop_and_dial)
-    engine.stop()
-    with pytest.raises(ringnet.ConnectionClosed):
-        futures[0].result(WAIT)
 
 
 def test_stopping_in_on_boot() -> None:

@@ -1,0 +1,40 @@
+"""G11: several addresses of mixed schemes in one engine."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import ringnet
+from engine_tools import BACKENDS, WAIT, Recorder, endpoint, udp_peer
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mixed_schemes_in_one_engine(backend: str, tmp_path: Path) -> None:
+    class Name(Recorder):
+        def on_traffic(self, conn: ringnet.Connection) -> None:
+            conn.next()
+            assert conn.listener is not None
+            conn.write(conn.listener.scheme.encode())
+
+    addresses = [
+        "tcp4://127.0.0.1:0",
+        "udp4://127.0.0.1:0",
+        "tcp6://[::1]:0",
+        f"unix://{tmp_path}/u",
+    ]
+    with ringnet.Engine(Name(), *addresses, backend=backend, reactors=2) as engine:
+        assert [listener.address for listener in engine.listeners] == list(engine.addresses)
+        six = engine.addresses[2].rpartition(":")[2]
+        with (
+            socket.create_connection(endpoint(engine), WAIT) as tcp4,
+            udp_peer(engine, 1) as udp,
+            socket.create_connection(("::1", int(six)), WAIT) as tcp6,
+            socket.socket(socket.AF_UNIX) as unix,
+        ):
+            unix.settimeout(WAIT)
+            unix.connect(f"{tmp_path}/u")
+            for peer, scheme in ((tcp4, b"tcp4"), (udp, b"udp4"), (tcp6, b"tcp6"), (unix, b"unix")):
+                peer.send(b"?")
+                assert peer.recv(10) == scheme
