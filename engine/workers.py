@@ -225,7 +225,7 @@ class WorkerPool(Executor):
             return
         try:
             self._on_error(error)
-        except Exception:
+        except BaseException:  # whatever it is, it may not cost a worker
             _log.exception("%r: on_error raised", self)
 
     # Control

@@ -350,3 +350,17 @@ def test_a_multi_pool_goes_where_there_is_room(gate: Gate) -> None:
 def test_a_strategy_that_is_none() -> None:
     with pytest.raises(ringnet.OptionError, match="did you mean 'least_tasks'"):
         ringnet.MultiPool(1, 1, strategy="least_task")
+
+
+def test_an_error_handler_that_raises_costs_no_worker(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    def on_error(error: BaseException) -> None:
+        raise SystemExit("in the error handler")
+
+    pool = ringnet.WorkerPool(1, on_error=on_error)
+    pool.spawn(lambda: 1 / 0)
+    assert pool.submit(abs, -1).result(WAIT) == 1
+    until(lambda: pool.free == 1)
+    assert "on_error raised" in caplog.text
+    assert pool.release(WAIT)
