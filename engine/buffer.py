@@ -85,9 +85,9 @@ class Buffer:
     def readinto(self, target: bytearray | memoryview) -> int:
         """Consume what fits into `target`; returns how many bytes. gnet: Read."""
         with memoryview(target).cast("B") as view:
-            data = self.read(len(view))
+            data = self.peek(min(len(view), len(self)))
             view[: len(data)] = data
-        return len(data)
+        return self.discard(len(data))
 
     def read_from(self, file: Source) -> int:
         """Write all that `file` has until its end; returns how many bytes. gnet: ReadFrom."""
@@ -98,9 +98,9 @@ class Buffer:
 
     def write_to(self, file: Sink) -> int:
         """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo."""
-        data = self.next()
-        file.write(data)
-        return len(data)
+        data = self.peek()
+        file.write(data)  # where it raises, nothing is consumed
+        return self.discard(len(data))
 
     def _count(self, n: int) -> int:
         """How many bytes are asked for, checked against what there is."""

@@ -91,15 +91,15 @@ class Inbound:
     def readinto(self, target: bytearray | memoryview) -> int:
         """Consume what fits into `target`; returns how many bytes. gnet: Read."""
         with memoryview(target).cast("B") as view:
-            data = self.read(len(view))
+            data = self.peek(min(len(view), self.inbound_buffered))
             view[: len(data)] = data
-        return len(data)
+        return self.discard(len(data))
 
     def write_to(self, file: Writable) -> int:
         """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo."""
-        data = self.next()
-        file.write(data)
-        return len(data)
+        data = self.peek()
+        file.write(data)  # where it raises, nothing is consumed
+        return self.discard(len(data))
 
     @property
     def inbound_buffered(self) -> int:

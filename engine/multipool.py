@@ -34,7 +34,12 @@ class MultiPool(Executor):
         if isinstance(pools, bool) or not isinstance(pools, int) or not 1 <= pools <= 10_000:
             raise OptionError(f"pools is from 1 to 10000 pools, not {pools!r}")
         self.strategy = check_choice("strategy", strategy, STRATEGIES)
+        preallocate = options.pop("preallocate", False)
         self.pools = tuple(WorkerPool(capacity, **options) for _ in range(pools))
+        for pool in self.pools:
+            pool.family = self
+            if preallocate:
+                pool.preallocate()
         self._turns = count()
 
     @property

@@ -12,6 +12,7 @@ _KEPT: Final = 4096  # bytes of a storage that an empty buffer keeps
 _DOUBLED_UP_TO: Final = 1024 * 1024  # bytes; beyond, a storage grows by a quarter
 # From here on a storage is a mapping of its own: of a heap with holes nothing would be given back.
 _MAPPED_FROM: Final = 8 * 1024
+_SHRUNK_FROM: Final = 64 * 1024  # bytes of a storage that is exchanged when little of it is used
 _NOTHING: Final = memoryview(bytearray())
 
 
@@ -45,7 +46,7 @@ class RingBuffer(Buffer):
         if self.limit is not None:
             self._check_limit(count)
         if self._size + count > len(self._store):
-            self._grow(self._size + count)
+            self._move(_size_for(self._size + count))
         store = self._store
         end = self._start + self._size
         if end >= len(store) and store:
@@ -81,18 +82,24 @@ class RingBuffer(Buffer):
         self._start += count
         if self._start >= len(self._store):
             self._start -= len(self._store)
+        if self._size <= len(self._store) // 8 and len(self._store) >= _SHRUNK_FROM:
+            self._move(_size_for(self._size * 2))
 
-    def _grow(self, needed: int) -> None:
-        size = max(len(self._store), _SMALLEST)
-        while size < needed:
-            size += size if size < _DOUBLED_UP_TO else max(size // 4, 1)
-        larger = _storage(size)
-        # What is there is put in a row, so that a new storage never begins with a wrap.
+    def _move(self, size: int) -> None:
+        """Take another storage; what is there is put in a row, so that it begins with no wrap."""
+        storage = _storage(size)
         first = min(self._size, len(self._store) - self._start)
-        larger[:first] = self._store[self._start : self._start + first]
-        larger[first : self._size] = self._store[: self._size - first]
-        self._store = larger
+        storage[:first] = self._store[self._start : self._start + first]
+        storage[first : self._size] = self._store[: self._size - first]
+        self._store = storage
         self._start = 0
+
+
+def _size_for(needed: int) -> int:
+    size = _SMALLEST
+    while size < needed:
+        size += size if size < _DOUBLED_UP_TO else size // 4
+    return size
 
 
 def _storage(size: int) -> memoryview:

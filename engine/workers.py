@@ -25,6 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Task = Callable[[], object]
 _log = logging.getLogger("ringnet")
+_here = threading.local()
 
 
 class WorkerPool(Executor):
@@ -67,15 +68,14 @@ class WorkerPool(Executor):
         self._has_ended = threading.Condition(self._lock)
         self._tasks: deque[Task] = deque()
         self._threads: set[threading.Thread] = set()
+        self.family: object = self  # pools whose workers may not wait for one another
         self._made = 0  # threads so far, for their names
         self._idle = 0  # threads that wait for a task
         self._running = 0  # tasks that were accepted and are not over
         self._waiting = 0  # threads that wait to submit
         self._closed = False
         if preallocate:
-            with self._lock:
-                for _ in range(capacity):
-                    self._add_worker()
+            self.preallocate()
 
     def __repr__(self) -> str:
         return f"<ringnet.WorkerPool {self.running}/{self.capacity}>"
@@ -111,6 +111,12 @@ class WorkerPool(Executor):
     def is_closed(self) -> bool:
         """Whether it was released. ants: IsClosed."""
         return self._closed
+
+    def preallocate(self) -> None:
+        """Make all the threads that it may have. ants: WithPreAlloc."""
+        with self._lock:
+            while len(self._threads) < self._capacity:
+                self._add_worker()
 
     # Giving it work
 
@@ -159,8 +165,8 @@ class WorkerPool(Executor):
                 self._has_task.notify()
 
     def _wait_for_room(self) -> None:
-        here = threading.current_thread()
-        if self.nonblocking or here in self._threads or current_loop() is not None:
+        is_ours = getattr(_here, "family", None) is self.family
+        if self.nonblocking or is_ours or current_loop() is not None:
             raise PoolOverload(f"all {self._capacity} workers are busy")
         if self._waiting >= self.max_blocking:
             raise PoolOverload(f"{self._waiting} threads wait already (max_blocking)")
@@ -188,6 +194,7 @@ class WorkerPool(Executor):
                 raise
 
     def _work(self) -> None:
+        _here.family = self.family
         while True:
             with self._lock:
                 task = self._next_task()

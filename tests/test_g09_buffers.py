@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ringnet
@@ -316,3 +317,25 @@ def test_connections_give_their_megabytes_back(backend: str) -> None:
         assert server.stdout is not None
         server.stdout.close()
     assert after < before * 1.1
+
+
+@pytest.mark.parametrize("kind", [ringnet.RingBuffer, ringnet.LinkedBuffer, ringnet.MixedBuffer])
+def test_what_could_not_be_passed_on_is_still_there(kind: Any) -> None:
+    class Broken:
+        def write(self, data: bytes) -> None:
+            raise OSError("no space")
+
+    buffer = kind()
+    buffer.write(b"precious")
+    with pytest.raises(OSError, match="no space"):
+        buffer.write_to(Broken())
+    with pytest.raises(TypeError):
+        buffer.readinto(memoryview(b"read-only"))
+    assert buffer.next() == b"precious"
+
+
+def test_a_ring_of_which_little_is_used_shrinks() -> None:
+    ring = ringnet.RingBuffer(bytes(1_000_000))
+    ring.discard(999_000)
+    assert ring.capacity < 10_000
+    assert ring.next() == bytes(1000)

@@ -364,3 +364,28 @@ def test_an_error_handler_that_raises_costs_no_worker(
     until(lambda: pool.free == 1)
     assert "on_error raised" in caplog.text
     assert pool.release(WAIT)
+
+
+def test_workers_of_a_full_multi_pool_are_refused_instead_of_waiting(gate: Gate) -> None:
+    """They would wait for one another for ever."""
+    pool = ringnet.MultiPool(2, 1)
+    both = threading.Barrier(2)
+
+    def submits() -> str:
+        both.wait(WAIT)
+        try:
+            pool.submit(int)
+        except ringnet.PoolOverload:
+            both.wait(WAIT)
+            return "refused"
+        return "accepted"
+
+    tasks = [pool.submit(submits) for _ in range(2)]
+    assert [task.result(WAIT) for task in tasks] == ["refused", "refused"]
+    assert pool.release(WAIT)
+
+
+def test_a_multi_pool_makes_its_threads_before(gate: Gate) -> None:
+    pool = ringnet.MultiPool(2, 3, preallocate=True)
+    assert [one.workers for one in pool.pools] == [3, 3]
+    assert pool.release(WAIT)
