@@ -1,13 +1,16 @@
 """The acceptor: listeners of a reactor, and where their newcomers go.
 
-The law of this file: running out of descriptors, memory or places never stops the engine. It
-rests for a moment or turns a newcomer away, and says so once a while.
+The law of this file: running out of descriptors, memory or places never stops the engine. It turns
+newcomers away or lets them wait, says so once a while, and goes on by itself when it can.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..completion import NOW
@@ -18,7 +21,8 @@ if TYPE_CHECKING:
     from .origin import Origin
     from .reactor import Reactor
 
-REST = 0.1  # seconds between tries while descriptors or memory are exhausted
+REST = 0.1  # seconds between tries while memory is exhausted
+_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class Acceptor:
@@ -27,6 +31,13 @@ class Acceptor:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._listeners: dict[int, Origin] = {}
+        # A descriptor that is given up when there are no others, so that newcomers can be accepted
+        # and closed: else they would wait for an answer that never comes.
+        self._reserve = -1
+        self._is_short = False  # the reserve is given up
+        self._waiting: deque[tuple[int, Origin]] = deque()  # newcomers beyond max_connections
+        self._is_resting = False
+        self.turned_away = 0  # newcomers for whom there was no descriptor or place
 
     @property
     def is_open(self) -> bool:
@@ -38,27 +49,42 @@ class Acceptor:
         handle = self._reactor.take_handle()
         if handle is None:
             raise AssertionError("a backend has more slots than connections and listeners need")
+        if not self._listeners:
+            self._reserve = _spare()
         self._listeners[handle] = origin
+        self._reactor.engine.note_accepting(self._reactor, True)
         self._reactor.backend.listen(handle, fd)
 
-    def close(self) -> None:
-        """Accept no more."""
+    def close(self, mode: int) -> None:
+        """Accept no more. GRACEFUL still serves those whom the system has accepted already."""
         for handle in self._listeners:
-            self._reactor.backend.close(handle, NOW)
+            self._reactor.backend.close(handle, mode)
+        while self._waiting:
+            self._turn_away(self._waiting.popleft()[0])
 
     def on_accepted(self, handle: int, fd: int, b: int) -> None:
-        """A newcomer: the balancer says which reactor gets it."""
-        engine = self._reactor.engine
+        """A newcomer: it is served, waits, or is turned away."""
         origin = self._listeners[handle]
-        if engine.count_connections() >= engine.max_connections:
-            os.close(fd)
-            self._reactor.seldom.say(
-                "%s: %d connections are open (max_connections): newcomers are closed",
-                engine,
-                engine.max_connections,
-            )
-            return
-        target = self._reactor if engine.options.reuse_port else self._pick(fd)
+        if self._is_short and not self._recover():
+            self._turn_away(fd)
+        elif not self._is_full():
+            self._give(fd, origin)
+        elif self._reactor.options.at_max_connections == "wait" and not self._reactor.is_stopping:
+            self._waiting.append((fd, origin))
+            self._rest()
+        else:
+            self._turn_away(fd)
+            self._say_full("newcomers are closed")
+
+    def _turn_away(self, fd: int) -> None:
+        os.close(fd)
+        self.turned_away += 1
+
+    # Which reactor gets it
+
+    def _give(self, fd: int, origin: Origin) -> None:
+        alone = self._reactor.options.reuse_port
+        target = self._reactor if alone else self._pick(fd)
         if target is self._reactor:
             target.given += 1
             target.open(fd, origin)
@@ -79,13 +105,64 @@ class Acceptor:
             target.hand(self._reactor, target.open, fd, origin)
         except (ConnectionClosed, QueueFull) as error:
             target.given -= 1
-            os.close(fd)
+            self._turn_away(fd)
             self._reactor.seldom.say("a newcomer was closed: %s", error)
 
+    # As many connections as may be
+
+    def _is_full(self) -> bool:
+        engine = self._reactor.engine
+        return engine.count_connections() >= engine.max_connections
+
+    def _say_full(self, what: str) -> None:
+        engine = self._reactor.engine
+        count = engine.max_connections
+        self._reactor.seldom.say(
+            "%s: %d connections are open (max_connections): %s", engine, count, what
+        )
+
+    def _rest(self) -> None:
+        """Accept no more until a connection has ended."""
+        if self._is_resting:
+            return
+        self._is_resting = True
+        self._say_full("newcomers wait")
+        for handle in self._listeners:
+            self._reactor.backend.pause(handle)
+        self._reactor.engine.note_resting(self._reactor, True)
+        self.go_on()  # one may have ended before that was noted
+
+    def go_on(self) -> None:
+        """A connection has ended: those who wait are first."""
+        while self._waiting and not self._is_full():
+            self._give(*self._waiting.popleft())
+        if self._is_resting and not self._waiting and not self._is_full():
+            self._is_resting = False
+            self._reactor.engine.note_resting(self._reactor, False)
+            for handle in self._listeners:
+                self._reactor.backend.resume(handle)
+
+    # Out of descriptors or memory
+
     def on_stalled(self, handle: int, result: int, b: int) -> None:
-        """No descriptor or memory for a newcomer: try again after a rest."""
+        """No descriptor or memory for a newcomer."""
+        if -result in _DESCRIPTORS and self._reserve >= 0:
+            self._reactor.seldom.say("newcomers are closed: %s", os.strerror(-result))
+            os.close(self._reserve)
+            self._reserve = -1
+            self._is_short = True
+            self._reactor.backend.resume(handle)
+            return
         self._reactor.seldom.say("accepting rests for %s s: %s", REST, os.strerror(-result))
         self._reactor.add_timer(REST, lambda: self._reactor.backend.resume(handle))
+
+    def _recover(self) -> bool:
+        """Whether there are descriptors again: one for the reserve besides the newcomer's."""
+        self._reserve = _spare()
+        self._is_short = self._reserve < 0
+        return not self._is_short
+
+    # Ends
 
     def on_error(self, handle: int, result: int) -> None:
         """The listener itself is broken: without it the engine cannot do its work."""
@@ -95,6 +172,25 @@ class Acceptor:
     def on_closed(self, handle: int) -> None:
         """The final event of a listener."""
         del self._listeners[handle]
+        if not self._listeners:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody is accepted here any more, in good order or because the backend has failed."""
+        while self._waiting:
+            self._turn_away(self._waiting.popleft()[0])
+        if self._reserve >= 0:
+            os.close(self._reserve)
+            self._reserve = -1
+        self._reactor.engine.note_resting(self._reactor, False)
+        self._reactor.engine.note_accepting(self._reactor, False)
+
+
+def _spare() -> int:
+    """A descriptor that is good for nothing else, or -1 where there is none."""
+    with suppress(OSError):
+        return os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    return -1
 
 
 def _peer(fd: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Address:
     def __str__(self) -> str:
         if self.is_unix:
             return f"{self.scheme}://{self.path}"
+        if self.is_inherited:
+            return f"fd://{self.port}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -56,6 +59,11 @@ class Address:
     def type(self) -> int:
         """SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET."""
         return int(SCHEMES[self.scheme][1])
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether `port` is the number of a descriptor that listens already."""
+        return self.scheme == "fd"
 
     @property
     def is_unix(self) -> bool:
@@ -86,11 +94,37 @@ def parse_address(text: object) -> Address:
     scheme, separator, rest = text.partition("://")
     if not separator:
         raise AddressError(f"{text!r} is no address: write it as 'tcp://127.0.0.1:9000'")
+    if scheme == "fd":
+        return _inherited(text, rest)
     if scheme not in SCHEMES:
-        raise AddressError(f"{text!r}: unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}")
+        known = ", ".join([*SCHEMES, "fd"])
+        raise AddressError(f"{text!r}: unknown scheme {scheme!r}; there are {known}")
     if -1 in SCHEMES[scheme]:
         raise AddressError(f"{text!r}: this system has no sockets of scheme {scheme!r}")
     return _with_path(text, scheme, rest) if scheme.startswith("unix") else _at(text, scheme, rest)
+
+
+def _inherited(text: str, number: str) -> Address:
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise AddressError(f"{text!r} is no descriptor: write it as 'fd://3'")
+    return Address("fd", port=int(number))
+
+
+def address_of(sock: socket.socket) -> Address:
+    """The address of a bound socket. Raises OSError for one of another kind."""
+    kinds = {kind: scheme for scheme, kind in SCHEMES.items() if scheme[-1] not in "46"}
+    if sock.family == _UNIX:
+        raw = sock.getsockname()
+        raw = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
+        text = (b"@" + raw[1:] if raw.startswith(b"\0") else raw).decode("utf-8", "surrogateescape")
+        scheme = kinds.get((_UNIX, sock.type))
+        if scheme:
+            return Address(scheme, path=text)
+    scheme = kinds.get((socket.AF_UNSPEC, sock.type))
+    if scheme is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        raise OSError(errno.EAFNOSUPPORT, "the socket is neither TCP, UDP nor Unix")
+    host, port = sock.getsockname()[:2]
+    return Address(scheme, host, port)
 
 
 def _with_path(text: str, scheme: str, path: str) -> Address:

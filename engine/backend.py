@@ -18,7 +18,8 @@ The rules
    CLOSED. After EOF or ERROR there is no more DATA; after ERROR only CLOSED.
 5. ERROR does not end a handle, `close()` does. Whoever got ERROR calls `close()`.
 6. From the first turn after `close()` on, the handle only gives SHUT (at most once, and only where
-   the close is graceful and has to linger) and CLOSED. Data that arrives is read and dropped.
+   the close is graceful and has to linger) and CLOSED. Data that arrives is read and dropped. A
+   listener closed with GRACEFUL may still say ACCEPTED, for those whom the system had accepted.
 7. `memory[a : a + b]` of a DATA event is valid until the next `turn()` begins. Slicing the memory
    gives `bytes`, which are the caller's own.
 8. `send()` takes any number of bytes where nothing is staged, and otherwise what keeps
@@ -136,7 +137,7 @@ class Backend(Protocol):
         GRACEFUL sends what is staged and ends our side. If the peer has ended its side by then,
         the descriptor is closed; else SHUT is said and arriving bytes are dropped until the
         peer's end, an error, or `close(handle, NOW)`. A second, harder `close` overtakes a softer
-        one. For a listener or a poll the mode does not matter. The descriptor of a poll stays open.
+        one. For a poll the mode does not matter. The descriptor of a poll stays open.
         """
 
     def poll(self, handle: int, fd: int, mask: int) -> None:

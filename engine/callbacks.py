@@ -27,6 +27,8 @@ class Callbacks:
         _stopping: bool
         _timers: Timers
 
+        def call_again(self, conn: Connection) -> None: ...
+
     def guard(self, call: Callable[..., object], *arguments: Any) -> None:
         """Run a user's call; an exception is logged and harms nothing else."""
         try:
@@ -36,12 +38,7 @@ class Callbacks:
 
     def traffic(self, conn: Connection) -> None:
         """Call `on_traffic` for what there is."""
-        try:
-            action = conn._origin.on_traffic(conn)
-            if action:
-                self._act(conn, check_action(action, "on_traffic"))
-        except Exception as error:
-            self._handler_failed(conn, "on_traffic", error)
+        self._call(conn, conn._origin.on_traffic, "on_traffic")
 
     def tick(self) -> None:
         """Call `on_tick`, and again after the seconds it returns."""
@@ -68,6 +65,18 @@ class Callbacks:
         except Exception as error:
             self._handler_failed(conn, "on_open", error)
 
+    def call_on_writable(self, conn: Connection) -> None:
+        """Little waits to be sent again."""
+        self._call(conn, conn._origin.handler.on_writable, "on_writable")
+
+    def _call(
+        self, conn: Connection, method: Callable[[Connection], Action | None], name: str
+    ) -> None:
+        try:
+            self._act(conn, check_action(method(conn), name))
+        except Exception as error:
+            self._handler_failed(conn, name, error)
+
     def _call_on_close(self, conn: Connection) -> None:
         try:
             reply = conn._origin.handler.on_close(conn, conn._error)
@@ -82,6 +91,8 @@ class Callbacks:
             conn._finish(None)
         elif action is Action.SHUTDOWN:
             self.engine.request_stop()
+        elif action is Action.AGAIN:
+            self.call_again(conn)
 
     def _handler_failed(self, conn: Connection, method: str, error: Exception) -> None:
         self.log.exception("%r: %s raised; the connection is closed", conn, method)

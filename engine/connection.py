@@ -15,15 +15,15 @@ arriving chunk can be handed out as it is: neither leftovers are before it, nor 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..completion import GRACEFUL, INDEX_MASK, NOW, RESET
-from .errors import BufferLimitExceeded, ConnectionClosed, UsageError, WrongThread
-from .foreign import AnyThread, Callback, as_bytes
-from .inbound import NOTHING, Inbound
-from .linked_buffer import LinkedBuffer
+from .deadlines import Deadlines, TimeLimits
+from .errors import ConnectionClosed, EngineStateError, WrongThread
+from .foreign import AnyThread, Callback
+from .inbound import SILENT
+from .outbound import Outbound
 from .sockopts import SocketOptions
 
 if TYPE_CHECKING:
@@ -32,39 +32,28 @@ if TYPE_CHECKING:
     from .reactor import Reactor
     from .timers import Timer
 
-_JOIN_UP_TO = 256 * 1024  # bytes of overflow that are handed to the backend at once
 
-
-class Readable(Protocol):
-    """A file that `read_from` reads."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-class Connection(SocketOptions, AnyThread, Inbound):
+class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
     """One connection of an engine. Made by the engine; a handler gets it in each of its methods.
 
-    What reads is in `inbound.py`, what other threads may call in `foreign.py`, the socket's options
-    in `sockopts.py`.
+    What reads is in `inbound.py`, what writes in `outbound.py`, time limits in `deadlines.py`, what
+    other threads may call in `foreign.py`, the socket's options in `sockopts.py`.
 
     `context` is the handler's own: any object, None at first.
     """
 
     __slots__ = (
+        "_deadlines",
+        "_end_due",
         "_error",
-        "_fd",
         "_handle",
-        "_limit",
         "_local",
         "_on_closed",
         "_origin",
-        "_outbox",
-        "_overflow",
         "_owner",
         "_peer_ended",
         "_remote",
         "_timer",
-        "_written",
         "context",
         "loop",
     )
@@ -79,15 +68,20 @@ class Connection(SocketOptions, AnyThread, Inbound):
         self._memory = loop.memory
         self._outbox = loop.backend.outbox
         # Inbound: the chunk that has just arrived, or the elastic buffer, never both.
-        self._offset = 0
+        self._offset = SILENT
         self._length = 0
         self._inbound = None
-        # Outbound: how many bytes the backend got, and may get before somebody has to look how many
-        # of them it still has; then what it had no room for.
+        self._paused = False
+        self._held = False
         self._written = 0
         self._limit = 0
-        self._overflow: LinkedBuffer | None = None
+        self._overflow = None
+        self._congested = False
+        self._is_shut = False
+        self._counted = 0
         self._peer_ended = False
+        self._end_due = False  # and the handler does not know yet
+        self._deadlines: Deadlines | None = None
         self._error: Exception | None = None
         self._on_closed: list[Callback] | None = None
         self._timer: Timer | None = None
@@ -97,99 +91,6 @@ class Connection(SocketOptions, AnyThread, Inbound):
     def __repr__(self) -> str:
         state = "open" if self._owner else "closed"
         return f"<ringnet.Connection {self._handle & INDEX_MASK} {state} peer={self._remote}>"
-
-    # Writing
-
-    def write(self, data: bytes) -> None:
-        """Send bytes after all that was written before; returns at once.
-
-        What is written in one turn of the loop goes out together when the turn ends. Raises
-        TypeError for what is not bytes, ConnectionClosed after `close`, BufferLimitExceeded
-        where `max_outbound` bytes wait already (then nothing of `data` is taken). gnet: Write.
-        """
-        if self._owner != get_ident():
-            raise self._misuse()
-        if type(data) is not bytes:
-            data = as_bytes(data)
-        written = self._written + len(data)
-        if written <= self._limit:
-            self._written = written
-            self._outbox += (self._handle, data)  # the backend's send, without a call
-        else:
-            self._write_slowly(data)
-
-    def writev(self, parts: Iterable[bytes]) -> None:
-        """`write` all the parts, in order, as one. gnet: Writev."""
-        self.write(b"".join([as_bytes(part) for part in parts]))
-
-    def read_from(self, file: Readable) -> int:
-        """Write all that `file` has until its end; returns how many bytes. gnet: ReadFrom."""
-        total = 0
-        while data := file.read(_JOIN_UP_TO):
-            self.write(data)
-            total += len(data)
-        return total
-
-    def send_to(self, data: bytes, address: Any) -> None:
-        """Send one datagram to another address than the sender's. gnet: SendTo.
-
-        Raises UsageError here: a stream has one peer.
-        """
-        raise UsageError("a stream has one peer: use write; send_to is for datagrams")
-
-    def flush(self) -> None:
-        """Does nothing more than the end of the turn does: what was written goes out then.
-
-        gnet: Flush.
-        """
-        if self._owner != get_ident():
-            raise self._misuse()
-
-    @property
-    def outbound_buffered(self) -> int:
-        """Bytes that were written and that the kernel has not taken yet. gnet: OutboundBuffered."""
-        if self._fd == -1:
-            return 0
-        waiting = self._written - self.loop.sent(self._handle)
-        return waiting if self._overflow is None else waiting + len(self._overflow)
-
-    def _write_slowly(self, data: bytes) -> None:
-        """See how many bytes wait: the backend has room for more, or the overflow takes them."""
-        loop = self.loop
-        waiting = self.outbound_buffered
-        room = loop.options.stage_bytes
-        if self._overflow is None and (not waiting or waiting + len(data) <= room):
-            self._limit = self._written - waiting + room
-            self._written += len(data)
-            loop.backend.send(self._handle, data)
-            return
-        limit = loop.options.max_outbound
-        if waiting >= limit:
-            raise BufferLimitExceeded(
-                f"{waiting} bytes wait to be sent (max_outbound={limit}): "
-                "the peer reads slower than you write"
-            )
-        if self._overflow is None:
-            self._overflow = LinkedBuffer()
-            self._limit = 0  # all that follows goes behind it
-            loop.backend.notify(self._handle)
-        self._overflow.write(data)
-
-    def _pump(self) -> None:
-        """For the reactor: the stage is empty (DRAINED), so give it the next of the overflow."""
-        overflow = self._overflow
-        if overflow is None:
-            return
-        backend = self.loop.backend
-        data = overflow.take(_JOIN_UP_TO)
-        self._written += len(data)
-        backend.send(self._handle, data)
-        if overflow:
-            backend.notify(self._handle)
-            return
-        self._overflow = None
-        if self._owner == 0:
-            backend.close(self._handle, GRACEFUL)
 
     # The ends
 
@@ -211,8 +112,7 @@ class Connection(SocketOptions, AnyThread, Inbound):
             return
         self._owner = 0
         self._error = error
-        self._inbound = NOTHING
-        self._length = 0
+        self._forget_inbound()
         if self._overflow is None:
             self.loop.backend.close(self._handle, GRACEFUL)
         self.loop.watch_close(self)
@@ -229,13 +129,22 @@ class Connection(SocketOptions, AnyThread, Inbound):
         self._owner = 0
         if self._error is None:
             self._error = error
-        self._inbound = NOTHING
-        self._length = 0
+        self._forget_inbound()
         self._overflow = None
+        self._count_outbound(0)
         self.loop.backend.close(self._handle, mode)
+
+    def _limits(self) -> Deadlines:
+        if self._owner != get_ident():
+            raise self._misuse()
+        if self._deadlines is None:
+            self._deadlines = Deadlines(self)
+        return self._deadlines
 
     def _misuse(self) -> Exception:
         """Why the caller may not use the connection."""
+        if self.loop.engine.is_forked:
+            return EngineStateError("this connection belongs to the process that made its engine")
         if self._owner == 0:
             return ConnectionClosed("the connection is closing or closed")
         return WrongThread(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .address import parse_address
 from .connection import Connection
 from .dial import Dial
+from .errors import AddressError
 from .options import Options
 from .origin import Origin
 
@@ -60,6 +61,8 @@ class Dialing:
         if not limit > 0:
             raise ValueError(f"timeout is more than 0 seconds, or None for the option, not {limit}")
         parsed = parse_address(address)
+        if parsed.is_inherited:
+            raise AddressError(f"{address!r} is for listening: enroll a connected socket instead")
         loop = reactor or self._least_loaded()
         dial = Dial(loop, origin, parsed, limit, context)
         loop.post(dial.begin)

@@ -7,6 +7,9 @@ their errno; `on_close` gets them.
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class RingnetError(Exception):
     """Above every error that ringnet itself defines."""
@@ -66,3 +69,13 @@ class BackendUnavailable(SystemRefusal):
 
 class BindError(SystemRefusal, OSError):
     """An address could not be listened on; `errno` tells which of bind(2)'s errors it was."""
+
+
+def network_error(number: int, more: str = "") -> OSError:
+    """What the network did, as `on_close` gets it: the same for the same event on every backend.
+
+    A peer that reset the connection shows as ECONNRESET to who reads and as EPIPE to who writes.
+    """
+    if number == errno.EPIPE:
+        number = errno.ECONNRESET
+    return OSError(number, os.strerror(number) + more)

@@ -14,7 +14,7 @@ from functools import partial
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-from .errors import ConnectionClosed, QueueFull
+from .errors import ConnectionClosed, EngineStateError, QueueFull
 from .timers import Timer, Timers
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class EventLoop:
     def _queue(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
         """Whether nobody has woken the loop for an earlier call."""
         if not self._accepts_calls:
+            if self.engine.is_forked:
+                raise EngineStateError("this engine belongs to the process that was forked")
             raise ConnectionClosed("the engine has stopped: its reactors take no more calls")
         if len(self._foreign) >= self.options.max_foreign_calls:
             raise QueueFull(

@@ -22,6 +22,7 @@ class Action(IntEnum):
     NONE = 0
     CLOSE = 1  # close this connection, after what was written to it is sent
     SHUTDOWN = 2  # stop the whole engine gracefully
+    AGAIN = 3  # call on_traffic again for what it left, after the others had their turn
 
 
 OpenReply = bytes | Action | tuple[bytes, Action] | None
@@ -57,6 +58,29 @@ class EventHandler:
         consumed of it is gone. gnet: OnTraffic.
         """
 
+    def on_writable(self, conn: Connection) -> Action | None:
+        """No more than `low_water` bytes wait to be sent, after there were more than `high_water`.
+
+        See `Connection.is_writable`.
+        """
+
+    def on_end(self, conn: Connection) -> Action | None:
+        """The peer has ended its side: nothing more arrives. By default our side is closed too.
+
+        Who writes this method and returns None keeps our side open, and closes it when all is said.
+        What was left unread can still be read.
+        """
+        return Action.CLOSE
+
+    def on_drain(self, conn: Connection) -> Action | None:
+        """The engine stops: it accepts no more. By default the connection is closed.
+
+        Who writes this method and returns None goes on with it until all is said, at most for
+        `stop_timeout`, and closes it then. A connection that was accepted at the last moment gets
+        this right after `on_open`.
+        """
+        return Action.CLOSE
+
     def on_close(self, conn: Connection, error: Exception | None) -> Action | None:
         """The connection is closed: exactly once, and last of its calls.
 
@@ -71,7 +95,17 @@ class EventHandler:
         """
 
 
-_METHODS = ("on_boot", "on_shutdown", "on_open", "on_traffic", "on_close", "on_tick")
+_METHODS = (
+    "on_boot",
+    "on_shutdown",
+    "on_open",
+    "on_traffic",
+    "on_writable",
+    "on_end",
+    "on_drain",
+    "on_close",
+    "on_tick",
+)
 
 
 def check_handler(handler: object) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .reactor import Reactor
 
 NOTHING = RingBuffer()  # what is inbound once a connection is closing
+# The offset of a connection that no byte has reached since somebody looked: beyond all memory, so
+# that a slice from there is empty. Whatever arrives overwrites it, which costs nothing more.
+SILENT = 1 << 62
 
 
 class Writable(Protocol):
@@ -28,15 +31,18 @@ class Writable(Protocol):
 class Inbound:
     """The part of a connection that reads; on its reactor's thread."""
 
-    __slots__ = ("_inbound", "_length", "_memory", "_offset")
+    __slots__ = ("_held", "_inbound", "_length", "_memory", "_offset", "_paused")
 
+    _held: bool  # reading rests because too much is left unread
     _inbound: RingBuffer | None
     _length: int
     _memory: Memory
     _offset: int
+    _paused: bool  # by the handler
 
     if TYPE_CHECKING:  # what Connection has
         loop: Reactor
+        _handle: int
         _owner: int
 
         def _fail(self, error: Exception) -> None: ...
@@ -101,6 +107,38 @@ class Inbound:
         file.write(data)  # where it raises, nothing is consumed
         return self.discard(len(data))
 
+    def pause_reading(self) -> None:
+        """Read no more, and have no `on_traffic`, until `resume_reading`.
+
+        What has arrived is kept, and the peer is slowed down by TCP's flow control. The peer's end
+        is told after `resume_reading`; a time limit for reading does not run meanwhile.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        if self._paused:
+            return
+        self._paused = True
+        if self._inbound is None:
+            self._keep_leftover()
+        if not self._held:
+            self.loop.backend.pause(self._handle)
+
+    def resume_reading(self) -> None:
+        """Read again; for what was kept, `on_traffic` is called soon."""
+        if self._owner != get_ident():
+            raise self._misuse()
+        if not self._paused:
+            return
+        self._paused = False
+        if not self._held:
+            self.loop.backend.resume(self._handle)
+        self.loop.call_again(self)  # type: ignore[arg-type]
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether bytes are read: neither paused, nor held by `max_inbound`."""
+        return not (self._paused or self._held)
+
     @property
     def inbound_buffered(self) -> int:
         """Bytes that can be consumed now. gnet: InboundBuffered."""
@@ -126,10 +164,13 @@ class Inbound:
         if self._inbound is None:
             self._offset += count
             self._length -= count
-        elif count == len(self._inbound):
-            self._inbound = None
         else:
             self._inbound.discard(count)
+            self.loop.buffered -= count
+            if not self._inbound and not self._paused:
+                self._inbound = None
+            if self._held and self.inbound_buffered <= self.loop.options.max_inbound // 2:
+                self._let_go()
 
     # Reading, for the reactor
 
@@ -138,15 +179,50 @@ class Inbound:
         offset, length = self._offset, self._length
         self._length = 0
         self._inbound = RingBuffer(self._memory[offset : offset + length])
-        self._check_inbound()
+        self._check_inbound(length)
 
-    def _append(self, offset: int, length: int) -> None:
-        """Put what arrived behind what was left."""
+    def _append(self, offset: int, length: int) -> bool:
+        """Put what arrived behind what was left; whether the handler is to be called."""
+        if self._owner == 0:
+            return False
         assert self._inbound is not None
         self._inbound.write(self._memory[offset : offset + length])
-        self._check_inbound()
+        self._offset = 0  # no longer SILENT
+        self._check_inbound(length)
+        return self._owner != 0 and not self._paused
 
-    def _check_inbound(self) -> None:
-        limit = self.loop.options.max_inbound
-        if self._inbound is not None and len(self._inbound) > limit:
-            self._fail(BufferLimitExceeded(f"more than max_inbound={limit} bytes were left unread"))
+    def _check_inbound(self, more: int) -> None:
+        """`more` bytes were kept: count them, and see to the bounds."""
+        loop, options = self.loop, self.loop.options
+        loop.buffered += more
+        if self.inbound_buffered > options.max_inbound:
+            self._too_much(f"more than max_inbound={options.max_inbound} bytes were left unread")
+        elif loop.buffered > loop.buffer_share and not loop.engine.may_buffer(0):
+            self._too_much(f"the engine holds max_buffered={options.max_buffered} bytes already")
+
+    def _too_much(self, why: str) -> None:
+        if self.loop.options.inbound_full == "close":
+            self._fail(BufferLimitExceeded(why))
+        elif not self._held:
+            self._held = True
+            if not self._paused:
+                self.loop.backend.pause(self._handle)
+
+    def _heard_something(self) -> bool:
+        """Whether bytes have arrived since this was last asked."""
+        heard = self._offset != SILENT
+        if not self._length:
+            self._offset = SILENT
+        return heard
+
+    def _forget_inbound(self) -> None:
+        """The connection is closing: what was not read is dropped, as is what still comes."""
+        if self._inbound is not None:
+            self.loop.buffered -= len(self._inbound)
+        self._inbound = NOTHING
+        self._length = 0
+
+    def _let_go(self) -> None:
+        self._held = False
+        if not self._paused:
+            self.loop.backend.resume(self._handle)

@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 
-from .address import Address
+from .address import Address, address_of
 from .errors import AddressError, BindError
 from .multicast import is_multicast, join, leave
 from .options import Options
@@ -20,6 +20,8 @@ _REMEDIES = {
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
     errno.EAFNOSUPPORT: "this machine does not speak that address family",
     errno.EMFILE: "the process has no free descriptor: raise `ulimit -n`",
+    errno.EBADF: "no such descriptor was inherited: pass it to the process (`pass_fds`)",
+    errno.ENOTSOCK: "the descriptor is something else than a socket",
     errno.ENOENT: "the directory of the socket does not exist: make it",
 }
 
@@ -72,6 +74,16 @@ class Listener:
         for sock in self._socks:
             leave(sock, group, interface)
 
+    def hand_over(self) -> list[int]:
+        """See `Engine.hand_over`."""
+        self._file = None
+        found = []
+        for sock in self._socks:
+            fd = os.dup(sock.fileno())
+            os.set_inheritable(fd, True)
+            found.append(fd)
+        return found
+
     def descriptors(self) -> list[int]:
         """New descriptors for the reactors: one, or one for each of them."""
         return [os.dup(sock.fileno()) for sock in self._socks]
@@ -108,6 +120,8 @@ def open_listeners(
 
 def _listen(address: Address, options: Options, nonblocking: bool, count: int) -> Listener:
     """`count` sockets with the same address: the first finds the port."""
+    if address.is_inherited:
+        return _inherit(address, nonblocking)
     socks: list[socket.socket] = []
     bound = address
     try:
@@ -119,6 +133,29 @@ def _listen(address: Address, options: Options, nonblocking: bool, count: int) -
             sock.close()
         raise
     return Listener(bound, socks)
+
+
+def _inherit(address: Address, nonblocking: bool) -> Listener:
+    """A socket that listens already; the descriptor is ours from now on."""
+    try:
+        sock = socket.socket(fileno=address.port)
+    except OSError as error:
+        raise _refused(address, error) from error
+    try:
+        found = address_of(sock)
+        if found.type != socket.SOCK_DGRAM and not _listens(sock):
+            raise OSError(errno.EINVAL, "it is no listening socket")
+        sock.setblocking(not nonblocking)
+        sock.set_inheritable(False)
+    except OSError as error:
+        sock.close()
+        raise _refused(address, error) from error
+    return Listener(found, [sock])
+
+
+def _listens(sock: socket.socket) -> bool:
+    known = getattr(socket, "SO_ACCEPTCONN", None)
+    return known is None or bool(sock.getsockopt(socket.SOL_SOCKET, known))
 
 
 def _bound(address: Address, sock: socket.socket) -> Address:

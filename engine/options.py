@@ -17,6 +17,7 @@ from .errors import OptionError
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 BACKENDS = ("auto", "io_uring", "epoll", "kqueue", "select")
 LEVELS = ("", "debug", "info", "warning", "error", "critical")
 
@@ -76,14 +77,37 @@ class Options:
         "which reactor gets an accepted connection",
     )
     backlog: int = _whole(4096, 1, 65_535, "connections", "wait to be accepted, by listen(2)")
-    max_connections: int = _whole(
-        65_536, 1, 8_388_608, "connections", "open at once; one more is accepted and closed"
+    max_connections: int = _whole(65_536, 1, 8_388_608, "connections", "open at once")
+    at_max_connections: str = _choice(
+        "close", ("close", "wait"), "one more is accepted and closed, or waits for its turn"
     )
     max_inbound: int = _whole(
-        64 * MIB, 1, 1 << 40, "bytes", "of a connection that its handler left; more closes it"
+        64 * MIB, 1, 1 << 40, "bytes", "of a connection that its handler left unread"
+    )
+    inbound_full: str = _choice(
+        "close", ("close", "pause"), "beyond it, close the connection, or read when half is read"
     )
     max_outbound: int = _whole(
-        64 * MIB, 1, 1 << 40, "bytes", "of a connection that wait to be sent; more is refused"
+        64 * MIB, 1, 1 << 40, "bytes", "of a connection that wait to be sent"
+    )
+    outbound_full: str = _choice(
+        "raise", ("raise", "close"), "beyond it, `write` raises, or the connection is closed"
+    )
+    high_water: int = _whole(
+        MIB, 1, 1 << 40, "bytes", "that wait to be sent; beyond, `is_writable` is False"
+    )
+    low_water: int = _whole(
+        256 * KIB,
+        0,
+        1 << 40,
+        "bytes",
+        "that may wait when `on_writable` is called",
+    )
+    max_buffered: int = _whole(
+        GIB, 1, 1 << 50, "bytes", "unread, or above the high-water marks, in the whole engine"
+    )
+    again_per_turn: int = _whole(
+        256, 1, 1 << 20, "calls", "of those who asked for `Action.AGAIN`, before others are served"
     )
     stage_bytes: int = _whole(
         64 * KIB, 512, 64 * MIB, "bytes", "of a connection that are copied and wait in the backend"
@@ -111,6 +135,16 @@ class Options:
         0.25, 0.01, 60.0, "until the next address of a name is tried as well (RFC 8305)"
     )
     resolver_threads: int = _whole(8, 1, 1024, "threads", "that resolve names at most")
+    first_byte_timeout: float = _seconds(
+        0.0, 0.0, 86_400.0, "from the start to the first byte of the peer; 0: no limit"
+    )
+    read_timeout: float = _seconds(0.0, 0.0, 86_400.0, "without a byte arriving; 0: no limit")
+    write_timeout: float = _seconds(
+        0.0, 0.0, 86_400.0, "in which bytes wait and none is sent; 0: no limit"
+    )
+    idle_timeout: float = _seconds(
+        0.0, 0.0, 86_400.0, "in which nothing arrives and nothing is sent; 0: no limit"
+    )
     close_timeout: float = _seconds(30.0, 0.0, 86_400.0, "to send what is owed when closing")
     linger_timeout: float = _seconds(
         2.0, 0.0, 3_600.0, "to wait for the peer's end once all is sent"
@@ -137,6 +171,13 @@ class Options:
     log_level: str = _choice("", LEVELS, "what is logged; empty: as the logger has it")
     log_file: str = _text("written besides", "a path")
 
+    @property
+    def has_time_limits(self) -> bool:
+        """Whether every connection has one from the start."""
+        return bool(
+            self.first_byte_timeout or self.read_timeout or self.write_timeout or self.idle_timeout
+        )
+
     def bounds(self) -> Bounds:
         """What a reactor's backend may use. Listeners and other handles need slots as well."""
         return Bounds(
@@ -160,7 +201,15 @@ def make_options(given: dict[str, Any]) -> Options:
         given[name] = _check(name, value, known[name].default, known[name].metadata)
     if given.get("multicore") and "reactors" not in given:
         given["reactors"] = usable_cpus()
-    return Options(**given)
+    if "high_water" in given and "low_water" not in given:
+        given["low_water"] = min(256 * KIB, given["high_water"] // 4)
+    options = Options(**given)
+    if options.low_water > options.high_water:
+        raise OptionError(
+            f"option 'low_water' is at most high_water={options.high_water} bytes, "
+            f"not {options.low_water}"
+        )
+    return options
 
 
 def usable_cpus() -> int:

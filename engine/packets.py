@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..completion import NAME_ROOM
 from ..sockaddr import pack, unpack
-from .connection import Connection, Readable
-from .errors import BufferLimitExceeded, ConnectionClosed, UsageError
+from .connection import Connection
+from .deadlines import Deadlines
+from .errors import BufferLimitExceeded, ConnectionClosed, UsageError, network_error
 from .foreign import Callback, as_bytes
 from .origin import Origin
+from .outbound import Readable
 
 if TYPE_CHECKING:
     from .reactor import Reactor
@@ -93,6 +95,8 @@ class PacketConnection(Connection):
         """
         if self._owner != get_ident():
             raise self._misuse()
+        if self._is_shut:
+            raise ConnectionClosed("our side of the connection is ended: shutdown_write was called")
         self._endpoint.send(data, self._to)
 
     def writev(self, parts: Iterable[bytes]) -> None:
@@ -104,6 +108,25 @@ class PacketConnection(Connection):
         data = file.read(-1)
         self.write(data)
         return len(data)
+
+    def shutdown_write(self) -> None:
+        """End our side. Raises UsageError for datagrams, which have no end."""
+        if not self._endpoint.has_end:
+            raise UsageError("datagrams have no end that could be sent: use close")
+        super().shutdown_write()
+
+    def pause_reading(self) -> None:
+        """Receive no more until `resume_reading`. What was received already still comes."""
+        if self._owner != get_ident():
+            raise self._misuse()
+        if not self._paused:
+            self._paused = True
+            self.loop.backend.pause(self._handle)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether at most `high_water` bytes wait. There is no `on_writable` for packets."""
+        return self._owner != 0 and self.outbound_buffered <= self.loop.options.high_water
 
     @property
     def outbound_buffered(self) -> int:
@@ -134,6 +157,7 @@ class Datagram(PacketConnection):
         self._fd = endpoint.fd
         self._memory = endpoint.loop.memory
         self._inbound = None
+        self._paused = self._held = False
         self._error = None
         self._local = None
         self._endpoint = endpoint
@@ -163,6 +187,13 @@ class Datagram(PacketConnection):
         if not self._to:
             raise UsageError("the sender of this datagram has no address to answer to")
         self._endpoint.send(data, self._to)
+
+    def pause_reading(self) -> None:
+        """Raises UsageError: the listener's socket is for all senders."""
+        raise UsageError("a datagram has arrived already: there is nothing to pause")
+
+    def _limits(self) -> Deadlines:
+        raise UsageError("a datagram has no time limits: it is no connection")
 
     def close_now(self) -> None:
         """Does nothing: a datagram is no connection."""
@@ -239,7 +270,7 @@ class Endpoints:
         conn = self._reactor.connections.get(handle)
         if conn is not None:
             if conn._owner:
-                conn._fail(OSError(-result, os.strerror(-result)))
+                conn._fail(network_error(-result))
             return
         self.refused += 1
         self._reactor.seldom.say("a datagram could not be sent: %s", os.strerror(-result))

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
+from itertools import islice
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,7 @@ from ..completion import (
     DRAINED,
     EOF,
     ERROR,
-    GRACEFUL,
     INDEX_MASK,
-    NOW,
     REFUSED,
     SHUT,
     STALLED,
@@ -37,6 +35,8 @@ from ..completion import (
 from .acceptor import Acceptor
 from .callbacks import Callbacks
 from .connection import Connection
+from .deadlines import Deadlines
+from .endings import Endings
 from .errors import ConnectionClosed
 from .eventloop import EventLoop
 from .handler import check_action
@@ -51,10 +51,8 @@ if TYPE_CHECKING:
     from .origin import Origin
     from .server import Engine
 
-STOP_LINGER = 0.05  # seconds for a peer to end its side when the engine stops
 
-
-class Reactor(EventLoop, Callbacks):
+class Reactor(EventLoop, Callbacks, Endings):
     """An event loop of the engine; `conn.loop` is the one of a connection. gnet: EventLoop."""
 
     def __init__(self, engine: Engine, number: int) -> None:
@@ -83,6 +81,12 @@ class Reactor(EventLoop, Callbacks):
         self._is_woken_later = False
         self._accepts_calls = True
         self._stopping = False
+        self._is_over = False  # the time to stop is: no connection may be left
+        # Bytes of its connections that wait in memory, in both directions, beyond the stages.
+        self.buffered = 0
+        self.buffer_share = self.options.max_buffered // self.options.reactors
+        self._has_limits = self.options.has_time_limits
+        self.again: dict[Connection, None] = {}  # those to call again, in order
         self._dispatch: dict[int, Callable[[int, int, int], None]] = {
             EOF: self._on_eof,
             ERROR: self._on_error,
@@ -139,6 +143,9 @@ class Reactor(EventLoop, Callbacks):
 
         Raises ConnectionClosed, and OSError where no more handles are free.
         """
+        if self._stopping:
+            sock.close()
+            raise ConnectionClosed("the engine is stopping: it takes no more connections")
         own = self._own_stream if sock.type == socket.SOCK_STREAM else self._own_packets
         fd = sock.detach()
         conn = own(fd, origin)
@@ -146,8 +153,6 @@ class Reactor(EventLoop, Callbacks):
             self.begun += 1
             return conn
         os.close(fd)
-        if self._stopping:
-            raise ConnectionClosed("the engine is stopping: it takes no more connections")
         raise OSError(errno.EMFILE, "the reactor has max_connections already")
 
     def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
@@ -161,10 +166,15 @@ class Reactor(EventLoop, Callbacks):
         """Tell the handler of a new connection."""
         if conn._origin.knows_peers:
             _ = conn.remote_address
+        if self._has_limits:
+            conn._deadlines = Deadlines(conn)
+            conn._deadlines.begin(self)
         self._call_on_open(conn)
+        if self._stopping:
+            self.drain(conn)
 
     def _own_stream(self, fd: int, origin: Origin) -> Connection | None:
-        handle = None if self._stopping else self._handles.take()
+        handle = None if self._is_over else self._handles.take()
         if handle is None:
             return None
         conn = Connection(self, handle, fd, origin)
@@ -173,7 +183,7 @@ class Reactor(EventLoop, Callbacks):
         return conn
 
     def _own_packets(self, fd: int, origin: Origin) -> Connection | None:
-        handle = None if self._stopping else self._handles.take()
+        handle = None if self._is_over else self._handles.take()
         if handle is None:
             return None
         conn = PacketConnection(Endpoint(self, handle, socket.socket(fileno=fd), origin))
@@ -181,49 +191,16 @@ class Reactor(EventLoop, Callbacks):
         self.backend.adopt_packets(handle, conn._fd)
         return conn
 
-    def watch_close(self, conn: Connection) -> None:
-        """Bound the time a closing connection has to send what it owes."""
-        timeout = self.options.close_timeout
-        conn._timer = self._timers.add(timeout, partial(self._close_timed_out, conn))
-
     def listen(self, fd: int, origin: Origin) -> None:
         """Serve a listening or bound descriptor, which is the reactor's from now on."""
         assert origin.listener is not None
+        if self._stopping:
+            os.close(fd)
+            return
         if origin.listener.parsed.is_datagram:
             self.endpoints.listen(fd, origin)
         else:
             self._acceptor.listen(fd, origin)
-
-    def close_all(self, origin: Origin | None = None) -> None:
-        """Close every connection, or those of an origin, after what was written is sent."""
-        for conn in list(self.connections.values()):
-            if origin is None or conn._origin is origin:
-                conn._finish(None)
-
-    def stop(self, timeout: float) -> None:
-        """Accept no more, end every connection, then end the loop. gnet: Stop.
-
-        What is still open after `timeout` seconds is closed at once; called again with 0, now.
-        """
-        first, self._stopping = not self._stopping, True
-        if first:
-            self._acceptor.close()
-            self._give_up_dials()
-            self.close_all()
-            self.endpoints.close(GRACEFUL)
-        if timeout > 0:
-            self._timers.add(timeout, self._close_all_now)
-        else:
-            self._close_all_now()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether no connection may begin any more."""
-        return self._stopping
-
-    def _give_up_dials(self) -> None:
-        for dial in list(self.dialing):
-            dial.give_up()
 
     # The loop
 
@@ -244,7 +221,8 @@ class Reactor(EventLoop, Callbacks):
         except BaseException as error:
             self.log.critical("%r has failed", self, exc_info=True)
             failure = error
-        self._end(failure)
+        if not self.engine.is_forked:
+            self._end(failure)
 
     def _pin(self) -> None:
         """Keep this thread on its CPU, where the option says so."""
@@ -264,8 +242,9 @@ class Reactor(EventLoop, Callbacks):
         dispatch = self._dispatch
         timers = self._timers
         heap = timers.heap
-        while not (self._stopping and self._is_done()):
-            for handle, kind, a, b in turn(timers.timeout() if heap else None):
+        again = self.again
+        while not (self._stopping and self._is_done()) and not self.engine.is_forked:
+            for handle, kind, a, b in turn(0.0 if again else timers.timeout() if heap else None):
                 if kind != DATA:
                     dispatch[kind](handle, a, b)
                     continue
@@ -273,10 +252,8 @@ class Reactor(EventLoop, Callbacks):
                 if conn._inbound is None:
                     conn._offset = a
                     conn._length = b
-                elif conn._owner == 0:
+                elif not conn._append(a, b):
                     continue
-                else:
-                    conn._append(a, b)
                 try:
                     action = conn._origin.on_traffic(conn)
                     if action is not None:
@@ -285,12 +262,46 @@ class Reactor(EventLoop, Callbacks):
                     self._handler_failed(conn, "on_traffic", error)
                 if conn._length:
                     conn._keep_leftover()
+            if again:
+                self._call_those_again()
             if heap:
                 for call in timers.due():
                     call()
 
     def _is_done(self) -> bool:
-        return not (self.connections or self._acceptor.is_open or self.endpoints.is_open)
+        busy = self.connections or self._acceptor.is_open or self.endpoints.is_open
+        # Another reactor may still accept, and hand over what it accepted.
+        return not (busy or self.engine.still_accepts or self._foreign)
+
+    def call_again(self, conn: Connection) -> None:
+        """Have `on_traffic` called for what is left, when the others had their turn."""
+        self.again[conn] = None
+
+    def _call_those_again(self) -> None:
+        """A bounded number of them, each once: who wants more stands behind the others."""
+        again = self.again
+        for conn in list(islice(again, self.options.again_per_turn)):
+            del again[conn]
+            if conn._owner == 0 or conn._paused:
+                continue
+            if conn.inbound_buffered:
+                self.traffic(conn)
+            elif conn._inbound is not None:
+                conn._inbound = None  # reading was paused, and nothing came meanwhile
+            if conn._end_due and not (conn._paused or conn in again):
+                self.tell_end(conn)
+
+    def go_on_accepting(self) -> None:
+        """A connection has ended somewhere."""
+        self._acceptor.go_on()
+
+    def be_forked(self) -> None:
+        """In a forked child, where no thread is left that could hold the lock."""
+        self.ident = 0
+        self._accepts_calls = False
+        self._foreign_lock = Lock()
+        for conn in list(self.connections.values()):
+            conn._owner = 0
 
     def _end(self, failure: BaseException | None) -> None:
         with self._foreign_lock:
@@ -299,39 +310,11 @@ class Reactor(EventLoop, Callbacks):
         for call, arguments in late:
             self.guard(call, *arguments)
         self._abandon(failure)
+        self._acceptor.give_up()
         self.backend.dispose()
         self.engine.reactor_ended(self, failure)
 
-    def _abandon(self, failure: BaseException | None) -> None:
-        """Tell the connections that are left when the backend has failed."""
-        error = failure if isinstance(failure, Exception) else None
-        self._give_up_dials()
-        for handle, conn in list(self.connections.items()):
-            conn._owner = 0
-            conn._error = conn._error or error
-            self._on_closed(handle, 0, 0)
-
     # Events
-
-    def _on_eof(self, handle: int, a: int, b: int) -> None:
-        conn = self.connections[handle]
-        conn._peer_ended = True
-        conn._finish(None)
-
-    def _on_error(self, handle: int, a: int, b: int) -> None:
-        conn = self.connections.get(handle)
-        if conn is None:
-            self._broken(handle, a)
-        elif conn._owner:
-            conn._fail(OSError(-a, os.strerror(-a)))
-
-    def _broken(self, handle: int, result: int) -> None:
-        """Something that is no connection."""
-        dial = self.dials.get(handle)
-        if dial is not None:
-            dial.on_error(handle, result)
-        elif not self.endpoints.on_error(handle, result):
-            self._acceptor.on_error(handle, result)
 
     def _on_connected(self, handle: int, a: int, b: int) -> None:
         self.dials[handle].on_connected(handle)
@@ -339,55 +322,9 @@ class Reactor(EventLoop, Callbacks):
     def _on_drained(self, handle: int, a: int, b: int) -> None:
         self.connections[handle]._pump()
 
-    def _on_shut(self, handle: int, a: int, b: int) -> None:
-        """All is sent and our side is ended: the peer gets a while to end its own."""
-        conn = self.connections[handle]
-        self._cancel_timer(conn)
-        linger = self.options.linger_timeout
-        if self._stopping:
-            linger = min(linger, STOP_LINGER)
-        close = partial(self.backend.close, handle, NOW)
-        conn._timer = self._timers.add(linger, close)
-
-    def _on_closed(self, handle: int, lost: int, status: int) -> None:
-        self._handles.give_back(handle)
-        conn = self.connections.pop(handle, None)
-        if conn is None:
-            if self.dials.pop(handle, None) is None and not self.endpoints.on_closed(handle):
-                self._acceptor.on_closed(handle)
-            return
-        self.ended += 1
-        self._cancel_timer(conn)
-        conn._fd = -1
-        if lost and status and conn._error is None:
-            conn._error = OSError(-status, f"{os.strerror(-status)}: {lost} bytes were not sent")
-        self._call_on_close(conn)
-
     def _on_woken(self, handle: int, a: int, b: int) -> None:
         with self._foreign_lock:
             calls, self._foreign = self._foreign, []
             self._is_woken_later = False
         for call, arguments in calls:
             call(*arguments)
-
-    def _cancel_timer(self, conn: Connection) -> None:
-        if conn._timer is not None:
-            conn._timer.cancel()
-            conn._timer = None
-
-    # Time limits of the ends
-
-    def _close_timed_out(self, conn: Connection) -> None:
-        conn._timer = None
-        if conn._error is None and conn.outbound_buffered:
-            conn._error = TimeoutError(
-                errno.ETIMEDOUT,
-                f"{conn.outbound_buffered} bytes could not be sent in close_timeout="
-                f"{self.options.close_timeout} s",
-            )
-        conn._end(NOW, None)
-
-    def _close_all_now(self) -> None:
-        for handle in self.connections:
-            self.backend.close(handle, NOW)
-        self.endpoints.close(NOW)

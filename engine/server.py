@@ -6,10 +6,8 @@ asks for the end, since a reactor cannot wait for itself.
 
 from __future__ import annotations
 
-import atexit
 import socket
 import threading
-import weakref
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,12 +23,12 @@ from .listener import Listener, open_listeners
 from .logs import EngineLog
 from .options import Options, make_options
 from .origin import Origin
+from .processes import note_running
 from .reactor import Reactor
+from .shared import Shared
 
-_live: weakref.WeakSet[Engine] = weakref.WeakSet()
 
-
-class Engine(Dialing):
+class Engine(Dialing, Shared):
     """Reactors that serve addresses with a handler. gnet: Engine, and gnet.Run's options.
 
     Raises at once: TypeError for a handler without its methods, AddressError, OptionError. `start`
@@ -40,6 +38,7 @@ class Engine(Dialing):
     _needs_address = True
 
     def __init__(self, handler: EventHandler, *addresses: str, **options: Any) -> None:
+        super().__init__()
         check_handler(handler)
         self.handler = handler
         self.options: Options = make_options(options)
@@ -61,6 +60,7 @@ class Engine(Dialing):
         self._starter = 0  # the thread that is inside `start`
         self._ended = threading.Event()
         self._failure: BaseException | None = None
+        self.is_forked = False  # this process has only a copy of it
 
     @classmethod
     def _without_addresses(cls, handler: EventHandler, options: dict[str, Any]) -> Engine:
@@ -126,7 +126,8 @@ class Engine(Dialing):
 
     def validate(self) -> None:
         """Raise EngineStateError unless the engine runs. gnet: Validate."""
-        if self._state != "running" or self._stop_asked:
+        self._check_process()
+        if not self.is_running or self._stop_asked:
             raise EngineStateError(f"{self!r} does not run")
 
     def dup_listener(self, address: str = "") -> socket.socket:
@@ -141,10 +142,38 @@ class Engine(Dialing):
                 return listener.dup()
         raise ValueError(f"{self!r} does not listen on {address!r}")
 
+    def hand_over(self) -> dict[str, list[int]]:
+        """Inheritable descriptors of the listening sockets, by address, for a successor.
+
+        A process that gets them (`subprocess`, `pass_fds`) listens with the addresses `fd://N`:
+        newcomers then find either process, and none is refused. They are the caller's to close;
+        the files of Unix sockets are the successor's to remove. Raises EngineStateError.
+        """
+        self.validate()
+        return {listener.address: listener.hand_over() for listener in self._listeners}
+
     def _chosen(self) -> Choice:
         if self._choice is None:
             raise EngineStateError("the backend is chosen by start(): start the engine first")
         return self._choice
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has started and not ended yet."""
+        return self._state == "running"
+
+    def be_forked(self) -> None:
+        """In a forked child: what is here is a copy, and belongs to the parent."""
+        self.is_forked = True
+        self._state = "ended"
+        for reactor in self._reactors:
+            reactor.be_forked()
+
+    def _check_process(self) -> None:
+        if self.is_forked:
+            raise EngineStateError(
+                "this engine belongs to the process that was forked: make another in the child"
+            )
 
     # Start and end
 
@@ -167,7 +196,7 @@ class Engine(Dialing):
             raise
         finally:
             self._starter = 0
-        _live.add(self)
+        note_running(self)
         return self
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -175,6 +204,7 @@ class Engine(Dialing):
 
         Raises what made a reactor fail, if one did.
         """
+        self._check_process()
         self.check_may_wait("wait")
         if not self._ended.wait(timeout):
             return False
@@ -191,6 +221,7 @@ class Engine(Dialing):
         once. On a reactor's thread, and in `on_boot`, it does not wait. Returns whether the engine
         has ended. gnet: Stop.
         """
+        self._check_process()
         self.request_stop(timeout)
         starts = self._starter == threading.get_ident()
         if self._state == "new" or starts or self._is_reactor_thread():
@@ -323,11 +354,3 @@ class _ClientEngine(Engine):
     """Reactors without an address."""
 
     _needs_address = False
-
-
-@atexit.register
-def _stop_all() -> None:
-    """A program that ends with an engine running closes its connections in good order."""
-    for engine in list(_live):
-        if not engine._ended.is_set():
-            engine.stop(timeout=1.0)

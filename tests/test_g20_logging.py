@@ -15,14 +15,17 @@ from engine_tools import Recorder, dial
 PROGRAM = """
 import sys, threading, ringnet
 
+engines = []
+
 class Fails(ringnet.EventHandler):
     def on_boot(self, engine):
+        engines.append(engine)
         print(engine.addresses[0], flush=True)
     def on_tick(self):
         raise RuntimeError("of the handler")
 
 if sys.argv[1] == "run":
-    threading.Timer(0.3, lambda: list(ringnet.engine.server._live)[0].stop()).start()
+    threading.Timer(0.3, lambda: engines[0].stop()).start()
     ringnet.run(Fails(), "tcp://127.0.0.1:0")
 else:
     with ringnet.Engine(Fails(), "tcp://127.0.0.1:0") as engine:

@@ -81,6 +81,7 @@ enum {
 	SEND_LATER = 1 << 15, /* in the list of those whose send starts after the commands */
 	ORDERED = 1 << 16,    /* one packet in flight: the socket keeps their order, so do we */
 	HAS_END = 1 << 17,    /* packets of a connection, whose end is told */
+	LATE_TOO = 1 << 18,   /* a closing listener still says whom it has accepted */
 };
 
 /* Events that wait for room, said in this order. */

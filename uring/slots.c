@@ -316,12 +316,16 @@ void slot_close(struct rn_core *core, struct slot *slot, int mode)
 {
 	if (slot->phase >= CLOSING) {
 		slot->flags |= mode == RN_RESET ? BY_RESET : 0;
+		if (mode != RN_GRACEFUL)
+			slot->flags &= ~LATE_TOO;
 		return;
 	}
 	slot->flags &= ~NOTIFY;
 	slot->owed = 0; /* nothing else is said any more; CLOSED is not owed yet */
 	if (mode == RN_RESET)
 		slot->flags |= BY_RESET;
+	if (mode == RN_GRACEFUL && slot->role == ROLE_LISTENER)
+		slot->flags |= LATE_TOO;
 	if (mode != RN_GRACEFUL || !carries_data(slot) ||
 	    slot->flags & (BROKEN | CONNECTING)) {
 		enter_closing(core, slot);

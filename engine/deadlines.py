@@ -1,0 +1,198 @@
+"""Time limits of a connection, at no cost for its messages.
+
+Nothing is noted when bytes arrive or are sent. A timer looks now and then (an eighth of the limit
+apart) at whether something happened since it last looked: the offset of the last chunk tells of
+arrivals, the backend's counter of what was sent. So a limit is never enforced early, and late by an
+eighth at most.
+"""
+
+from __future__ import annotations
+
+import errno
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .reactor import Reactor
+    from .timers import Timer
+
+_PARTS = 8  # looks in the time of a limit
+_SHORTEST = 0.002  # seconds between two looks
+
+
+class TimeLimits:
+    """The part of a connection that sets its limits; on its reactor's thread."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # what Connection has
+
+        def _limits(self) -> Deadlines: ...
+
+    def set_read_timeout(self, seconds: float | None) -> None:
+        """Close with TimeoutError when no byte arrived for so long. None or 0: no limit.
+
+        It does not run while reading is paused, nor once the peer has ended its side. The time
+        begins now. Raises ValueError and TypeError.
+        """
+        self._limits().set_read(_checked(seconds))
+
+    def set_write_timeout(self, seconds: float | None) -> None:
+        """Close with TimeoutError when bytes wait and the kernel took none for so long."""
+        self._limits().set_write(_checked(seconds))
+
+    def set_idle_timeout(self, seconds: float | None) -> None:
+        """Close with TimeoutError when nothing arrived and nothing was sent for so long.
+
+        It does not run while reading is paused.
+        """
+        self._limits().set_idle(_checked(seconds))
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Close with TimeoutError so many seconds from now, whatever happens; None: never.
+
+        For what must be over by then, such as a request that comes a byte at a time.
+        """
+        self._limits().set_deadline(_checked(seconds))
+
+
+class Deadlines:
+    """The limits of one connection, and what was last seen of it."""
+
+    __slots__ = (
+        "_active",
+        "_conn",
+        "_deadline",
+        "_first",
+        "_heard",
+        "_idle",
+        "_read",
+        "_sent",
+        "_sent_count",
+        "_timer",
+        "_waited",
+        "_write",
+    )
+
+    def __init__(self, conn: Connection) -> None:
+        now = monotonic()
+        self._conn = conn
+        self._read = self._write = self._idle = 0.0  # seconds; 0: no limit
+        self._first = 0.0  # until when the first byte must be there, if it must
+        self._deadline = 0.0
+        # When the limits run from: not earlier than what last reset them.
+        self._heard = self._sent = self._active = now
+        self._waited = False  # bytes waited at the last look
+        self._sent_count = conn.loop.sent(conn._handle)
+        self._timer: Timer | None = None
+
+    def begin(self, loop: Reactor) -> None:
+        """The limits that the engine's options set for a new connection."""
+        options = loop.options
+        self._read = options.read_timeout
+        self._write = options.write_timeout
+        self._idle = options.idle_timeout
+        if options.first_byte_timeout:
+            self._first = monotonic() + options.first_byte_timeout
+        self._look()
+
+    def set_read(self, seconds: float) -> None:
+        self._read = seconds
+        self._heard = monotonic()
+        self._look()
+
+    def set_write(self, seconds: float) -> None:
+        self._write = seconds
+        self._sent = monotonic()
+        self._look()
+
+    def set_idle(self, seconds: float) -> None:
+        self._idle = seconds
+        self._active = monotonic()
+        self._look()
+
+    def set_deadline(self, seconds: float) -> None:
+        self._deadline = monotonic() + seconds if seconds else 0.0
+        self._look()
+
+    def cancel(self) -> None:
+        """The connection has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """See what happened since the last look, and act on it, or look again later."""
+        self.cancel()
+        conn = self._conn
+        if conn._owner == 0:
+            return
+        now = monotonic()
+        waits = self._notice(now)
+        passed = self._passed(now)
+        if passed:
+            error = TimeoutError(errno.ETIMEDOUT, passed)
+            if waits:
+                conn._fail(error)
+            else:
+                conn._finish(error)
+            return
+        then = self._next_look(now)
+        if then is not None:
+            self._timer = conn.loop.add_timer(then - now, self._look)
+
+    def _notice(self, now: float) -> bool:
+        """Bring the clocks up to date; whether bytes wait to be sent."""
+        conn = self._conn
+        if conn._heard_something():
+            self._heard = self._active = now
+            self._first = 0.0
+        if conn._paused or conn._peer_ended:
+            self._heard = now
+        if conn._paused:
+            self._active = now
+        sent = conn.loop.sent(conn._handle)
+        if sent != self._sent_count:
+            self._sent_count = sent
+            self._sent = self._active = now
+        waits = conn.outbound_buffered > 0
+        if not (waits and self._waited):
+            self._sent = now  # it has begun to wait at the earliest when it was last seen not to
+        self._waited = waits
+        return waits
+
+    def _passed(self, now: float) -> str:
+        """Which limit has passed; "" for none."""
+        if self._deadline and now >= self._deadline:
+            return "the deadline that set_deadline set has passed"
+        if self._first and now >= self._first:
+            limit = self._conn.loop.options.first_byte_timeout
+            return f"no byte arrived within first_byte_timeout={limit} s"
+        if self._read and now - self._heard >= self._read:
+            return f"no byte arrived for read_timeout={self._read} s"
+        if self._write and now - self._sent >= self._write:
+            return f"bytes wait, and none was sent for write_timeout={self._write} s"
+        if self._idle and now - self._active >= self._idle:
+            return f"nothing arrived and nothing was sent for idle_timeout={self._idle} s"
+        return ""
+
+    def _next_look(self, now: float) -> float | None:
+        """When; None where there is no limit."""
+        times = [time for time in (self._first, self._deadline) if time]
+        clocks = (self._heard, self._read), (self._sent, self._write), (self._active, self._idle)
+        for clock, limit in clocks:
+            if limit:
+                times.append(min(clock + limit, now + max(limit / _PARTS, _SHORTEST)))
+        return min(times, default=None)
+
+
+def _checked(seconds: float | None) -> float:
+    """Raise unless it is a time limit."""
+    if seconds is None:
+        return 0.0
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"a time limit is a number of seconds, or None, not {seconds!r}")
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"a time limit is 0 seconds or more, not {seconds!r}")
+    return float(seconds)

@@ -1,0 +1,203 @@
+"""How connections of a reactor end: the peer's end, errors, time limits, and the engine's stop.
+
+The law of this file: each connection gets `on_close` exactly once, after its descriptor is closed,
+and whatever has to wait for a peer has a time limit.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..completion import GRACEFUL, NOW
+from .errors import network_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .acceptor import Acceptor
+    from .backend import Backend
+    from .connection import Connection
+    from .dial import Dial
+    from .handler import Action
+    from .handles import Handles
+    from .options import Options
+    from .origin import Origin
+    from .packets import Endpoints
+    from .server import Engine
+    from .timers import Timers
+
+STOP_LINGER = 0.05  # seconds for a peer to end its side when the engine stops
+
+
+class Endings:
+    """The part of a reactor that ends connections, on its thread."""
+
+    if TYPE_CHECKING:  # what Reactor has
+        again: dict[Connection, None]
+        backend: Backend
+        buffered: int
+        connections: dict[int, Connection]
+        dialing: set[Dial]
+        dials: dict[int, Dial]
+        ended: int
+        endpoints: Endpoints
+        engine: Engine
+        log: logging.Logger
+        options: Options
+        _acceptor: Acceptor
+        _handles: Handles
+        _is_over: bool
+        _stopping: bool
+        _timers: Timers
+
+        def _call(
+            self, conn: Connection, method: Callable[[Connection], Action | None], name: str
+        ) -> None: ...
+        def _call_on_close(self, conn: Connection) -> None: ...
+
+    # The peer's end, and the network's failures
+
+    def _on_eof(self, handle: int, a: int, b: int) -> None:
+        conn = self.connections[handle]
+        conn._peer_ended = True
+        if conn._paused or conn in self.again:
+            conn._end_due = True  # after what the handler has not seen yet
+        else:
+            self.tell_end(conn)
+
+    def tell_end(self, conn: Connection) -> None:
+        """Tell the handler that the peer has ended its side."""
+        conn._end_due = False
+        if conn._owner:
+            self._call(conn, conn._origin.handler.on_end, "on_end")
+        if conn._owner and conn._is_shut:
+            conn._finish(None)
+
+    def _on_error(self, handle: int, a: int, b: int) -> None:
+        conn = self.connections.get(handle)
+        if conn is None:
+            self._broken(handle, a)
+        elif conn._owner:
+            conn._fail(network_error(-a))
+
+    def _broken(self, handle: int, result: int) -> None:
+        """Something that is no connection."""
+        dial = self.dials.get(handle)
+        if dial is not None:
+            dial.on_error(handle, result)
+        elif not self.endpoints.on_error(handle, result):
+            self._acceptor.on_error(handle, result)
+
+    # Our end
+
+    def watch_close(self, conn: Connection) -> None:
+        """Bound the time a closing connection has to send what it owes."""
+        timeout = self.options.close_timeout
+        conn._timer = self._timers.add(timeout, partial(self._close_timed_out, conn))
+
+    def _close_timed_out(self, conn: Connection) -> None:
+        conn._timer = None
+        if conn._error is None and conn.outbound_buffered:
+            conn._error = TimeoutError(
+                errno.ETIMEDOUT,
+                f"{conn.outbound_buffered} bytes could not be sent in close_timeout="
+                f"{self.options.close_timeout} s",
+            )
+        conn._end(NOW, None)
+
+    def _on_shut(self, handle: int, a: int, b: int) -> None:
+        """All is sent and our side is ended: the peer gets a while to end its own."""
+        conn = self.connections[handle]
+        if conn._owner:
+            return  # it was shutdown_write: reading goes on
+        self._cancel_timer(conn)
+        linger = self.options.linger_timeout
+        if self._stopping:
+            linger = min(linger, STOP_LINGER)
+        close = partial(self.backend.close, handle, NOW)
+        conn._timer = self._timers.add(linger, close)
+
+    def _on_closed(self, handle: int, lost: int, status: int) -> None:
+        self._handles.give_back(handle)
+        conn = self.connections.pop(handle, None)
+        if conn is None:
+            if self.dials.pop(handle, None) is None and not self.endpoints.on_closed(handle):
+                self._acceptor.on_closed(handle)
+            return
+        self.ended += 1
+        self.again.pop(conn, None)
+        self._cancel_timer(conn)
+        if conn._deadlines is not None:
+            conn._deadlines.cancel()
+        conn._fd = -1
+        self.buffered -= conn._counted
+        conn._counted = 0
+        if lost and status and conn._error is None:
+            conn._error = network_error(-status, f": {lost} bytes were not sent")
+        self._call_on_close(conn)
+        if self.engine.is_resting:
+            self.engine.connection_ended()
+
+    @staticmethod
+    def _cancel_timer(conn: Connection) -> None:
+        if conn._timer is not None:
+            conn._timer.cancel()
+            conn._timer = None
+
+    # The engine's stop
+
+    def stop(self, timeout: float) -> None:
+        """Accept no more, have every connection drained, then end the loop. gnet: Stop.
+
+        What is still open after `timeout` seconds is closed at once; called again with 0, now.
+        """
+        first, self._stopping = not self._stopping, True
+        if first:
+            self._acceptor.close(GRACEFUL)
+            self._give_up_dials()
+            for conn in list(self.connections.values()):
+                self.drain(conn)
+            self.endpoints.close(GRACEFUL)
+        if timeout > 0:
+            self._timers.add(timeout, self._close_all_now)
+        else:
+            self._close_all_now()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the engine drains: it accepts no more, and ends what is there."""
+        return self._stopping
+
+    def drain(self, conn: Connection) -> None:
+        """Tell the handler that the engine stops."""
+        if conn._owner:
+            self._call(conn, conn._origin.handler.on_drain, "on_drain")
+
+    def close_all(self, origin: Origin) -> None:
+        """Close the connections of an origin after what was written is sent."""
+        for conn in list(self.connections.values()):
+            if conn._origin is origin:
+                conn._finish(None)
+
+    def _give_up_dials(self) -> None:
+        for dial in list(self.dialing):
+            dial.give_up()
+
+    def _close_all_now(self) -> None:
+        self._is_over = True
+        self._acceptor.close(NOW)
+        for conn in self.connections.values():
+            conn._end(NOW, None)
+        self.endpoints.close(NOW)
+
+    def _abandon(self, failure: BaseException | None) -> None:
+        """Tell the connections that are left when the backend has failed."""
+        error = failure if isinstance(failure, Exception) else None
+        self._give_up_dials()
+        for handle, conn in list(self.connections.items()):
+            conn._owner = 0
+            conn._error = conn._error or error
+            self._on_closed(handle, 0, 0)
