@@ -129,21 +129,17 @@ class Deadlines:
         if conn._owner == 0:
             return
         now = monotonic()
-        waits = self._notice(now)
+        self._notice(now)
         passed = self._passed(now)
         if passed:
-            error = TimeoutError(errno.ETIMEDOUT, passed)
-            if waits:
-                conn._fail(error)
-            else:
-                conn._finish(error)
+            conn._fail(TimeoutError(errno.ETIMEDOUT, passed))
             return
         then = self._next_look(now)
         if then is not None:
             self._timer = conn.loop.add_timer(then - now, self._look)
 
-    def _notice(self, now: float) -> bool:
-        """Bring the clocks up to date; whether bytes wait to be sent."""
+    def _notice(self, now: float) -> None:
+        """Bring the clocks up to date."""
         conn = self._conn
         if conn._heard_something():
             self._heard = self._active = now
@@ -160,7 +156,6 @@ class Deadlines:
         if not (waits and self._waited):
             self._sent = now  # it has begun to wait at the earliest when it was last seen not to
         self._waited = waits
-        return waits
 
     def _passed(self, now: float) -> str:
         """Which limit has passed; "" for none."""

@@ -84,7 +84,8 @@ class Reactor(EventLoop, Callbacks, Endings):
         self._is_over = False  # the time to stop is: no connection may be left
         # Bytes of its connections that wait in memory, in both directions, beyond the stages.
         self.buffered = 0
-        self.buffer_share = self.options.max_buffered // self.options.reactors
+        # Up to here nobody need ask the other reactors whether it is too much.
+        self.buffer_share = self.options.max_buffered if self.options.reactors == 1 else 0
         self._has_limits = self.options.has_time_limits
         self.again: dict[Connection, None] = {}  # those to call again, in order
         self._dispatch: dict[int, Callable[[int, int, int], None]] = {

@@ -32,6 +32,12 @@ class Hasher(ringnet.EventHandler):
     def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
         if conn.context:
             return None  # one at a time keeps the answers in order
+        return self.next_upload(conn)
+
+    def on_end(self, conn: ringnet.Connection) -> ringnet.Action | None:
+        return None if conn.context else ringnet.Action.CLOSE  # the answer is still to come
+
+    def next_upload(self, conn: ringnet.Connection) -> ringnet.Action | None:
         head, newline, _ = conn.peek(min(conn.inbound_buffered, 12)).partition(b"\n")
         if not newline:
             return ringnet.Action.CLOSE if len(head) == 12 else None
@@ -57,7 +63,9 @@ class Hasher(ringnet.EventHandler):
         if conn.fileno() == -1 or digest is None:
             return
         conn.write(digest.encode() + b"\n")
-        conn.wake()  # perhaps the next upload is there already
+        refused = self.next_upload(conn)  # perhaps it is there already
+        if refused or (conn.peer_has_ended and not conn.context):
+            conn.close()
 
 
 if __name__ == "__main__":

@@ -15,15 +15,26 @@ from _cli import announce, parser, serve
 
 
 class End(ringnet.EventHandler):
-    """What both ends have in common; `context` is the other end, or what waits for it."""
+    """What both ends have in common; `context` is the other end."""
 
     def on_traffic(self, conn: ringnet.Connection) -> None:
-        if isinstance(conn.context, ringnet.Connection):
-            pass_on(conn, conn.context)
+        conn.context.write(conn.next())
+        if not conn.context.is_writable:
+            conn.pause_reading()  # the other end's peer is slower than this one's
+
+    def on_writable(self, conn: ringnet.Connection) -> None:
+        conn.context.resume_reading()
+
+    def on_end(self, conn: ringnet.Connection) -> ringnet.Action | None:
+        if conn.context is None:
+            return ringnet.Action.CLOSE
+        conn.context.shutdown_write()  # the other way stays open
+        return None
 
     def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
         other, conn.context = conn.context, None
-        if isinstance(other, ringnet.Connection):
+        if other is not None:
+            other.context = None
             other.close()
 
 
@@ -38,28 +49,19 @@ class Proxy(End):
         announce(engine)
 
     def on_open(self, conn: ringnet.Connection) -> None:
+        conn.pause_reading()  # until there is somebody to pass it on to
         dialed = self.client.register(self.target, context=conn, loop=conn.loop)
         dialed.add_done_callback(lambda done: self.connected(conn, done))
 
     def connected(self, conn: ringnet.Connection, done: Future[ringnet.Connection]) -> None:
         if done.exception() is not None:
             conn.close()
-            return
-        target = done.result()
-        if conn.fileno() == -1:  # it has gone meanwhile
-            target.close()
-            return
-        conn.context = target
-        if conn.inbound_buffered:
-            pass_on(conn, target)
-
-
-def pass_on(conn: ringnet.Connection, other: ringnet.Connection) -> None:
-    """Write what has arrived to the other end, unless that end is closing already."""
-    try:
-        other.write(conn.next())
-    except ringnet.ConnectionClosed:
-        conn.close()
+        elif conn.fileno() == -1:  # it has gone meanwhile
+            done.result().context = None
+            done.result().close()
+        else:
+            conn.context = done.result()
+            conn.resume_reading()
 
 
 if __name__ == "__main__":

@@ -170,8 +170,10 @@ static void submit_flight(struct rn_core *core, struct slot *slot, bool at_once)
 	struct io_uring_sqe *sqe = new_request(core, slot, REQ_SEND);
 	if (!sqe)
 		return;
+	/* With MSG_WAITALL a short send is a failed one, and so makes a completion. One that waits
+	 * goes without it: else nobody could see that a slow peer still reads. */
 	io_uring_prep_send(sqe, slot->fd, slot->flight.at + slot->sent, next_size(slot),
-			   MSG_NOSIGNAL | MSG_WAITALL | (at_once ? MSG_DONTWAIT : 0));
+			   MSG_NOSIGNAL | (at_once ? MSG_WAITALL | MSG_DONTWAIT : 0));
 	slot->flags |= SENDING;
 	slot->awaited++;
 	if (at_once) {

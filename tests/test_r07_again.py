@@ -1,0 +1,83 @@
+"""R7: leftovers can bring `on_traffic` again, without recursion and without starving others."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import ringnet
+from engine_tools import BACKENDS, Recorder, dial, receive, served
+
+
+class OneByOne(Recorder):
+    """Takes one byte a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[object] = []
+        self.depth = 0
+
+    def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
+        self.depth += 1
+        assert self.depth == 1, "no recursion"
+        self.order.append(conn)
+        conn.write(conn.next(1))
+        self.depth -= 1
+        return ringnet.Action.AGAIN
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_all_that_is_left_comes_again(backend: str) -> None:
+    with served(backend, OneByOne()) as engine, dial(engine) as client:
+        client.sendall(b"0123456789" * 50)
+        assert receive(client, 500) == b"0123456789" * 50
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("bound", [1, 256])
+def test_others_have_their_turns_between(backend: str, bound: int) -> None:
+    handler = OneByOne()
+    with (
+        served(backend, handler, again_per_turn=bound) as engine,
+        dial(engine) as greedy,
+        dial(engine) as other,
+    ):
+        greedy.sendall(bytes(5_000))
+        receive(greedy, 1)
+        for _ in range(20):
+            other.sendall(b"x")
+            assert receive(other, 1) == b"x"
+        served_before_the_end = len(handler.order)
+        receive(greedy, 4_999)
+        assert len(handler.order) >= 5_020
+        assert served_before_the_end < 5_020
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_peers_end_comes_after_what_was_left(backend: str) -> None:
+    handler = OneByOne()
+    with served(backend, handler) as engine, dial(engine) as client:
+        client.sendall(bytes(100))
+        client.shutdown(socket.SHUT_WR)
+        assert receive(client, 101) == bytes(100)
+        handler.expect("open")
+        assert handler.expect("close") is None
+        assert len(handler.order) == 100
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_asking_with_nothing_left_does_not_spin(backend: str) -> None:
+    class Asks(Recorder):
+        calls = 0
+
+        def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action:
+            self.calls += 1
+            conn.write(conn.next())
+            return ringnet.Action.AGAIN
+
+    handler = Asks()
+    with served(backend, handler) as engine, dial(engine) as client:
+        for count in (1, 2):
+            client.sendall(b"x")
+            assert receive(client, 1) == b"x"
+            assert handler.calls == count
