@@ -35,6 +35,7 @@ class Acceptor:
         # and closed: else they would wait for an answer that never comes.
         self._reserve = -1
         self._is_short = False  # the reserve is given up
+        self._has_freed = False  # and its descriptor is free again, for the next newcomer
         self._waiting: deque[tuple[int, Origin]] = deque()  # newcomers beyond max_connections
         self._is_resting = False
         self.turned_away = 0  # newcomers for whom there was no descriptor or place
@@ -67,6 +68,7 @@ class Acceptor:
         origin = self._listeners[handle]
         if self._is_short and not self._recover():
             self._turn_away(fd)
+            self._has_freed = True
         elif not self._is_full():
             self._give(fd, origin)
         elif self._reactor.options.at_max_connections == "wait" and not self._reactor.is_stopping:
@@ -146,6 +148,10 @@ class Acceptor:
 
     def on_stalled(self, handle: int, result: int, b: int) -> None:
         """No descriptor or memory for a newcomer."""
+        if self._has_freed:
+            self._has_freed = False
+            self._reactor.backend.resume(handle)
+            return
         if -result in _DESCRIPTORS and self._reserve >= 0:
             self._reactor.seldom.say("newcomers are closed: %s", os.strerror(-result))
             os.close(self._reserve)

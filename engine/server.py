@@ -80,7 +80,8 @@ class Engine(Dialing, Shared):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        if not self.is_forked:
+            self.stop()
 
     # What it is
 

@@ -1,0 +1,70 @@
+"""An HTTP server that replaces itself without refusing anybody.
+
+    python examples/restart.py
+    kill -HUP PID        # the process says its PID, and its successor its own
+
+At SIGHUP it starts a successor, which inherits the listening sockets. When that one serves, this
+one accepts no more: every connection gets its next answer with `Connection: close`, and is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import ringnet
+from _cli import parser, serve
+
+
+class Server(ringnet.EventHandler):
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+
+    def on_boot(self, engine: ringnet.Engine) -> None:
+        self.engine = engine
+        signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=self.replace).start())
+
+    def on_tick(self) -> None:
+        """Once, as soon as it serves."""
+        print(f"{os.getpid()} serves on {self.engine.addresses[0]}", flush=True)
+        if "RESTART_PARENT" in os.environ:
+            os.kill(int(os.environ.pop("RESTART_PARENT")), signal.SIGTERM)
+
+    def replace(self) -> None:
+        sockets = [fd for fds in self.engine.hand_over().values() for fd in fds]
+        subprocess.Popen(
+            [
+                sys.executable,
+                __file__,
+                *(f"fd://{fd}" for fd in sockets),
+                "--backend",
+                self.backend,
+            ],
+            pass_fds=sockets,
+            env={**os.environ, "RESTART_PARENT": str(os.getpid())},
+        )
+        for fd in sockets:
+            os.close(fd)
+
+    def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
+        *requests, _ = conn.peek().split(b"\r\n\r\n")
+        conn.discard(sum(len(request) + 4 for request in requests))
+        for _ in requests:
+            conn.write(self.answer(conn))
+        return ringnet.Action.CLOSE if requests and conn.loop.is_stopping else None
+
+    def answer(self, conn: ringnet.Connection) -> bytes:
+        body = f"process {os.getpid()}\n"
+        last = "Connection: close\r\n" if conn.loop.is_stopping else ""
+        return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{last}\r\n{body}".encode()
+
+    def on_drain(self, conn: ringnet.Connection) -> None:
+        """The next request is answered, as the last one of its connection."""
+
+
+if __name__ == "__main__":
+    given = parser(__doc__, "tcp://127.0.0.1:8080").parse_args()
+    serve(Server(given.backend), given)
