@@ -27,8 +27,8 @@ The rules
    `bytes` object may not be changed, so it never matters which. A short write, a full socket and
    an interrupted call are the backend's business: it goes on until all is sent or the stream
    breaks. `staged[index]` is what is accepted and not yet sent, `sent[index]` what the kernel has
-   taken since the handle began; both are true between turns. What is sent in one turn for a handle
-   in a row goes out together.
+   taken since the handle began; both are true between turns, and 0 from CLOSED until the index is
+   used again. What is sent in one turn for a handle in a row goes out together.
 9. No turn returns more than `Bounds.events` events; what is left comes with the next.
 10. A listener that runs out of descriptors or memory says STALLED once and rests until `resume()`.
     A newcomer that went away before it was accepted is passed over.

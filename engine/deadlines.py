@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PARTS = 8  # looks in the time of a limit
 _SHORTEST = 0.002  # seconds between two looks
+_SOONEST = 0.0001  # seconds to the last look
 
 
 class TimeLimits:
@@ -136,7 +137,8 @@ class Deadlines:
             return
         then = self._next_look(now)
         if then is not None:
-            self._timer = conn.loop.add_timer(then - now, self._look)
+            # Rounding may put it a hair too early: then it looks again, but never at once.
+            self._timer = conn.loop.add_timer(max(then - now, _SOONEST), self._look)
 
     def _notice(self, now: float) -> None:
         """Bring the clocks up to date."""

@@ -193,6 +193,9 @@ class Outbound(Inbound):
     def _pump(self) -> None:
         """For the reactor: the stage is empty (DRAINED), so give it the next of the overflow."""
         backend = self.loop.backend
+        if self.loop.sent(self._handle) != self._written:
+            backend.notify(self._handle)  # more was written since that was said
+            return
         overflow = self._overflow
         if overflow is not None:
             data = overflow.take(_JOIN_UP_TO)

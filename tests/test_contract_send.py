@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from contract_tools import Rig, pattern, reset
-from ringnet.completion import CLOSED, DATA, DRAINED, EOF, ERROR, NOW, SHUT
+from contract_tools import Rig, close_all, pattern, reset
+from ringnet.completion import CLOSED, DATA, DRAINED, EOF, ERROR, INDEX_MASK, NOW, SHUT
 
 
 def test_a_large_send_arrives_byte_for_byte(made: Rig) -> None:
@@ -206,3 +206,16 @@ def test_both_directions_at_once(made: Rig) -> None:
     made.pump(lambda: len(made.received[a]) == len(made.received[b]) == len(data))
     assert made.received[b] == data
     assert made.received[a] == data[::-1]
+
+
+def test_counters_are_those_of_the_handle(made: Rig) -> None:
+    """Also before its first turn: an index that is used again begins with nothing."""
+    for _ in range(3):
+        handle, peer = made.pair()
+        assert made.backend.sent[handle & INDEX_MASK] == 0
+        made.backend.send(handle, bytes(1000))
+        made.pump(lambda: made.backend.sent[handle & INDEX_MASK] == 1000)  # noqa: B023
+        peer.close()
+        close_all(made, [handle])
+        assert made.backend.sent[handle & INDEX_MASK] == 0
+        assert made.staged(handle) == 0

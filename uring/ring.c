@@ -124,6 +124,7 @@ static void pay(struct rn_core *core, struct slot *slot)
 		slot->role = ROLE_FREE;
 		core->shared.live[index] = 0;
 		core->shared.staged[index] = 0;
+		core->shared.sent[index] = 0;
 	}
 }
 
