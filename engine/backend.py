@@ -88,10 +88,10 @@ class Backend(Protocol):
         """For each index the bytes accepted by `send` and not yet sent."""
 
     @property
-    def outbox(self) -> list[int | bytes]:
-        """`send` without a call: whoever extends this list by a handle and bytes has sent them.
+    def outbox(self) -> tuple[list[int], list[bytes]]:
+        """`send` without a call: who appends a handle to one list and bytes to the other has sent.
 
-        The list stays the same object. A verb comes after what is in it, and empties it.
+        The lists stay the same objects. A verb comes after what is in them, and empties them.
         """
 
     @property

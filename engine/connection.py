@@ -66,7 +66,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._handle = handle
         self._fd = fd
         self._memory = loop.memory
-        self._outbox = loop.backend.outbox
+        self._targets, self._pieces = loop.backend.outbox
         # Inbound: the chunk that has just arrived, or the elastic buffer, never both.
         self._offset = SILENT
         self._length = 0

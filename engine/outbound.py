@@ -38,8 +38,9 @@ class Outbound(Inbound):
         "_fd",
         "_is_shut",
         "_limit",
-        "_outbox",
         "_overflow",
+        "_pieces",
+        "_targets",
         "_written",
     )
 
@@ -48,8 +49,9 @@ class Outbound(Inbound):
     _fd: int
     _is_shut: bool  # our side is ended, or will be when the overflow is empty
     _limit: int  # of `_written`, before somebody has to look how many bytes still wait
-    _outbox: list[int | bytes]
     _overflow: LinkedBuffer | None  # what the backend had no room for
+    _pieces: list[bytes]  # the backend's outbox
+    _targets: list[int]
     _written: int  # bytes that the backend got
 
     if TYPE_CHECKING:  # what Connection has
@@ -74,7 +76,8 @@ class Outbound(Inbound):
         written = self._written + len(data)
         if written <= self._limit:
             self._written = written
-            self._outbox += (self._handle, data)  # the backend's send, without a call
+            self._targets.append(self._handle)  # the backend's send, without a call
+            self._pieces.append(data)
         else:
             self._write_slowly(data)
 

@@ -32,7 +32,9 @@ class FallbackBackend(Operations):
         super().__init__(poller, bounds)
         self.name = poller.name
         self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
-        self.outbox: list[int | bytes] = []
+        self._targets: list[int] = []
+        self._pieces: list[bytes] = []
+        self.outbox = (self._targets, self._pieces)
         self._open_wake()
 
     def _open_wake(self) -> None:
@@ -74,26 +76,32 @@ class FallbackBackend(Operations):
         self._ask(self._do_poll, handle, (fd, mask))
 
     def send(self, handle: int, data: bytes) -> None:
-        self.outbox += (handle, data)
+        self._targets.append(handle)
+        self._pieces.append(data)
 
     def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
         self._ask(self._do_send_to, handle, (data, address))
 
     def _ask(self, do: Callable[[int, Any], None], handle: int, argument: Any) -> None:
         """Do something in the next turn, after what is in the outbox."""
-        if self.outbox:
-            self._todo.append((self._do_sends, 0, self.outbox.copy()))
-            self.outbox.clear()
+        if self._targets:
+            self._todo.append((self._do_sends, 0, self._take_outbox()))
         self._todo.append((do, handle, argument))
 
-    def _do_sends(self, _: int, sends: list[Any]) -> None:
+    def _take_outbox(self) -> tuple[list[int], list[bytes]]:
+        taken = self._targets.copy(), self._pieces.copy()
+        self._targets.clear()
+        self._pieces.clear()
+        return taken
+
+    def _do_sends(self, _: int, sends: tuple[list[int], list[bytes]]) -> None:
         """Send each piece; those for one handle in a row go out together."""
-        handles = sends[::2]
+        handles, pieces = sends
         if len(set(handles)) < len(handles):
-            handles, sends = self._grouped(sends)
+            handles, pieces = self._grouped(handles, pieces)
         do_send = self._do_send
         slots = self._slots
-        for handle, data in zip(handles, sends[1::2], strict=True):
+        for handle, data in zip(handles, pieces, strict=True):
             slot = slots.get(handle)
             if slot is None or not slot.plain:
                 do_send(handle, data)
@@ -110,13 +118,14 @@ class FallbackBackend(Operations):
                 self._watch(slot)
 
     @staticmethod
-    def _grouped(sends: list[Any]) -> tuple[list[int], list[Any]]:
+    def _grouped(handles: list[int], pieces: list[bytes]) -> tuple[list[int], list[bytes]]:
         """The same, with what is for one handle in a row joined."""
-        joined: list[Any] = []
-        pairs = zip(sends[::2], sends[1::2], strict=True)
-        for handle, group in groupby(pairs, key=itemgetter(0)):
-            joined += (handle, b"".join([data for _, data in group]))
-        return joined[::2], joined
+        targets: list[int] = []
+        joined: list[bytes] = []
+        for handle, group in groupby(zip(handles, pieces, strict=True), key=itemgetter(0)):
+            targets.append(handle)
+            joined.append(b"".join([data for _, data in group]))
+        return targets, joined
 
     def notify(self, handle: int) -> None:
         self._ask(self._do_notify, handle, None)
@@ -149,39 +158,46 @@ class FallbackBackend(Operations):
         todo, self._todo = self._todo, []
         for do, handle, argument in todo:
             do(handle, argument)
-        if self.outbox:
-            sends = self.outbox.copy()
-            self.outbox.clear()
-            self._do_sends(0, sends)
+        if self._targets:
+            self._do_sends(0, self._take_outbox())
         if events or self._unserved or self._half_read:
             timeout = 0
         for unserved, mask in self._take_unserved():
             self._serve(unserved, mask)
-        by_fd = self._by_fd
-        buffers, size = self._buffers, self._buffer_size
-        # Each DATA event takes a buffer; others take none, so this may be less than there is.
-        room = min(self._most, len(buffers))
-        for fd, mask in self._poller.wait(timeout, self._most):
-            slot = by_fd.get(fd)
-            if slot is not None:
-                if slot.plain and mask == READ and len(events) < room:
-                    # The way of nearly every message: `_on_readable`, without the call.
-                    number = self._next_buffer
-                    try:
-                        count = slot.sock.recv_into(buffers[number])
-                    except OSError as error:
-                        self._read_failed(slot, error)
-                        continue
-                    if count:
-                        self._next_buffer = number + 1
-                        events.append((slot.handle, DATA, number * size, count))
-                    else:
-                        self._on_end(slot)
-                else:
-                    self._serve(slot, mask)
-            elif fd == self._wake_fd:
-                self._on_woken()
+        self._serve_ready(self._poller.wait(timeout, self._most))
         return events
+
+    def _serve_ready(self, ready: Iterable[tuple[int, int]]) -> None:
+        events, slot_of = self._events, self._by_fd.get
+        buffers, size = self._buffers, self._buffer_size
+        number, end = self._next_buffer, self._end_of_buffers()
+        for fd, mask in ready:
+            slot = slot_of(fd)
+            if slot is not None and slot.plain and mask == READ and number < end:
+                # The way of nearly every message: `_on_readable`, without the call.
+                try:
+                    count = slot.sock.recv_into(buffers[number])
+                    if count:
+                        events.append((slot.handle, DATA, number * size, count))
+                        number += 1
+                        continue
+                    self._on_end(slot)
+                except OSError as error:
+                    self._read_failed(slot, error)
+                self._next_buffer = number
+            else:
+                self._next_buffer = number
+                if slot is not None:
+                    self._serve(slot, mask)
+                elif fd == self._wake_fd:
+                    self._on_woken()
+                number = self._next_buffer
+            end = self._end_of_buffers()
+        self._next_buffer = number
+
+    def _end_of_buffers(self) -> int:
+        """Up to which buffer this turn may read: each makes an event."""
+        return min(len(self._buffers), self._next_buffer + self._most - len(self._events))
 
     def _take_unserved(self) -> list[tuple[Slot, int]]:
         line = self._unserved + self._half_read

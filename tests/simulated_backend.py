@@ -132,7 +132,7 @@ class SimulatedBackend:
         self.bounds = bounds
         self.chance = chance
         self.clock = clock
-        self.outbox: list[Any] = []
+        self.outbox: tuple[list[int], list[bytes]] = ([], [])
         self.staged = [0] * 4096
         self.sent = [0] * 4096
         self.memory = Memory()
@@ -154,10 +154,11 @@ class SimulatedBackend:
         self._commands.append((verb, handle, *rest))
 
     def _take_outbox(self) -> None:
-        for handle, data in zip(self.outbox[::2], self.outbox[1::2], strict=True):
+        for handle, data in zip(*self.outbox, strict=True):
             assert type(data) is bytes
             self._commands.append(("send", handle, data))
-        self.outbox.clear()
+        for part in self.outbox:
+            part.clear()
 
     def __getattr__(self, verb: str) -> Any:
         if verb in VERBS:

@@ -7,7 +7,6 @@ and takes the events apart in C. The contract itself is written in `engine/backe
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Iterable
 from errno import errorcode
 from struct import Struct
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 from ..completion import GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, Bounds, Event
 from ._ring import ffi, lib
+from .outbox import Outbox
 
 _COMMAND: Final = Struct("3q").pack  # operation, handle, argument
 _WORD: Final = Struct("q").pack
@@ -22,21 +22,15 @@ _SEND_TO_HEAD: Final = Struct("4q").pack  # operation, handle, bytes, bytes of t
 _EVENTS: Final = Struct("4q")
 _ONE: Final = (1).to_bytes(8, "little")  # what eventfd(2) adds to its counter
 
-# From here on referring to the caller's bytes is cheaper than copying them twice.
-_REFER_FROM: Final = 16_384  # bytes
-
 _LISTEN: Final = lib.RN_LISTEN
 _ADOPT: Final = lib.RN_ADOPT
 _CONNECT: Final = lib.RN_CONNECT
-_SEND: Final = lib.RN_SEND
-_SEND_REF: Final = lib.RN_SEND_REF
 _NOTIFY: Final = lib.RN_NOTIFY
 _PAUSE: Final = lib.RN_PAUSE
 _RESUME: Final = lib.RN_RESUME
 _SHUTDOWN: Final = lib.RN_SHUTDOWN
 _CLOSE: Final = lib.RN_CLOSE
 _POLL: Final = lib.RN_POLL
-_SENDS: Final = lib.RN_SENDS
 _ADOPT_PACKETS: Final = lib.RN_ADOPT_PACKETS
 _SEND_TO: Final = lib.RN_SEND_TO
 _WAKE_OTHER: Final = lib.RN_WAKE_OTHER
@@ -59,9 +53,10 @@ class UringBackend:
 
     def __init__(self, bounds: Bounds, setup_mask: int = 0xFFFFFFFF) -> None:
         self.capacity = bounds.slots
-        self._pins: dict[int, Any] = {}
         self._commands: list[bytes] = []
-        self.outbox: list[int | bytes] = []
+        self._outbox = Outbox()
+        self._targets = self._outbox.handles
+        self.outbox = (self._outbox.handles, self._outbox.pieces)
         self._core = self._open(bounds, setup_mask)
         shared = lib.rn_share(self._core)
         self._shared = shared
@@ -102,8 +97,8 @@ class UringBackend:
         self._command(operation, handle, argument)
 
     def _command(self, operation: int, handle: int, argument: int) -> None:
-        if self.outbox:
-            self._take_outbox()
+        if self._targets:
+            self._commands += self._outbox.take()
         self._commands.append(_COMMAND(operation, handle, argument))
 
     def listen(self, handle: int, fd: int) -> None:
@@ -123,34 +118,12 @@ class UringBackend:
         self._start(_POLL, handle, mask << 32 | fd)
 
     def send(self, handle: int, data: bytes) -> None:
-        self.outbox += (handle, data)
+        self._outbox.handles.append(handle)
+        self._outbox.pieces.append(data)
 
     def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
         head = _SEND_TO_HEAD(_SEND_TO, handle, len(data), len(address))
         self._commands += (head, address, data)
-
-    def _take_outbox(self) -> None:
-        """Make what was sent one command; large pieces, one each."""
-        handles: list[Any] = self.outbox[::2]
-        pieces: list[Any] = self.outbox[1::2]
-        self.outbox.clear()
-        sizes = array("q", map(len, pieces))
-        if max(sizes) < _REFER_FROM:
-            head = _COMMAND(_SENDS, len(handles), 0)
-            self._commands += (head, array("q", handles).tobytes(), sizes.tobytes())
-            self._commands += pieces
-            return
-        for handle, data, size in zip(handles, pieces, sizes, strict=True):
-            if size < _REFER_FROM or handle in self._pins:
-                self._commands += (_COMMAND(_SEND, handle, size), data)
-            else:
-                self._refer(handle, data, size)
-
-    def _refer(self, handle: int, data: bytes, size: int) -> None:
-        pin = ffi.from_buffer(data)  # keeps the object where it is and alive
-        self._pins[handle] = pin
-        address = int(ffi.cast("intptr_t", pin))
-        self._commands += (_COMMAND(_SEND_REF, handle, size), _WORD(address))
 
     def notify(self, handle: int) -> None:
         self._command(_NOTIFY, handle, 0)
@@ -172,25 +145,21 @@ class UringBackend:
     def turn(self, timeout: float | None) -> Iterable[Event]:
         # One nanosecond more than asked: waking before a timer is due would make the loop spin.
         wait = -1 if timeout is None else int(timeout * 1e9) + 1 if timeout > 0 else 0
-        if self.outbox:
-            self._take_outbox()
         commands = self._commands
+        if self._targets:
+            commands += self._outbox.take()
         if commands:
             block = b"".join(commands)
             commands.clear()
             count = lib.rn_turn(self._core, block, len(block), wait)
+            self._outbox.settle(self._shared)
         else:
             count = lib.rn_turn(self._core, ffi.NULL, 0, wait)
-        if self._pins:
-            self._unpin()
+            if self._outbox.pins:
+                self._outbox.settle(self._shared)
         if count < 0:
             raise self._failure(-count)
         return self._unpack(self._events[0 : count * 32])
-
-    def _unpin(self) -> None:
-        shared = self._shared
-        for i in range(shared.released_count):
-            del self._pins[shared.released[i]]
 
     @staticmethod
     def _failure(number: int) -> OSError:
@@ -213,10 +182,5 @@ class UringBackend:
         self.staged.release()
         self.sent.release()
         self._live.release()
-        pins, self._pins = self._pins, {}
         if lib.rn_dispose(core) < 0:
-            _still_referred.append(pins)
-
-
-# Bytes that a failed ring may still refer to are kept for the life of the process.
-_still_referred: list[dict[int, Any]] = []
+            self._outbox.leak()

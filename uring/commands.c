@@ -2,7 +2,7 @@
  *
  * The law of this file: nothing in the block is believed. A command that is cut short, names no
  * slot or holds an unknown word ends the turn with -EINVAL, and can never read or write outside.
- * (The bytes a RN_SEND_REF points to are the one thing that cannot be checked.)
+ * (Where RN_SENDS says that bytes are is the one thing that cannot be checked.)
  */
 #include "core.h"
 
@@ -76,17 +76,6 @@ static int start(struct rn_core *core, int64_t op, int64_t handle, int64_t argum
 	return 0;
 }
 
-static int take_send(struct rn_core *core, int64_t handle, int64_t count, struct reader *in)
-{
-	const char *bytes = in->at;
-	if (!skip_bytes(in, count))
-		return -EINVAL;
-	struct slot *slot = find(core, handle);
-	if (slot)
-		stage_copy(core, slot, bytes, (size_t)count);
-	return 0;
-}
-
 /* The arrays of a batch are not aligned, hence memcpy. */
 static int64_t word_at(const char *array, int64_t i)
 {
@@ -95,29 +84,23 @@ static int64_t word_at(const char *array, int64_t i)
 	return word;
 }
 
-static int take_sends(struct rn_core *core, int64_t count, struct reader *in)
+static int take_sends(struct rn_core *core, int64_t count, int64_t layout, struct reader *in)
 {
 	const char *handles = in->at;
 	if (count < 0 || count > (in->end - in->at) / 16 || !skip_bytes(in, 16 * count))
 		return -EINVAL;
-	const char *sizes = handles + 8 * count;
-	int ret = 0;
-	for (int64_t i = 0; i < count && !ret; i++)
-		ret = take_send(core, word_at(handles, i), word_at(sizes, i), in);
-	return ret;
-}
-
-static int take_send_ref(struct rn_core *core, int64_t handle, int64_t count, struct reader *in)
-{
-	int64_t address;
-	if (count < 0 || !read_bytes(in, &address, sizeof address) || !address ||
-	    core->shared.released_count >= (int64_t)core->bounds.slots)
-		return -EINVAL;
-	struct slot *slot = find(core, handle);
-	if (slot)
-		stage_refer(core, slot, (const char *)(intptr_t)address, (size_t)count);
-	else
-		release(core, handle);
+	const char *addresses = handles + 8 * count;
+	for (int64_t i = 0; i < count; i++) {
+		const char *piece = (const char *)(intptr_t)word_at(addresses, i);
+		struct slot *slot = find(core, word_at(handles, i));
+		if (!piece)
+			return -EINVAL;
+		int64_t size = word_at(piece + (layout & 0xffffffff), 0);
+		if (size < 0)
+			return -EINVAL;
+		if (slot)
+			stage_borrow(core, slot, piece + (layout >> 32), (size_t)size);
+	}
 	return 0;
 }
 
@@ -168,12 +151,8 @@ static int take_command(struct rn_core *core, struct reader *in)
 	if (!read_bytes(in, word, sizeof word))
 		return -EINVAL;
 	switch (word[0]) {
-	case RN_SEND:
-		return take_send(core, word[1], word[2], in);
 	case RN_SENDS:
-		return take_sends(core, word[1], in);
-	case RN_SEND_REF:
-		return take_send_ref(core, word[1], word[2], in);
+		return take_sends(core, word[1], word[2], in);
 	case RN_WAKE_OTHER:
 		wake_other(core, (int)(word[2] & 0xffffffff));
 		return 0;

@@ -76,12 +76,13 @@ enum {
 	STARVED = 1 << 10,  /* in the list of those who wait for receive buffers */
 	IS_OWED = 1 << 11,  /* in the list of those who have `owed` events */
 	INLINE = 1 << 12,   /* the send in flight is over when it is submitted */
-	REFERRED = 1 << 13, /* the send in flight points to the caller's bytes */
+	REFERRED = 1 << 13, /* the flight points to the caller's bytes */
 	SERVED = 1 << 14,   /* got a receive buffer since it last waited for one */
 	SEND_LATER = 1 << 15, /* in the list of those whose send starts after the commands */
 	ORDERED = 1 << 16,    /* one packet in flight: the socket keeps their order, so do we */
 	HAS_END = 1 << 17,    /* packets of a connection, whose end is told */
 	LATE_TOO = 1 << 18,   /* a closing listener still says whom it has accepted */
+	PINNED = 1 << 19,     /* REFERRED, and the caller was told to keep the bytes in place */
 };
 
 /* Events that wait for room, said in this order. */
@@ -193,7 +194,6 @@ struct io_uring_sqe *new_request(struct rn_core *core, const struct slot *slot, 
 void cancel_request(struct rn_core *core, const struct slot *slot, enum request what);
 void emit(struct rn_core *core, int64_t handle, int kind, int64_t a, int64_t b);
 void owe(struct rn_core *core, struct slot *slot, unsigned what);
-void release(struct rn_core *core, int64_t handle);
 
 /* buffers.c */
 int group_open(struct rn_core *core, unsigned id);
@@ -244,8 +244,8 @@ void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 void on_poll(struct rn_core *core, struct slot *slot, int res);
 
 /* stage.c */
-void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);
-void stage_refer(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);
+void stage_borrow(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);
+void stage_pin_unfinished(struct rn_core *core);
 void stage_start(struct rn_core *core);
 void stage_send(struct rn_core *core, struct slot *slot);
 void stage_drop(struct rn_core *core, struct slot *slot);

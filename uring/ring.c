@@ -87,11 +87,6 @@ static bool has_room(const struct rn_core *core)
 	return core->event_count < core->bounds.events;
 }
 
-void release(struct rn_core *core, int64_t handle)
-{
-	core->shared.released[core->shared.released_count++] = handle;
-}
-
 void owe(struct rn_core *core, struct slot *slot, unsigned what)
 {
 	slot->owed |= (uint8_t)what;
@@ -271,6 +266,7 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t timeout_ns)
 {
 	core->event_count = 0;
+	core->shared.pinned_count = 0;
 	core->shared.released_count = 0;
 	core->empty_count = 0;
 	give_back_lent(core);
@@ -279,5 +275,6 @@ int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t ti
 	int ret = take_commands(core, commands, size);
 	if (!ret)
 		ret = gather(core, timeout_ns);
+	stage_pin_unfinished(core);
 	return ret < 0 ? ret : (int)core->event_count;
 }

@@ -86,6 +86,7 @@ static int open_tables(struct rn_core *core)
 	core->shared.staged = calloc(slots, sizeof *core->shared.staged);
 	core->shared.sent = calloc(slots, sizeof *core->shared.sent);
 	core->later = calloc(slots, sizeof *core->later);
+	core->shared.pinned = calloc(slots, sizeof *core->shared.pinned);
 	core->shared.released = calloc(slots, sizeof *core->shared.released);
 	core->shared.live = calloc(slots, sizeof *core->shared.live);
 	core->packets = calloc(PACKETS_AT_ONCE, sizeof *core->packets);
@@ -93,7 +94,8 @@ static int open_tables(struct rn_core *core)
 	core->inline_packets = calloc(PACKETS_AT_ONCE, sizeof *core->inline_packets);
 	bool all = core->slots && core->inline_sends && core->shared.events &&
 		   core->shared.staged && core->shared.sent && core->later &&
-		   core->shared.released && core->shared.live && core->packets &&
+		   core->shared.pinned && core->shared.released && core->shared.live &&
+		   core->packets &&
 		   core->packet_numbers && core->inline_packets;
 	while (all && core->packets_free < PACKETS_AT_ONCE) {
 		core->packet_numbers[core->packets_free] = core->packets_free;
@@ -110,6 +112,7 @@ static void close_tables(struct rn_core *core)
 	free(core->shared.staged);
 	free(core->shared.sent);
 	free(core->later);
+	free(core->shared.pinned);
 	free(core->shared.released);
 	free(core->shared.live);
 	free(core->packets);

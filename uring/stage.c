@@ -1,8 +1,9 @@
 /* stage.c: bytes on their way out.
  *
  * The law of this file: one send in flight a stream. What is accepted meanwhile is copied to the
- * stage, and becomes the next flight as a whole. Memory of a flight is kept until the kernel said
- * that it is done with it.
+ * stage, and becomes the next flight as a whole. A flight that nothing is ahead of points to the
+ * caller's bytes, which stay for the turn that brings them; in nearly every case it is over by then.
+ * Of what is left, a little is copied, and of much the caller is told to keep it in place.
  *
  * A flight is first sent with MSG_DONTWAIT and IOSQE_CQE_SKIP_SUCCESS: such a request is over when
  * its submission is, and makes a completion only where the socket did not take all of it. So the
@@ -17,6 +18,7 @@
 
 #define SMALLEST_BLOCK 512U
 #define POOL_KEEPS ((size_t)4 << 20) /* bytes; beyond, a free block goes back to the system */
+#define COPY_BELOW ((size_t)16 << 10) /* bytes; referring to more is cheaper than copying it */
 #define LARGEST_SEND ((size_t)1 << 30) /* sqe->len has 32 bits, and send(2) stops at 2 GiB */
 
 static size_t class_size(int class)
@@ -131,10 +133,8 @@ void stage_start(struct rn_core *core)
 	core->later_count = 0;
 }
 
-void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
+static void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
 {
-	if (!count || !accepts(core, slot, count))
-		return;
 	if (!stage_keep(core, &slot->stage, bytes, count)) {
 		slot_break(core, slot, ENOMEM);
 		return;
@@ -142,21 +142,71 @@ void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size
 	send_later(core, slot);
 }
 
-void stage_refer(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
+/* Whether the flight points to bytes that stay for this turn only. */
+static bool is_borrowed(const struct slot *slot)
 {
-	if (!may_send(slot) || slot->stage.used || slot->flight.used) {
-		/* Something is ahead of it: then it is copied like the rest. */
+	return (slot->flags & (REFERRED | PINNED)) == REFERRED;
+}
+
+/* What is sent again for a stream in the same turn: small pieces become one flight. */
+static bool join_borrowed(struct rn_core *core, struct slot *slot)
+{
+	if (slot->flight.used >= COPY_BELOW)
+		return true;
+	struct block flight = slot->flight;
+	slot->flags &= ~REFERRED;
+	slot->flight = (struct block){0};
+	return stage_keep(core, &slot->stage, flight.at, flight.used);
+}
+
+void stage_borrow(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
+{
+	if (!count || !accepts(core, slot, count))
+		return;
+	if (may_send(slot) && !slot->stage.used && !slot->flight.used) {
+		slot->flags |= REFERRED;
+		slot->flight = (struct block){.at = (char *)bytes, .used = count};
+		send_later(core, slot);
+	} else if (is_borrowed(slot) && !(slot->flags & SENDING) && !join_borrowed(core, slot)) {
+		slot_break(core, slot, ENOMEM);
+	} else {
 		stage_copy(core, slot, bytes, count);
-		release(core, handle_of(core, slot));
-		return;
 	}
-	if (!count || !accepts(core, slot, count)) {
-		release(core, handle_of(core, slot));
-		return;
+}
+
+static void pin(struct rn_core *core, struct slot *slot)
+{
+	slot->flags |= PINNED;
+	core->shared.pinned[core->shared.pinned_count++] = handle_of(core, slot);
+}
+
+/* The flight goes on after this turn, while the caller's bytes need not stay where they are. */
+static bool keep_rest(struct rn_core *core, struct slot *slot)
+{
+	size_t left = slot->flight.used - slot->sent;
+	if (!is_borrowed(slot))
+		return true;
+	if (left >= COPY_BELOW) {
+		pin(core, slot);
+		return true;
 	}
-	slot->flags |= REFERRED;
-	slot->flight = (struct block){.at = (char *)bytes, .used = count};
-	send_later(core, slot);
+	struct block own = {0};
+	if (!stage_keep(core, &own, slot->flight.at + slot->sent, left))
+		return false;
+	slot->flags &= ~REFERRED;
+	slot->flight = own;
+	slot->sent = 0;
+	return true;
+}
+
+/* Sends of which it is not known yet how they ended. */
+void stage_pin_unfinished(struct rn_core *core)
+{
+	for (uint32_t i = 0; i < core->inline_count; i++) {
+		struct slot *slot = &core->slots[core->inline_sends[i]];
+		if (slot->flags & INLINE && is_borrowed(slot))
+			pin(core, slot);
+	}
 }
 
 static size_t next_size(const struct slot *slot)
@@ -200,8 +250,9 @@ void stage_send(struct rn_core *core, struct slot *slot)
 static void end_flight(struct rn_core *core, struct slot *slot)
 {
 	if (slot->flags & REFERRED) {
-		release(core, handle_of(core, slot));
-		slot->flags &= ~REFERRED;
+		if (slot->flags & PINNED)
+			core->shared.released[core->shared.released_count++] = handle_of(core, slot);
+		slot->flags &= ~(REFERRED | PINNED);
 		slot->flight = (struct block){0};
 	} else {
 		stage_free(core, &slot->flight);
@@ -243,6 +294,9 @@ void on_send(struct rn_core *core, struct slot *slot, int res)
 	} else if (res < 0 && !is_passing(slot, -res, waited)) {
 		end_flight(core, slot);
 		slot_break(core, slot, -res);
+	} else if (slot->flight.used && !keep_rest(core, slot)) {
+		end_flight(core, slot);
+		slot_break(core, slot, ENOMEM);
 	} else if (slot->flight.used) {
 		submit_flight(core, slot, false);
 	} else if (slot->stage.used) {
