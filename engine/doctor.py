@@ -19,6 +19,7 @@ from .errors import RingnetError
 FEATURES = {
     "ext_arg": "wait with a timeout (5.11)",
     "buffer_ring": "rings of receive buffers (5.19)",
+    "incremental_buffers": "many receives into one buffer (6.12)",
     "accept": "accept (5.5)",
     "multishot_accept": "one request accepts many (5.19)",
     "connect": "connect (5.5)",
@@ -33,7 +34,7 @@ FEATURES = {
     "single_issuer": "one thread a ring (6.0)",
     "defer_taskrun": "completions only when asked for (6.1)",
     "submit_all": "submit past an error (5.18)",
-    "msg_ring": "messages between rings (5.18), not used yet",
+    "msg_ring": "messages between rings (5.18)",
     "send_zc": "send without a copy (6.0), not used yet",
 }
 

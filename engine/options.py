@@ -112,8 +112,17 @@ class Options:
     stage_bytes: int = _whole(
         64 * KIB, 512, 64 * MIB, "bytes", "of a connection that are copied and wait in the backend"
     )
-    receive_buffers: int = _whole(256, 1, 32_768, "buffers", "of a reactor, for data that arrives")
-    receive_buffer_size: int = _whole(16 * KIB, 64, 64 * MIB, "bytes", "of each such buffer")
+    receive_buffers: int = _whole(16, 1, 32_768, "buffers", "of a reactor, for data that arrives")
+    receive_buffer_size: int = _whole(
+        256 * KIB, 64, 64 * MIB, "bytes", "of each, and of what is read of a connection at once"
+    )
+    kept_memory: int = _whole(
+        16 * MIB,
+        0,
+        1 << 30,
+        "bytes",
+        "freed and kept by the C library for the next turn (mallopt(3)); 0: as the system has it",
+    )
     datagram_buffers: int = _whole(
         64, 1, 32_768, "buffers", "of a reactor, for datagrams that arrive"
     )

@@ -21,6 +21,7 @@ from .errors import ConnectionClosed, EngineStateError
 from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, open_listeners
 from .logs import EngineLog
+from .memory import keep_freed
 from .options import Options, make_options
 from .origin import Origin
 from .processes import note_running
@@ -244,6 +245,7 @@ class Engine(Dialing, Shared):
     def _prepare(self) -> None:
         self._choice = choose(self.options.backend)
         self._say_choice(self._choice)
+        keep_freed(self.options.kept_memory)
         nonblocking = self._choice.name != "io_uring"
         self.logging.open_file(self.options.log_file)
         try:

@@ -149,7 +149,7 @@ class FallbackBackend(Operations):
     def turn(self, timeout: float | None) -> Iterable[Event]:
         events: list[Event] = []
         self._events = events
-        self._next_buffer = 0
+        self._next_place = 0
         self.next_packet = 0
         late, self._late = self._late, deque()
         self._spoken.clear()
@@ -164,40 +164,41 @@ class FallbackBackend(Operations):
             timeout = 0
         for unserved, mask in self._take_unserved():
             self._serve(unserved, mask)
-        self._serve_ready(self._poller.wait(timeout, self._most))
+        # No more than can be served now: who is left out comes first the next time.
+        self._serve_ready(self._poller.wait(timeout, min(self._most, len(self._places))))
         return events
 
     def _serve_ready(self, ready: Iterable[tuple[int, int]]) -> None:
         events, slot_of = self._events, self._by_fd.get
-        buffers, size = self._buffers, self._buffer_size
-        number, end = self._next_buffer, self._end_of_buffers()
+        places, place = self._places, self._place
+        number, end = self._next_place, self._end_of_places()
         for fd, mask in ready:
             slot = slot_of(fd)
             if slot is not None and slot.plain and mask == READ and number < end:
                 # The way of nearly every message: `_on_readable`, without the call.
                 try:
-                    count = slot.sock.recv_into(buffers[number])
+                    count = slot.sock.recv_into(places[number])
                     if count:
-                        events.append((slot.handle, DATA, number * size, count))
-                        number += 1
+                        events.append((slot.handle, DATA, number * place, count))
+                        number += 1 if count <= place else -(-count // place)
                         continue
                     self._on_end(slot)
                 except OSError as error:
                     self._read_failed(slot, error)
-                self._next_buffer = number
+                self._next_place = number
             else:
-                self._next_buffer = number
+                self._next_place = number
                 if slot is not None:
                     self._serve(slot, mask)
                 elif fd == self._wake_fd:
                     self._on_woken()
-                number = self._next_buffer
-            end = self._end_of_buffers()
-        self._next_buffer = number
+                number = self._next_place
+            end = self._end_of_places()
+        self._next_place = number
 
-    def _end_of_buffers(self) -> int:
-        """Up to which buffer this turn may read: each makes an event."""
-        return min(len(self._buffers), self._next_buffer + self._most - len(self._events))
+    def _end_of_places(self) -> int:
+        """Before which place a read may still begin, as things are: each makes an event."""
+        return min(len(self._places), self._next_place + self._most - len(self._events))
 
     def _take_unserved(self) -> list[tuple[Slot, int]]:
         line = self._unserved + self._half_read
@@ -272,5 +273,5 @@ class FallbackBackend(Operations):
         self._poller.close()
         self._waker.close()
         self._wakened.close()
-        for view in (*self._buffers, *self.packet_views, self._view, self.staged):
+        for view in (*self._places, *self.packet_views, self._view, self.staged):
             view.release()

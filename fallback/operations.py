@@ -35,6 +35,7 @@ from .packets import send_packet, send_packets
 from .pollers import READ, WRITE, Poller
 from .slot import Phase, Role, Slot
 
+_PLACE: Final = 16_384  # bytes from where one read may begin to where the next may
 NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
 # Windows begins to connect with it.
 EWOULDBLOCK_THERE: Final = EWOULDBLOCK if EWOULDBLOCK != EAGAIN else EINPROGRESS
@@ -71,15 +72,16 @@ class Operations(Ends):
         self._late: deque[Event] = deque()  # events that the last turn had no room for
         self._spoken: set[int] = set()  # handles with an event that the caller has not seen
         # Slices of a mapping are bytes, which those of a bytearray are not.
-        size = bounds.receive_buffer_size
-        end = bounds.receive_buffers * size
+        most = bounds.receive_buffer_size
+        end = bounds.receive_buffers * most
         self._packet_start, self._packet_stride = end, NAME_ROOM + bounds.packet_size
         self.memory = mmap.mmap(-1, end + bounds.packet_buffers * self._packet_stride)
         view = memoryview(self.memory)
         self._view = view
-        self._buffer_size = size
-        self._buffers = [view[i : i + size] for i in range(0, end, size)]
-        self._next_buffer = 0
+        # One read takes the places that it has filled; the next begins at the next place.
+        self._place = min(most, _PLACE)
+        self._places = [view[i : min(i + most, end)] for i in range(0, end, self._place)]
+        self._next_place = 0
         self.packet_views = [
             view[i + NAME_ROOM : i + self._packet_stride]
             for i in range(end, len(view), self._packet_stride)
@@ -90,7 +92,7 @@ class Operations(Ends):
         self._half_read: list[Slot] = []  # behind them, those who got some
 
     def _has_room(self) -> bool:
-        return len(self._events) < self._most and self._next_buffer < len(self._buffers)
+        return len(self._events) < self._most and self._next_place < len(self._places)
 
     def has_packet_room(self) -> bool:
         return len(self._events) < self._most and self.next_packet < len(self.packet_views)
@@ -200,17 +202,17 @@ class Operations(Ends):
 
     def _on_readable(self, slot: Slot) -> int:
         """Read once; returns how many bytes, and 0 where there are no more for now."""
-        number = self._next_buffer
+        number = self._next_place
         try:
-            count = slot.sock.recv_into(self._buffers[number])
+            count = slot.sock.recv_into(self._places[number])
         except OSError as error:
             self._read_failed(slot, error)
             return 0
         if not count:
             self._on_end(slot)
         elif slot.phase is Phase.OPEN:
-            self._next_buffer = number + 1
-            self._events.append((slot.handle, DATA, number * self._buffer_size, count))
+            self._next_place = number + -(-count // self._place)
+            self._events.append((slot.handle, DATA, number * self._place, count))
         return int(count)
 
     def _read_on(self, slot: Slot) -> None:

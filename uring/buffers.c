@@ -1,16 +1,47 @@
 /* buffers.c: receive buffers, and who waits for one.
  *
+ * From kernel 6.12 on several receives fill a buffer one after the other, so that a buffer can be
+ * large, and small messages still lie close together.
+ *
  * The law of this file: a buffer is the kernel's, or lent to the caller until the next turn. Who
  * finds none waits in a line that nobody can be pushed out of.
  */
 #include "core.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 static size_t ring_size(const struct group *group)
 {
 	return group->count * sizeof(struct io_uring_buf);
+}
+
+/* Old headers call the field of the flags a padding. */
+static int register_buffers(struct io_uring *ring, void *at, unsigned count, unsigned id,
+			    bool incremental)
+{
+	struct io_uring_buf_reg reg = {
+		.ring_addr = (uint64_t)(uintptr_t)at,
+		.ring_entries = count,
+		.bgid = (uint16_t)id,
+	};
+	uint16_t flags = incremental ? BUFFERS_INCREMENTAL : 0;
+	memcpy((char *)&reg + offsetof(struct io_uring_buf_reg, bgid) + sizeof reg.bgid, &flags,
+	       sizeof flags);
+	return io_uring_register_buf_ring(ring, &reg, 0);
+}
+
+bool takes_buffer_ring(struct io_uring *ring, bool incremental)
+{
+	struct io_uring_buf *entries = map(4096);
+	if (!entries)
+		return false;
+	bool works = register_buffers(ring, entries, 4, STREAM_GROUP, incremental) == 0;
+	if (works)
+		io_uring_unregister_buf_ring(ring, STREAM_GROUP);
+	munmap(entries, 4096);
+	return works;
 }
 
 /* Give the kernel the buffers of a group, if it has not got them yet. */
@@ -21,16 +52,12 @@ int group_open(struct rn_core *core, unsigned id)
 		return 0;
 	struct io_uring_buf_ring *ring = map(ring_size(group));
 	group->lent = calloc(group->count, sizeof *group->lent);
-	if (!ring || !group->lent) {
+	group->filled = calloc(group->count, sizeof *group->filled);
+	if (!ring || !group->lent || !group->filled) {
 		group_close(core, id);
 		return -ENOMEM;
 	}
-	struct io_uring_buf_reg reg = {
-		.ring_addr = (uint64_t)(uintptr_t)ring,
-		.ring_entries = group->count,
-		.bgid = (uint16_t)id,
-	};
-	int ret = io_uring_register_buf_ring(&core->ring, &reg, 0);
+	int ret = register_buffers(&core->ring, ring, group->count, id, group->incremental);
 	if (ret < 0) {
 		munmap(ring, ring_size(group));
 		return ret;
@@ -49,7 +76,9 @@ void group_close(struct rn_core *core, unsigned id)
 	if (group->ring)
 		munmap(group->ring, ring_size(group));
 	free(group->lent);
+	free(group->filled);
 	group->ring = NULL;
+	group->filled = NULL;
 	group->lent = NULL;
 }
 
@@ -64,12 +93,36 @@ void group_give_back(struct rn_core *core, struct group *group, unsigned id)
 			      core->shared.memory + buffer_offset(group, id) + group->lead,
 			      group->size, (uint16_t)id, io_uring_buf_ring_mask(group->count), 0);
 	io_uring_buf_ring_advance(group->ring, 1);
+	group->filled[id] = 0;
 	group->back++;
 }
 
 void lend(struct group *group, unsigned id)
 {
 	group->lent[group->lent_count++] = (uint16_t)id;
+}
+
+/* The bytes of a completion are the caller's until the next turn; returns where they are. */
+size_t take_buffer(struct group *group, unsigned flags, size_t size)
+{
+	unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
+	size_t at = buffer_offset(group, id);
+	if (group->incremental) {
+		at += group->filled[id];
+		group->filled[id] += (uint32_t)size;
+	}
+	if (!group->incremental || !(flags & IORING_CQE_F_BUF_MORE))
+		lend(group, id);
+	return at;
+}
+
+/* Nobody looks at the bytes of a completion. */
+void drop_buffer(struct rn_core *core, struct group *group, unsigned flags, size_t size)
+{
+	if (!group->incremental)
+		group_give_back(core, group, flags >> IORING_CQE_BUFFER_SHIFT);
+	else if (size) /* without bytes none of it was used, whatever the flags say */
+		take_buffer(group, flags, size); /* other bytes of it may be the caller's now */
 }
 
 void give_back_lent(struct rn_core *core)

@@ -34,6 +34,11 @@
 #define IORING_SETUP_DEFER_TASKRUN (1U << 13)
 #endif
 
+#ifndef IORING_CQE_F_BUF_MORE
+#define IORING_CQE_F_BUF_MORE (1U << 4)
+#endif
+#define BUFFERS_INCREMENTAL 2U /* IOU_PBUF_RING_INC: a flag of struct io_uring_buf_reg */
+
 #define INDEX_BITS 24
 #define INDEX_MASK ((1U << INDEX_BITS) - 1)
 #define NO_SLOT UINT32_MAX
@@ -131,6 +136,8 @@ struct group {
 	size_t offset;	/* of the first in the shared memory */
 	size_t stride;	/* from one to the next */
 	size_t lead;	/* bytes before what the kernel fills */
+	bool incremental; /* several receives fill a buffer, one after the other */
+	uint32_t *filled; /* then: bytes of each that the kernel has used */
 	uint16_t *lent; /* those the caller may look at until the next turn */
 	uint32_t lent_count;
 	uint32_t back; /* since somebody who waits for one was served */
@@ -200,6 +207,9 @@ int group_open(struct rn_core *core, unsigned id);
 void group_close(struct rn_core *core, unsigned id);
 void group_give_back(struct rn_core *core, struct group *group, unsigned id);
 void lend(struct group *group, unsigned id);
+bool takes_buffer_ring(struct io_uring *ring, bool incremental);
+size_t take_buffer(struct group *group, unsigned flags, size_t size);
+void drop_buffer(struct rn_core *core, struct group *group, unsigned flags, size_t size);
 void give_back_lent(struct rn_core *core);
 void starve(struct rn_core *core, struct slot *slot);
 void unstarve(struct rn_core *core, struct slot *slot);

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from itertools import chain
 from struct import Struct
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ _WHERE: Final = _BYTES_AT << 32 | _SIZE_AT
 def _copied(pieces: list[bytes]) -> tuple[Iterable[int], Any]:
     """The addresses of copies that have their size before them, and what keeps them in place."""
     addresses = []
-    parts = []
+    parts: list[bytes] = []
     end = 0
     for piece in pieces:
         gap = bytes(-len(piece) % 8)
@@ -61,7 +62,7 @@ class Outbox:
         self.handles: list[int] = []
         self.pieces: list[bytes] = []
         self._packers: dict[int, Callable[..., bytes]] = {}
-        self._lent: list[tuple[list[int], Any]] = []  # in this turn
+        self._lent: list[tuple[list[int], list[Any]]] = []  # in this turn
         self.pins: dict[int, list[Any]] = {}  # what is kept beyond its turn, by handle
 
     def take(self) -> list[bytes]:
@@ -79,21 +80,26 @@ class Outbox:
         if pack is None:
             pack = self._packers[count] = Struct(f"{3 + 2 * count}q").pack
         addresses: Iterable[int] = map(id, pieces)
-        keep: Any = pieces
+        lent: list[Any] = pieces
         if _LAYOUT is None:
-            addresses, keep = _copied(pieces)
-        self._lent.append((handles, keep))
+            addresses, block = _copied(pieces)
+            lent = [block] * count
+        self._lent.append((handles, lent))
         return pack(lib.RN_SENDS, count, _WHERE, *handles, *addresses)
 
     def settle(self, shared: Any) -> None:
         """The turn is over: keep what the core still reads, and no more."""
         if shared.pinned_count:
             for handle in ffi.unpack(shared.pinned, shared.pinned_count):
-                self.pins[handle] = [keep for handles, keep in self._lent if handle in handles]
+                self.pins[handle] = self._lent_for(handle)
         self._lent.clear()
         if self.pins and shared.released_count:
             for handle in ffi.unpack(shared.released, shared.released_count):
                 del self.pins[handle]
+
+    def _lent_for(self, handle: int) -> list[Any]:
+        pairs = chain.from_iterable(zip(*lent, strict=True) for lent in self._lent)
+        return [piece for target, piece in pairs if target == handle]
 
     def leak(self) -> None:
         """For a ring that could not be ended: what it may still read stays for good."""

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define MOST_BUFFERS 32768U /* that the kernel takes in one ring */
+#define WHOLE_BUFFER 16384U /* bytes */
 #define DISPOSE_ROUNDS 200 /* of 10 ms each */
 #define ROUND_NS 10000000
 
@@ -44,14 +46,29 @@ void *map(size_t size)
 	return at == MAP_FAILED ? NULL : at;
 }
 
+/* Where each receive takes a whole buffer, many small ones serve better than a few large ones. */
+static uint32_t parts_of_a_buffer(const struct rn_bounds *bounds)
+{
+	uint32_t parts = 1;
+	while (bounds->buffer_size / parts > WHOLE_BUFFER && bounds->buffers * parts < MOST_BUFFERS)
+		parts *= 2;
+	return parts;
+}
+
 /* Where each group's buffers are. What is never used takes no memory. */
 static int place_buffers(struct rn_core *core)
 {
 	const struct rn_bounds *bounds = &core->bounds;
+	/* Only with DEFER_TASKRUN does the kernel write when it is entered, and not before. */
+	bool incremental = core->shared.setup_flags & IORING_SETUP_DEFER_TASKRUN &&
+			   takes_buffer_ring(&core->ring, true);
+	uint32_t parts = incremental ? 1 : parts_of_a_buffer(bounds);
+	uint32_t size = bounds->buffer_size / parts;
 	core->groups[STREAM_GROUP] = (struct group){
-		.count = bounds->buffers,
-		.size = bounds->buffer_size,
-		.stride = bounds->buffer_size + BUFFER_GAP,
+		.count = bounds->buffers * parts,
+		.size = size,
+		.stride = size + BUFFER_GAP,
+		.incremental = incremental,
 	};
 	size_t lead = sizeof(struct io_uring_recvmsg_out) + RN_NAME_ROOM;
 	core->groups[PACKET_GROUP] = (struct group){
@@ -130,7 +147,7 @@ static void close_tables(struct rn_core *core)
 
 static bool is_ring_size(uint32_t n)
 {
-	return n && n <= 32768 && !(n & (n - 1));
+	return n && n <= MOST_BUFFERS && !(n & (n - 1));
 }
 
 static bool is_sane(const struct rn_bounds *bounds)
@@ -231,20 +248,6 @@ static bool ring_takes(unsigned flags)
 	return true;
 }
 
-static bool takes_buffer_ring(struct io_uring *ring)
-{
-	struct io_uring_buf *entries = map(4096);
-	if (!entries)
-		return false;
-	struct io_uring_buf_reg reg = {
-		.ring_addr = (uint64_t)(uintptr_t)entries, .ring_entries = 4, .bgid = STREAM_GROUP};
-	bool works = io_uring_register_buf_ring(ring, &reg, 0) == 0;
-	if (works)
-		io_uring_unregister_buf_ring(ring, STREAM_GROUP);
-	munmap(entries, 4096);
-	return works;
-}
-
 /* A multishot request on a descriptor that cannot do it: the kernel that knows the flag fails
  * for another reason (`expected`) than the one that does not (EINVAL). */
 static bool multishot_fails_with(struct io_uring *ring, bool receive, int expected)
@@ -295,7 +298,8 @@ int rn_probe(int32_t *features)
 	if (ret < 0)
 		return ret;
 	features[RN_HAS_EXT_ARG] = !!(ring.features & IORING_FEAT_EXT_ARG);
-	features[RN_HAS_BUFFER_RING] = takes_buffer_ring(&ring);
+	features[RN_HAS_BUFFER_RING] = takes_buffer_ring(&ring, false);
+	features[RN_HAS_INCREMENTAL_BUFFERS] = takes_buffer_ring(&ring, true);
 	features[RN_HAS_MULTISHOT_ACCEPT] = multishot_fails_with(&ring, false, EBADF);
 	features[RN_HAS_MULTISHOT_RECV] = multishot_fails_with(&ring, true, EBADF);
 	probe_operations(&ring, features);

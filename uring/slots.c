@@ -76,13 +76,12 @@ void slot_adopt(struct rn_core *core, struct slot *slot)
 static void take_data(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
 	struct group *group = &core->groups[STREAM_GROUP];
-	unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
 	if (slot->phase == OPEN && !(slot->flags & BROKEN)) {
 		slot->flags |= SERVED;
-		lend(group, id);
-		emit(core, handle_of(core, slot), RN_DATA, (int64_t)buffer_offset(group, id), res);
+		size_t at = take_buffer(group, flags, (size_t)res);
+		emit(core, handle_of(core, slot), RN_DATA, (int64_t)at, res);
 	} else {
-		group_give_back(core, group, id);
+		drop_buffer(core, group, flags, (size_t)res);
 	}
 }
 
@@ -102,8 +101,7 @@ void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 	if (res > 0)
 		take_data(core, slot, res, flags);
 	else if (flags & IORING_CQE_F_BUFFER)
-		group_give_back(core, &core->groups[STREAM_GROUP],
-				flags >> IORING_CQE_BUFFER_SHIFT);
+		drop_buffer(core, &core->groups[STREAM_GROUP], flags, 0);
 
 	if (slot->phase == CLOSING)
 		slot_end_if_quiet(core, slot);
