@@ -46,7 +46,7 @@ class Dial:
         self._context = context
         self._targets: deque[Target] = deque()
         self._attempts: dict[int, tuple[Target, int]] = {}  # by handle, with the descriptor
-        self._failures: list[tuple[Target, int]] = []
+        self._failures: list[tuple[Target, int, str]] = []  # with the errno, and what it was
         self._timers: list[Timer] = []
 
     # The way
@@ -90,7 +90,8 @@ class Dial:
         try:
             self._start(target)
         except OSError as error:
-            self._failed(target, error.errno or errno.EIO)
+            number = error.errno or errno.EIO
+            self._failed(target, number, error.strerror or os.strerror(number))
             return
         if self._targets:
             self._after(self._loop.options.connect_attempt_delay, self._next)
@@ -137,10 +138,10 @@ class Dial:
         if -result == errno.EAGAIN and self._address.is_unix:
             self._after(_AGAIN, lambda: self._try([target]))
         else:
-            self._failed(target, -result)
+            self._failed(target, -result, os.strerror(-result))
 
-    def _failed(self, target: Target, number: int) -> None:
-        self._failures.append((target, number))
+    def _failed(self, target: Target, number: int, why: str) -> None:
+        self._failures.append((target, number, why))
         if self.future.done():
             return
         if self._targets:
@@ -182,9 +183,9 @@ class Dial:
 
     def _explain(self) -> OSError:
         """The last failure, with what happened to the other addresses."""
-        _, number = self._failures[-1]
-        text = f"cannot connect to {self._address}: {os.strerror(number)}"
-        others = [f"{t[1][0]}: {os.strerror(n)}" for t, n in self._failures[:-1]]
+        _, number, why = self._failures[-1]
+        text = f"cannot connect to {self._address}: {why}"
+        others = [f"{where[0]}: {reason}" for (_, where), _, reason in self._failures[:-1]]
         return OSError(number, f"{text} ({'; '.join(others)})" if others else text)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _IDLE = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
 
 LONGEST_LINGER = 65_535  # seconds; a C short without its sign, where systems have no more
+INT_RANGE = 1 << 31
 
 
 def prepare_socket(sock: socket.socket, options: Options) -> None:
@@ -77,14 +78,14 @@ def _device(name: str) -> bytes:
 
 
 def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
-    """setsockopt(2). Raises OSError with its errno and the option's name."""
+    """setsockopt(2). Raises OSError with its errno and the option's name, and ValueError."""
     level = socket.IPPROTO_TCP if name.startswith("TCP_") else socket.SOL_SOCKET
     if not hasattr(socket, name):
         raise OSError(errno.ENOPROTOOPT, f"this system has no {name}")
+    if isinstance(value, int) and not -INT_RANGE <= value < INT_RANGE:
+        raise ValueError(f"{name}={value!r} does not fit into the int that setsockopt(2) takes")
     try:
         sock.setsockopt(level, getattr(socket, name), value)
-    except OverflowError as error:  # it does not fit into setsockopt's int
-        raise ValueError(f"{name}={value!r} is no value that it can have") from error
     except OSError as error:
         number = error.errno or 0
         text = f"{name}={value!r} was refused: {os.strerror(number)}"
