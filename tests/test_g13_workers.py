@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import multiprocessing
 import random
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from queue import Queue
 from typing import Any
 
@@ -124,6 +126,20 @@ def test_idle_workers_are_purged(gate: Gate) -> None:
     assert pool.release(WAIT)
 
 
+def test_workers_stay_where_they_are_told_to(gate: Gate) -> None:
+    """ants: WithDisablePurge."""
+    pool = ringnet.WorkerPool(3, idle_timeout=None)
+    fill(pool, gate, 3)
+    gate.open.set()
+    until(lambda: pool.running == 0)
+    brief = ringnet.WorkerPool(1, idle_timeout=0.01)
+    assert brief.submit(abs, -1).result(WAIT) == 1
+    until(lambda: brief.workers == 0)  # these had time to go
+    assert pool.workers == 3
+    assert brief.release(WAIT)
+    assert pool.release(WAIT)  # and go at the end
+
+
 def test_preallocation(gate: Gate) -> None:
     pool = ringnet.WorkerPool(5, preallocate=True)
     assert pool.workers == 5
@@ -168,6 +184,11 @@ def test_the_error_handler(gate: Gate, caplog: pytest.LogCaptureFixture) -> None
     until(lambda: "IndexError" in caplog.text)
     assert silent.submit(abs, -2).result(WAIT) == 2
     assert silent.release(WAIT)
+    assert {record.name for record in caplog.records} == {"ringnet"}
+    caplog.clear()
+    with ringnet.WorkerPool(2, logger=logging.getLogger("mine")) as pool:
+        pool.spawn(lambda: [][1])
+    assert [record.name for record in caplog.records] == ["mine"]
 
 
 def test_release_with_a_timeout_and_reboot(gate: Gate) -> None:
@@ -215,11 +236,19 @@ def test_it_is_an_executor(gate: Gate) -> None:
         ({"capacity": True}, "capacity"),
         ({"capacity": 1, "max_blocking": -1}, "max_blocking"),
         ({"capacity": 1, "idle_timeout": "1"}, "idle_timeout is from"),
+        ({"capacity": 1, "idle_timeout": -1.0}, "idle_timeout is from"),
     ],
 )
 def test_wrong_options(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(ringnet.OptionError, match=says):
         ringnet.WorkerPool(**arguments)
+
+
+def test_objects_of_the_wrong_kind() -> None:
+    with pytest.raises(TypeError, match="on_error is called"):
+        ringnet.WorkerPool(1, on_error=1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"logging\.Logger"):
+        ringnet.WorkerPool(1, logger="mine")  # type: ignore[arg-type]
 
 
 def test_under_stress_each_task_runs_once(gate: Gate) -> None:
@@ -287,14 +316,40 @@ def test_results_come_back_on_the_connections_thread(backend: str, kind: str, ga
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_standard_executor_works_in_its_place(backend: str) -> None:
+def test_a_result_for_a_connection_that_has_closed_comes_too(backend: str, gate: Gate) -> None:
+    """So that who counts what it has given out counts right."""
+    handler, told = Recorder(), Queue[Any]()
+    pool = ringnet.WorkerPool(1)
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
+        with dial(engine):
+            conn = handler.expect("open")
+            pool.submit_to(conn, gate.task, lambda *given: told.put((*given, conn.fileno())))
+            until(lambda: gate.inside)
+        assert handler.expect("close") is None
+        gate.open.set()
+        assert told.get(timeout=WAIT) == (conn, 1, None, -1)
+    assert pool.release(WAIT)
+
+
+@pytest.fixture(scope="module")
+def executors() -> Iterator[dict[str, Executor]]:
+    """The standard ones."""
+    processes = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    with ThreadPoolExecutor(2) as threads, processes:
+        yield {"threads": threads, "processes": processes}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_a_standard_executor_works_in_its_place(
+    backend: str, kind: str, executors: dict[str, Executor]
+) -> None:
     class Works(Recorder):
         def on_traffic(self, conn: ringnet.Connection) -> None:
-            future = executor.submit(conn.next().upper)
+            future = executors[kind].submit(conn.next().upper)
             future.add_done_callback(lambda done: conn.async_write(done.result()))
 
     with (
-        ThreadPoolExecutor(2) as executor,
         ringnet.Engine(Works(), "tcp://127.0.0.1:0", backend=backend) as engine,
         dial(engine) as client,
     ):

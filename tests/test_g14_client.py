@@ -77,22 +77,26 @@ def test_each_failure_has_its_own_error(backend: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_unreachable(backend: str) -> None:
+    """No TCP connection can go to the broadcast address: the system says so, and sends nothing."""
     with ringnet.Client(Talker(), backend=backend) as client:
-        with pytest.raises(OSError, match="cannot connect") as caught:
-            client.dial("tcp6://[100::1]:80", timeout=5)  # the discard prefix of RFC 6666
-        assert caught.value.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
+        with pytest.raises(OSError, match=r"cannot connect to tcp4://255.*nreachable") as caught:
+            client.dial("tcp4://255.255.255.255:80")
+        assert caught.value.errno == errno.ENETUNREACH
 
 
 class Full:
     """A listener whose backlog is full: it answers no newcomer."""
 
+    def __init__(self, family: int = socket.AF_INET) -> None:
+        self.family = family
+
     def __enter__(self) -> str:
-        self.sock = socket.socket()
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock = socket.socket(self.family)
+        self.sock.bind(("127.0.0.1" if self.family == socket.AF_INET else "::1", 0))
         self.sock.listen(0)
         self.waiting = []
         for _ in range(8):
-            peer = socket.socket()
+            peer = socket.socket(self.family)
             peer.setblocking(False)
             peer.connect_ex(self.sock.getsockname())
             self.waiting.append(peer)
@@ -123,37 +127,110 @@ def test_stopping_ends_what_is_being_dialed(backend: str) -> None:
             future.result(WAIT)
 
 
+class Names:
+    """Takes the resolver's place for the name `several.test`, and notes on which threads it ran."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.addresses: list[Any] = []  # as `socket.connect` has them
+        self.threads: set[int] = set()
+        self._real = socket.getaddrinfo
+        patch.setattr(socket, "getaddrinfo", self.answer)
+
+    def answer(self, host: Any, *rest: Any, **more: Any) -> Any:
+        if host != "several.test":
+            return self._real(host, *rest, **more)
+        if more.get("flags"):
+            raise socket.gaierror(socket.EAI_NONAME, "not a number")
+        self.threads.add(threading.get_ident())
+        return [
+            (socket.AF_INET6 if ":" in where[0] else socket.AF_INET, more["type"], 0, "", where)
+            for where in self.addresses
+        ]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    return Names(monkeypatch)
+
+
+def peer_of(conn: ringnet.Connection) -> Any:
+    return on_loop(conn.loop, lambda: conn.remote_address)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("first", ["refused", "silent"])
-def test_all_addresses_of_a_name_are_tried(
-    backend: str, first: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_addresses_of_a_name_are_tried(backend: str, first: str, names: Names) -> None:
     """RFC 8305: a silent address delays the next for a moment, a refusal not at all."""
-    real = socket.getaddrinfo
+    delay = 0.05 if first == "silent" else 60.0
     with (
         ringnet.Engine(Recorder(), "tcp4://127.0.0.1:0", backend=backend) as engine,
-        ringnet.Client(Talker(), backend=backend, connect_attempt_delay=0.05) as client,
+        ringnet.Client(Talker(), backend=backend, connect_attempt_delay=delay) as client,
         Full() as silent,
     ):
-        port = endpoint(engine)[1]
         bad = int(silent.rpartition(":")[2]) if first == "silent" else closed_port()
-
-        def answer(host: Any, *rest: Any, **more: Any) -> Any:
-            if host != "several.test":
-                return real(host, *rest, **more)
-            if more.get("flags"):
-                raise socket.gaierror(socket.EAI_NONAME, "not a number")
-            assert threading.get_ident() != client.engine.reactors[0].ident  # off the loop
-            info = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
-            return [(*info, ("127.0.0.1", bad)), (*info, ("127.0.0.1", port))]
-
-        monkeypatch.setattr(socket, "getaddrinfo", answer)
-        conn = client.dial("tcp://several.test:1", timeout=10)
-        assert conn.remote_address == ("127.0.0.1", port) or on_loop(
-            conn.loop, lambda: conn.remote_address
-        ) == ("127.0.0.1", port)
+        names.addresses = [("127.0.0.1", bad), endpoint(engine)]
+        assert peer_of(client.dial("tcp://several.test:1", timeout=10)) == endpoint(engine)
         until(lambda: not client.engine.reactors[0].dials)
         assert client.engine.count_connections() == 1
+        assert names.threads.isdisjoint({client.engine.reactors[0].ident})  # off the loop
+        assert names.threads
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ipv6_and_ipv4_take_turns(backend: str, names: Names) -> None:
+    """RFC 8305, 4: a host whose IPv6 leads nowhere is reached after one failure, not after all."""
+    with (
+        ringnet.Engine(Recorder(), "tcp4://127.0.0.1:0", backend=backend) as engine,
+        ringnet.Client(Talker(), backend=backend, connect_attempt_delay=60.0) as client,
+        socket.socket(socket.AF_INET6) as nobody,
+        Full(socket.AF_INET6) as silent,
+    ):
+        nobody.bind(("::1", 0))
+        silent6 = ("::1", int(silent.rpartition(":")[2]), 0, 0)
+        # In this order the silent one would be second, and hold the third up for a minute.
+        names.addresses = [nobody.getsockname(), silent6, endpoint(engine)]
+        assert peer_of(client.dial("tcp://several.test:1", timeout=10)) == endpoint(engine)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_first_to_connect_wins_and_the_others_are_given_up(backend: str, names: Names) -> None:
+    before = open_descriptors()
+    talker = Talker()
+    with (
+        ringnet.Engine(Recorder(), "tcp4://127.0.0.1:0", backend=backend) as engine,
+        ringnet.Client(talker, backend=backend, connect_attempt_delay=0.01) as client,
+        Full() as slow,
+    ):
+        names.addresses = [("127.0.0.1", int(slow.rpartition(":")[2]))] * 5 + [endpoint(engine)]
+        conns = [client.register("tcp://several.test:1", 10).result(WAIT) for _ in range(10)]
+        assert {peer_of(conn) for conn in conns} == {endpoint(engine)}
+        until(lambda: not client.engine.reactors[0].dials)
+        assert client.engine.count_connections() == 10
+        assert talker.opened.qsize() == 10
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_when_all_addresses_fail_each_is_named(backend: str, names: Names) -> None:
+    names.addresses = [("255.255.255.255", 1), ("127.0.0.1", closed_port())]
+    with ringnet.Client(Talker(), backend=backend) as client:
+        with pytest.raises(ConnectionRefusedError, match=r"refused \(255\.255\.255\.255: .*nreach"):
+            client.dial("tcp://several.test:1")
+        with pytest.raises(ConnectionRefusedError):
+            client.dial("tcp://several.test:1")  # and again: nothing was left behind
+        until(lambda: not client.engine.reactors[0].dials)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_datagrams_go_to_the_next_address_too(backend: str, names: Names) -> None:
+    talker = Talker()
+    with (
+        ringnet.Engine(Recorder(), "udp4://127.0.0.1:0", backend=backend) as engine,
+        ringnet.Client(talker, backend=backend) as client,
+    ):
+        names.addresses = [("255.255.255.255", 1), endpoint(engine)]  # EACCES: no broadcasting
+        client.dial("udp://several.test:1").async_write(b"hello")
+        assert talker.take(5) == b"hello"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

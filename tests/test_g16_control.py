@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import ringnet
@@ -27,6 +29,51 @@ def test_counting_and_iterating(backend: str) -> None:
         clients[0].close()
         until(lambda: engine.count_connections() == 9)
         assert len(engine.connections()) == 9
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_iterating_while_connections_come_and_go(backend: str) -> None:
+    """From a thread of its own, with several reactors at work."""
+    options = {"backend": backend, "reactors": 2}
+    with ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", **options) as engine:
+        over = threading.Event()
+        seen: list[int] = []
+
+        def look() -> None:
+            while not over.is_set():
+                assert all(isinstance(conn, ringnet.Connection) for conn in engine.connections())
+                seen.append(engine.count_connections())
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        for _ in range(10):
+            with ExitStack() as stack:
+                for _ in range(20):
+                    client = stack.enter_context(dial(engine))
+                    client.sendall(b"x")
+                    assert receive(client, 1) == b"x"
+        until(lambda: engine.count_connections() == 0)
+        over.set()
+        watcher.join()
+        assert engine.connections() == []
+    assert max(seen) > 0
+    assert min(seen) >= 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_listener_of_a_unix_address_is_dupped_too(backend: str, tmp_path: Path) -> None:
+    address = f"unix://{tmp_path}/s"
+    with (
+        ringnet.Engine(Recorder(), address, backend=backend) as engine,
+        engine.dup_listener(address) as ours,
+    ):
+        assert ours.getsockname() == f"{tmp_path}/s"
+        ours.close()
+        with socket.socket(socket.AF_UNIX) as client:  # the engine's own goes on
+            client.settimeout(WAIT)
+            client.connect(f"{tmp_path}/s")
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
