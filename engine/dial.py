@@ -40,7 +40,7 @@ class Dial:
         self.future: Future[Connection] = Future()
         self.future.set_running_or_notify_cancel()  # it has begun: it cannot be cancelled
         self._loop = loop
-        self._origin = origin
+        self.origin = origin
         self._address = address
         self._timeout = timeout
         self._context = context
@@ -54,7 +54,7 @@ class Dial:
     def begin(self) -> None:
         """On the loop: the clock runs from here."""
         if self._loop.is_stopping:
-            self.give_up()
+            self.give_up("the engine has stopped")
             return
         self._loop.dialing.add(self)
         self._after(self._timeout, self._time_out)
@@ -108,7 +108,7 @@ class Dial:
             sock.close()
             raise
         if not self._address.is_stream:
-            self._won(self._loop.own(sock, self._origin))
+            self._won(self._loop.own(sock, self.origin))
             return
         handle = self._loop.take_handle()
         if handle is None:
@@ -119,20 +119,21 @@ class Dial:
         self._loop.dials[handle] = self
         self._loop.backend.connect(handle, fd, pack(family, where))
 
-    # Results, from the reactor
+    # Results, from the reactor. In the turn in which the dial ends there may be some of attempts
+    # that were given up and are being closed: they no longer count.
 
     def on_connected(self, handle: int) -> None:
         """An attempt has worked: the first wins, the others are given up."""
+        if handle not in self._attempts:
+            return
         _, fd = self._attempts.pop(handle)
         del self._loop.dials[handle]
-        if self.future.done():  # in the same turn another did
-            self._loop.dials[handle] = self
-            self._loop.backend.close(handle, NOW)
-            return
-        self._won(self._loop.connected(handle, fd, self._origin))
+        self._won(self._loop.connected(handle, fd, self.origin))
 
     def on_error(self, handle: int, result: int) -> None:
         """An attempt has failed."""
+        if handle not in self._attempts:
+            return
         target, _ = self._attempts.pop(handle)
         self._loop.backend.close(handle, NOW)
         if -result == errno.EAGAIN and self._address.is_unix:
@@ -162,9 +163,9 @@ class Dial:
             self._tidy()
             self.future.set_exception(error)
 
-    def give_up(self) -> None:
-        """The loop stops."""
-        self._fail(ConnectionClosed("the engine has stopped"))
+    def give_up(self, why: str) -> None:
+        """Nobody wants it any more."""
+        self._fail(ConnectionClosed(why))
 
     def _tidy(self) -> None:
         self._loop.dialing.discard(self)

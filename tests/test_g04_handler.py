@@ -115,7 +115,8 @@ def test_nothing_comes_after_on_shutdown(backend: str) -> None:
             return 0.001
 
     handler = Busy()
-    engine = ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend, reactors=3).start()
+    options = {"backend": backend, "reactors": 3, "linger_timeout": 0.05}
+    engine = ringnet.Engine(handler, "tcp://127.0.0.1:0", **options).start()
     with ExitStack() as stack:
         for _ in range(30):
             assert receive(stack.enter_context(dial(engine)), 5) == b"hello"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+from concurrent.futures import Future
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -133,6 +135,8 @@ class Names:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.addresses: list[Any] = []  # as `socket.connect` has them
         self.threads: set[int] = set()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self._real = socket.getaddrinfo
         patch.setattr(socket, "getaddrinfo", self.answer)
 
@@ -142,6 +146,7 @@ class Names:
         if more.get("flags"):
             raise socket.gaierror(socket.EAI_NONAME, "not a number")
         self.threads.add(threading.get_ident())
+        assert self.may_answer.wait(WAIT)
         return [
             (socket.AF_INET6 if ":" in where[0] else socket.AF_INET, more["type"], 0, "", where)
             for where in self.addresses
@@ -208,6 +213,73 @@ def test_the_first_to_connect_wins_and_the_others_are_given_up(backend: str, nam
         assert client.engine.count_connections() == 10
         assert talker.opened.qsize() == 10
     assert open_descriptors() == before
+
+
+class Hold:
+    """Keeps a loop inside one call until it is let go."""
+
+    def __init__(self, loop: ringnet.Reactor) -> None:
+        self._held, self.let_go = threading.Event(), threading.Event()
+        loop.execute(self._hold)
+        assert self._held.wait(WAIT)
+
+    def _hold(self) -> None:
+        self._held.set()
+        assert self.let_go.wait(WAIT)
+
+
+def spin(seconds: float) -> None:
+    """Use up time on the loop, so that a timer is due when the call returns."""
+    end = monotonic() + seconds
+    while monotonic() < end:
+        pass
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("second", ["connects", "fails"])
+def test_two_attempts_that_end_in_the_same_turn(backend: str, second: str, names: Names) -> None:
+    """Both begin before the kernel is asked, so their results come together."""
+    handler, talker = Recorder(), Talker()
+    with (
+        ringnet.Engine(handler, "tcp4://127.0.0.1:0", backend=backend) as engine,
+        ringnet.Client(talker, backend=backend, connect_attempt_delay=0.01) as client,
+    ):
+        loop = client.engine.reactors[0]
+        other = endpoint(engine) if second == "connects" else ("127.0.0.1", closed_port())
+        names.addresses = [endpoint(engine), other]
+        names.may_answer.clear()
+        future = client.register("tcp://several.test:1", 10)
+        until(lambda: names.threads)
+        hold = Hold(loop)
+        names.may_answer.set()
+        until(lambda: loop._foreign)  # the answer
+        loop.execute(lambda: spin(0.02))
+        hold.let_go.set()
+        conn = future.result(WAIT)
+        until(lambda: not loop.dials)
+        assert client.engine.count_connections() == 1
+        assert talker.opened.get(timeout=WAIT) is conn
+        conn.async_write(b"alive")
+        assert talker.take(5) == b"alive"
+    assert talker.opened.empty()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stopping_in_the_turn_in_which_dials_fail(backend: str) -> None:
+    port = closed_port()
+    client = ringnet.Client(Talker(), backend=backend).start()
+    loop = client.engine.reactors[0]
+    futures: list[Future[ringnet.Connection]] = []
+
+    def dial_and_stop() -> None:
+        futures.extend(client.register(f"tcp://127.0.0.1:{port}") for _ in range(50))
+        loop.execute(client.engine.request_stop)  # after they have begun
+
+    loop.execute(dial_and_stop)
+    assert client.engine.wait(WAIT)  # and raises nothing
+    for future in futures:
+        with pytest.raises((ConnectionRefusedError, ringnet.ConnectionClosed)):
+            future.result(WAIT)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -277,6 +349,23 @@ def test_a_client_shares_the_reactors_of_a_server(backend: str) -> None:
         handler.expect("close")
         with pytest.raises(TypeError, match="has that engine's options"):
             ringnet.Client(talker, engine=engine, reactors=2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_client_that_stops_ends_its_dials_on_shared_reactors(backend: str) -> None:
+    with (
+        Full() as silent,
+        ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend) as engine,
+    ):
+        client, other = (ringnet.Client(Talker(), engine=engine).start() for _ in range(2))
+        mine, others = client.register(silent), other.register(silent, timeout=0.3)
+        client.stop()
+        with pytest.raises(ringnet.ConnectionClosed, match="client has stopped"):
+            mine.result(WAIT)
+        with pytest.raises(TimeoutError, match="longer than"):  # which goes on
+            others.result(WAIT)
+        until(lambda: not engine.reactors[0].dials)
+        assert engine.count_connections() == 0
 
 
 def test_a_client_that_does_not_run() -> None:
