@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Protocol
 
 _CLEAN_FROM = 64  # cancelled timers; fewer are not worth a pass over the heap
+LONGEST_WAIT = 86_400.0  # seconds; epoll_wait(2) takes an int of milliseconds, 24 days
 
 Call = Callable[[], object]
 
@@ -90,12 +91,15 @@ class Timers:
             heappush(self.heap, timer)
 
     def timeout(self) -> float | None:
-        """Seconds until the first is due: 0 where one is, None where there is none."""
+        """Seconds until the first is due: 0 where one is, None where there is none.
+
+        Never more than a system call can express; whoever wakes too early asks again.
+        """
         heap = self.heap
         while heap and not heap[0].pending:
             heappop(heap)
             self._cancelled -= 1
-        return max(0.0, heap[0].when - monotonic()) if heap else None
+        return min(max(0.0, heap[0].when - monotonic()), LONGEST_WAIT) if heap else None
 
     def due(self) -> Iterator[Call]:
         """The calls that are due. One may still cancel another of them; what they add is not among

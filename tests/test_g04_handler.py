@@ -148,6 +148,26 @@ def test_on_tick_ends_when_it_returns_none(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("delay", [1e30, float("inf"), float("nan"), -1.0, 0])
+def test_delays_that_are_strange_end_no_loop(
+    backend: str, delay: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Very long ones, none at all, and what is over already; what is no number is a mistake."""
+
+    class Strange(Everything):
+        def on_tick(self) -> Any:
+            self.ticks.append(delay)
+            return delay if len(self.ticks) < 3 else None
+
+    handler = Strange()
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
+        for _ in range(5):
+            on_loop(engine.reactors[0], lambda: None)
+        until(lambda: len(handler.ticks) == (3 if delay <= 0 else 1))
+    assert ("on_tick raised" in caplog.text) == (delay != delay)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_delay_of_on_tick(backend: str) -> None:
     handler = Everything()
     with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend):

@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -191,6 +192,42 @@ def test_an_answer_from_another_thread(backend: str) -> None:
     ):
         peer.send(b"later")
         assert peer.recv(100) == b"retal"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mistakes_on_other_threads_raise_there_and_harm_nobody(
+    backend: str, tmp_path: Path
+) -> None:
+    kept: Queue[Any] = Queue()
+
+    class Keep(Recorder):
+        def on_traffic(self, conn: ringnet.Connection) -> None:
+            kept.put(conn)
+
+    addresses = ("udp4://127.0.0.1:0", f"unixgram://{tmp_path}/g", f"unixpacket://{tmp_path}/p")
+    with (
+        ringnet.Engine(Keep(), *addresses, backend=backend) as engine,
+        udp_peer(engine) as udp,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless,
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as packets,
+    ):
+        udp.send(b"?")
+        conn = kept.get(timeout=WAIT)
+        with pytest.raises(ValueError, match="at most 65507 bytes"):
+            conn.async_write(bytes(65_508))
+        with pytest.raises(ValueError, match="at most 65507 bytes"):
+            conn.async_writev([bytes(65_507), b"x"])
+        nameless.sendto(b"?", f"{tmp_path}/g")
+        told: Queue[Any] = Queue()
+        kept.get(timeout=WAIT).async_write(b"!", lambda conn, error: told.put(error))
+        assert isinstance(told.get(timeout=WAIT), ringnet.UsageError)  # it has no address
+        packets.settimeout(WAIT)
+        packets.connect(f"{tmp_path}/p")
+        packets.send(b"?")
+        with pytest.raises(ValueError, match="empty packet"):
+            kept.get(timeout=WAIT).async_write(b"")
+        conn.async_write(b"still answered")
+        assert udp.recv(100) == b"still answered"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

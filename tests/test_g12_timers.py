@@ -199,6 +199,20 @@ def test_one_that_raises_harms_nothing(backend: str, caplog: pytest.LogCaptureFi
     assert caplog.text.count("ZeroDivisionError: division by zero") == 2 + len(again)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_timers_that_are_far_away(backend: str) -> None:
+    """Further than a system call can wait: 25 days of milliseconds, or the range of time_t."""
+    with a_loop(backend) as loop:
+        for delay in (1e30, 1e10, 25 * 86_400.0):
+            timer = loop.schedule(delay, print)
+            for _ in range(3):
+                on_loop(loop, lambda: None)  # it goes on
+            assert timer.pending
+        ran = threading.Event()
+        loop.schedule(0.01, ran.set)
+        assert ran.wait(WAIT)
+
+
 @pytest.mark.parametrize(
     ("delay", "error"), [(-1, ValueError), ("1", TypeError), (float("nan"), ValueError)]
 )

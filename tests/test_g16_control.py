@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ringnet
@@ -98,6 +100,24 @@ def test_dup_listener_and_validate(backend: str) -> None:
         accepted.sendall(b"mine")
         accepted.close()
         assert client.recv(10) == b"mine"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_timeouts_that_are_none_and_one_without_an_end(backend: str) -> None:
+    handler = Recorder()
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
+        wrong: list[tuple[Any, type[Exception]]] = [
+            ("1", TypeError),
+            (-1, ValueError),
+            (float("nan"), ValueError),
+        ]
+        for timeout, error in wrong:
+            with pytest.raises(error, match="timeout is"):
+                engine.stop(timeout)
+        with dial(engine) as client:  # and nothing has happened
+            client.sendall(b"x")
+            assert receive(client, 1) == b"x"
+        assert engine.stop(math.inf)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
