@@ -85,5 +85,5 @@ if __name__ == "__main__":
     command.add_argument("--upstream", default="udp://9.9.9.9:53", metavar="ADDRESS")
     given = command.parse_args()
     if given.reactors != 1:
-        command.error("one reactor has all: without a lock nothing else is right here")
+        command.error("it has no lock, and so one reactor only")
     serve(Forwarder(given.upstream), given)

@@ -362,7 +362,7 @@ def test_connections_give_what_they_sent_back(backend: str) -> None:
         for peer in peers:
             assert len(receive(peer, size)) == size
 
-    with a_server(backend, 250) as (server, peers):
+    with a_server(backend, 120) as (server, peers):
         owe(2)
         before = resident(server.pid)
         owe(8)
