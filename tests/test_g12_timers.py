@@ -80,9 +80,9 @@ def test_a_hundred_thousand_timers(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_hundred_thousand_timers_all_fire_in_order_and_none_early(backend: str) -> None:
+def test_twenty_thousand_timers_all_fire_in_order_and_none_early(backend: str) -> None:
     chance = random.Random(12)
-    delays = [chance.uniform(0.0, 0.3) for _ in range(100_000)]
+    delays = [chance.uniform(0.0, 0.3) for _ in range(20_000)]
     times: list[float] = []  # of firing
     fired: list[int] = []
     with a_loop(backend) as loop:
@@ -96,7 +96,7 @@ def test_a_hundred_thousand_timers_all_fire_in_order_and_none_early(backend: str
 
         begun = monotonic()
         timers = on_loop(loop, plan)
-        until(lambda: len(fired) == 100_000)
+        until(lambda: len(fired) == 20_000)
     assert all(timer.when >= begun + d for timer, d in zip(timers, delays, strict=True))
     due = [timers[number].when for number in fired]
     assert due == sorted(due)
