@@ -13,6 +13,8 @@ from threading import get_ident
 from time import monotonic
 from typing import Protocol
 
+from .errors import ConnectionClosed
+
 _CLEAN_FROM = 64  # cancelled timers; fewer are not worth a pass over the heap
 LONGEST_WAIT = 86_400.0  # seconds; epoll_wait(2) takes an int of milliseconds, 24 days
 
@@ -53,7 +55,10 @@ class Timer:
         if loop.ident == get_ident():
             self._cancel()
         elif self._call is not None:
-            loop.post(self._cancel)
+            try:
+                loop.post(self._cancel)
+            except ConnectionClosed:
+                self._call = None  # the loop is over, and runs nothing more
 
     def _cancel(self) -> None:
         if self._call is not None:

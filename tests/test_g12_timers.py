@@ -224,9 +224,13 @@ def test_delays_that_are_none(delay: float, error: type[Exception]) -> None:
             loop.repeat(0, print)
 
 
-def test_a_loop_that_has_stopped_takes_no_more() -> None:
-    with a_loop("epoll") as loop:
-        pass
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loop_that_has_stopped_takes_no_more(backend: str) -> None:
+    with a_loop(backend) as loop:
+        timer = loop.schedule(3600, print)
+    assert timer.pending
+    timer.cancel()  # as who tidies up does; it is no mistake
+    assert not timer.pending
     with pytest.raises(ringnet.ConnectionClosed):
         loop.schedule(0, print)
     with pytest.raises(ringnet.ConnectionClosed):
