@@ -85,8 +85,9 @@ class Acceptor:
     # Which reactor gets it
 
     def _give(self, fd: int, origin: Origin) -> None:
-        alone = self._reactor.options.reuse_port
-        target = self._reactor if alone else self._pick(fd)
+        assert origin.listener is not None
+        keeps = origin.listener.has_one_for_each
+        target = self._reactor if keeps else self._pick(fd)
         if target is self._reactor:
             target.given += 1
             target.open(fd, origin)

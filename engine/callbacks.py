@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from .eventloop import check_seconds
 from .handler import Action, check_action, split_reply
 
 if TYPE_CHECKING:
@@ -45,11 +47,13 @@ class Callbacks:
         try:
             reply = self.engine.handler.on_tick()
             delay, action = split_reply(reply, (int, float), "on_tick")
+            if isinstance(delay, (int, float)):
+                delay = check_seconds("the delay of on_tick", max(delay, 0.0), inf)
         except Exception:
             self.log.exception("on_tick raised; it is not called again")
             return
-        if isinstance(delay, (int, float)) and not self._stopping:
-            self._timers.add(float(delay), self.tick)
+        if isinstance(delay, float) and not self._stopping:
+            self._timers.add(delay, self.tick)
         if action is Action.SHUTDOWN:
             self.engine.request_stop()
 

@@ -55,7 +55,8 @@ class Client:
         return self
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Close its connections after what was written is sent, and stop its own reactors.
+        """Close its connections after what was written is sent, end its dials with
+        ConnectionClosed, and stop its own reactors.
 
         Of shared reactors it does not wait for the end. gnet: Stop.
         """

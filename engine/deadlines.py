@@ -35,12 +35,15 @@ class TimeLimits:
         """Close with TimeoutError when no byte arrived for so long. None or 0: no limit.
 
         It does not run while reading is paused, nor once the peer has ended its side. The time
-        begins now. Raises ValueError and TypeError.
+        begins now. Raises ValueError and TypeError. gnet: SetReadDeadline (not implemented there).
         """
         self._limits().set_read(_checked(seconds))
 
     def set_write_timeout(self, seconds: float | None) -> None:
-        """Close with TimeoutError when bytes wait and the kernel took none for so long."""
+        """Close with TimeoutError when bytes wait and the kernel took none for so long.
+
+        gnet: SetWriteDeadline (not implemented there).
+        """
         self._limits().set_write(_checked(seconds))
 
     def set_idle_timeout(self, seconds: float | None) -> None:
@@ -53,7 +56,8 @@ class TimeLimits:
     def set_deadline(self, seconds: float | None) -> None:
         """Close with TimeoutError so many seconds from now, whatever happens; None: never.
 
-        For what must be over by then, such as a request that comes a byte at a time.
+        For what must be over by then, such as a request that comes a byte at a time. gnet:
+        SetDeadline (not implemented there).
         """
         self._limits().set_deadline(_checked(seconds))
 

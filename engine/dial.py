@@ -40,13 +40,13 @@ class Dial:
         self.future: Future[Connection] = Future()
         self.future.set_running_or_notify_cancel()  # it has begun: it cannot be cancelled
         self._loop = loop
-        self._origin = origin
+        self.origin = origin
         self._address = address
         self._timeout = timeout
         self._context = context
         self._targets: deque[Target] = deque()
         self._attempts: dict[int, tuple[Target, int]] = {}  # by handle, with the descriptor
-        self._failures: list[tuple[Target, int]] = []
+        self._failures: list[tuple[Target, int, str]] = []  # with the errno, and what it was
         self._timers: list[Timer] = []
 
     # The way
@@ -54,7 +54,7 @@ class Dial:
     def begin(self) -> None:
         """On the loop: the clock runs from here."""
         if self._loop.is_stopping:
-            self.give_up()
+            self.give_up("the engine has stopped")
             return
         self._loop.dialing.add(self)
         self._after(self._timeout, self._time_out)
@@ -90,7 +90,8 @@ class Dial:
         try:
             self._start(target)
         except OSError as error:
-            self._failed(target, error.errno or errno.EIO)
+            number = error.errno or errno.EIO
+            self._failed(target, number, error.strerror or os.strerror(number))
             return
         if self._targets:
             self._after(self._loop.options.connect_attempt_delay, self._next)
@@ -107,7 +108,7 @@ class Dial:
             sock.close()
             raise
         if not self._address.is_stream:
-            self._won(self._loop.own(sock, self._origin))
+            self._won(self._loop.own(sock, self.origin))
             return
         handle = self._loop.take_handle()
         if handle is None:
@@ -118,29 +119,30 @@ class Dial:
         self._loop.dials[handle] = self
         self._loop.backend.connect(handle, fd, pack(family, where))
 
-    # Results, from the reactor
+    # Results, from the reactor. In the turn in which the dial ends there may be some of attempts
+    # that were given up and are being closed: they no longer count.
 
     def on_connected(self, handle: int) -> None:
         """An attempt has worked: the first wins, the others are given up."""
+        if handle not in self._attempts:
+            return
         _, fd = self._attempts.pop(handle)
         del self._loop.dials[handle]
-        if self.future.done():  # in the same turn another did
-            self._loop.dials[handle] = self
-            self._loop.backend.close(handle, NOW)
-            return
-        self._won(self._loop.connected(handle, fd, self._origin))
+        self._won(self._loop.connected(handle, fd, self.origin))
 
     def on_error(self, handle: int, result: int) -> None:
         """An attempt has failed."""
+        if handle not in self._attempts:
+            return
         target, _ = self._attempts.pop(handle)
         self._loop.backend.close(handle, NOW)
         if -result == errno.EAGAIN and self._address.is_unix:
             self._after(_AGAIN, lambda: self._try([target]))
         else:
-            self._failed(target, -result)
+            self._failed(target, -result, os.strerror(-result))
 
-    def _failed(self, target: Target, number: int) -> None:
-        self._failures.append((target, number))
+    def _failed(self, target: Target, number: int, why: str) -> None:
+        self._failures.append((target, number, why))
         if self.future.done():
             return
         if self._targets:
@@ -161,9 +163,9 @@ class Dial:
             self._tidy()
             self.future.set_exception(error)
 
-    def give_up(self) -> None:
-        """The loop stops."""
-        self._fail(ConnectionClosed("the engine has stopped"))
+    def give_up(self, why: str) -> None:
+        """Nobody wants it any more."""
+        self._fail(ConnectionClosed(why))
 
     def _tidy(self) -> None:
         self._loop.dialing.discard(self)
@@ -182,9 +184,9 @@ class Dial:
 
     def _explain(self) -> OSError:
         """The last failure, with what happened to the other addresses."""
-        _, number = self._failures[-1]
-        text = f"cannot connect to {self._address}: {os.strerror(number)}"
-        others = [f"{t[1][0]}: {os.strerror(n)}" for t, n in self._failures[:-1]]
+        _, number, why = self._failures[-1]
+        text = f"cannot connect to {self._address}: {why}"
+        others = [f"{where[0]}: {reason}" for (_, where), _, reason in self._failures[:-1]]
         return OSError(number, f"{text} ({'; '.join(others)})" if others else text)
 
 

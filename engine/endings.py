@@ -177,14 +177,17 @@ class Endings:
             self._call(conn, conn._origin.handler.on_drain, "on_drain")
 
     def close_all(self, origin: Origin) -> None:
-        """Close the connections of an origin after what was written is sent."""
+        """Close the connections of an origin after what was written is sent, and end its dials."""
+        for dial in list(self.dialing):
+            if dial.origin is origin:
+                dial.give_up("the client has stopped")
         for conn in list(self.connections.values()):
             if conn._origin is origin:
                 conn._finish(None)
 
     def _give_up_dials(self) -> None:
         for dial in list(self.dialing):
-            dial.give_up()
+            dial.give_up("the engine has stopped")
 
     def _close_all_now(self) -> None:
         self._is_over = True

@@ -7,6 +7,7 @@ queue, and the reactor is woken at most once until it has looked.
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -65,14 +66,14 @@ class EventLoop:
 
         Returns a timer with `cancel()`. An exception of the call is logged. gnet: Schedule.
         """
-        return self._timers.add(_seconds("delay", delay), partial(self.guard, call))
+        return self._timers.add(check_seconds("delay", delay), partial(self.guard, call))
 
     def repeat(self, every: float, call: Callable[[], object]) -> Timer:
         """Run `call` after `every` seconds, and again and again, until `cancel()`. Any thread.
 
         It does not drift; a run that was missed because the loop was busy is left out.
         """
-        if _seconds("every", every) == 0:
+        if check_seconds("every", every) == 0:
             raise ValueError("every is the seconds between two runs, and more than 0")
         return self._timers.add(every, partial(self.guard, call), every)
 
@@ -141,10 +142,10 @@ class EventLoop:
         return cast("Reactor", self)
 
 
-def _seconds(name: str, value: float) -> float:
-    """Raise unless it is a time to wait."""
+def check_seconds(name: str, value: float, longest: float = sys.float_info.max) -> float:
+    """Raise TypeError or ValueError unless it is a time to wait, in seconds."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} is a number of seconds, not {value!r}")
-    if not 0 <= value < float("inf"):
+    if not 0 <= value <= longest:
         raise ValueError(f"{name} is 0 seconds or more, not {value!r}")
     return float(value)

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-from .errors import BufferLimitExceeded, ConnectionClosed
-
 if TYPE_CHECKING:
     from .connection import Connection
     from .reactor import Reactor
@@ -40,8 +38,8 @@ class AnyThread:
 
         `callback(conn, error)` then runs on the reactor's thread: None where the bytes were
         accepted, else ConnectionClosed or BufferLimitExceeded. Without a callback a refusal is
-        logged. Raises TypeError, QueueFull, and ConnectionClosed if the engine has stopped.
-        gnet: AsyncWrite.
+        logged. Raises TypeError, QueueFull, and ConnectionClosed if the engine has stopped; for
+        packets as `write`, which checks the size. gnet: AsyncWrite.
         """
         self.loop.post(self._async_write, as_bytes(data), callback)
 
@@ -69,7 +67,7 @@ class AnyThread:
         error: Exception | None = None
         try:
             self.write(data)
-        except (ConnectionClosed, BufferLimitExceeded) as refusal:
+        except Exception as refusal:  # whatever it is, it may not end the loop
             error = refusal
         if callback is not None:
             self.loop.guard(callback, self, error)

@@ -51,6 +51,11 @@ class Listener:
         return self._address.scheme
 
     @property
+    def has_one_for_each(self) -> bool:
+        """Whether each reactor has a socket of its own: what it accepts there, it keeps."""
+        return len(self._socks) > 1
+
+    @property
     def parsed(self) -> Address:
         """The address in its parts."""
         return self._address

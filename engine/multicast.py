@@ -28,7 +28,7 @@ def leave(sock: socket.socket, group: str, interface: str | int) -> None:
 def send_from(sock: socket.socket, interface: str | int) -> None:
     """Send multicast datagrams from this interface (IP_MULTICAST_IF, IPV6_MULTICAST_IF)."""
     index = interface_index(interface)
-    with _named("MULTICAST_IF", interface):
+    with _named(f"{_prefix(sock)}_MULTICAST_IF", interface):
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         else:
@@ -44,11 +44,16 @@ def interface_index(interface: str | int) -> int:
         return socket.if_nametoindex(interface) if interface else 0
 
 
+def _prefix(sock: socket.socket) -> str:
+    return "IPV6" if sock.family == socket.AF_INET6 else "IP"
+
+
 def _set_membership(
     sock: socket.socket, group: str, interface: str | int, name6: str, name4: str
 ) -> None:
     index = interface_index(interface)
-    with _named(f"IPV6_{name6}" if sock.family == socket.AF_INET6 else f"IP_{name4}", group):
+    name = name6 if sock.family == socket.AF_INET6 else name4
+    with _named(f"{_prefix(sock)}_{name}", group):
         if sock.family == socket.AF_INET6:
             packed = socket.inet_pton(socket.AF_INET6, group)
             request = packed + struct.pack("@I", index)

@@ -54,6 +54,10 @@ def _are_cpus(value: Any) -> bool:
     return isinstance(value, tuple) and all(type(cpu) is int and cpu >= 0 for cpu in value)
 
 
+def _is_interface(value: Any) -> bool:
+    return isinstance(value, str) or (type(value) is int and value >= 0)
+
+
 def _is_logger(value: Any) -> bool:
     return value is None or isinstance(value, logging.Logger)
 
@@ -131,7 +135,11 @@ class Options:
     )
     edge_triggered: bool = _switch(False, "epoll and kqueue tell of changes only")
     edge_triggered_chunk: int = _whole(
-        MIB, 1, 1 << 30, "bytes", "read of a connection before others have their turn"
+        MIB,
+        1,
+        1 << 30,
+        "bytes",
+        "read of a connection before others have their turn; turns edges on",
     )
     events_per_turn: int = _whole(1024, 1, 1 << 20, "events", "taken from the backend at once")
     max_foreign_calls: int = _whole(
@@ -173,7 +181,9 @@ class Options:
         0, 0, 1 << 30, "bytes", "of the kernel for a socket (SO_SNDBUF); 0: the system's choice"
     )
     bind_to_device: str = _text("use only this interface (SO_BINDTODEVICE)", "its name")
-    multicast_interface: str = _text("for multicast groups", "its name")
+    multicast_interface: str | int = _object(
+        "", _is_interface, "its name or index", "for multicast groups"
+    )
     logger: logging.Logger | None = _object(
         None, _is_logger, "`logging.Logger`", "where to log, in place of `ringnet`"
     )
@@ -210,6 +220,8 @@ def make_options(given: dict[str, Any]) -> Options:
         given[name] = _check(name, value, known[name].default, known[name].metadata)
     if given.get("multicore") and "reactors" not in given:
         given["reactors"] = usable_cpus()
+    if "edge_triggered_chunk" in given:  # as in gnet, who gives the one wants the other
+        given.setdefault("edge_triggered", True)
     if "high_water" in given and "low_water" not in given:
         given["low_water"] = min(256 * KIB, given["high_water"] // 4)
     options = Options(**given)

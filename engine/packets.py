@@ -50,15 +50,20 @@ class Endpoint:
             raise ConnectionClosed("the socket of this datagram is closed")
         if type(data) is not bytes:
             data = as_bytes(data)
+        size = self.check_size(data)
+        if self._written + size > self._limit:
+            self._look(size)
+        self._written += size
+        self.loop.backend.send_to(self.handle, data, to)
+
+    def check_size(self, data: bytes) -> int:
+        """Raise ValueError for what can be no packet. On any thread."""
         size = len(data)
         if size > self._largest:
             raise ValueError(f"a datagram has at most {self._largest} bytes, not {size}")
         if self.has_end and not size:
             raise ValueError("an empty packet would be the end of the connection: use close")
-        if self._written + size > self._limit:
-            self._look(size)
-        self._written += size
-        self.loop.backend.send_to(self.handle, data, to)
+        return size
 
     def waiting(self) -> int:
         """Bytes that the kernel has not taken yet."""
@@ -98,6 +103,12 @@ class PacketConnection(Connection):
         if self._is_shut:
             raise ConnectionClosed("our side of the connection is ended: shutdown_write was called")
         self._endpoint.send(data, self._to)
+
+    def async_write(self, data: bytes, callback: Callback | None = None) -> None:
+        """`write` from any thread. Raises ValueError at once for a packet that is too large."""
+        data = as_bytes(data)
+        self._endpoint.check_size(data)
+        super().async_write(data, callback)
 
     def writev(self, parts: Iterable[bytes]) -> None:
         """Send one packet made of the parts. gnet: Writev."""

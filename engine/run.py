@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -26,37 +26,68 @@ def run(handler: EventHandler, *addresses: str, **options: Any) -> None:
     """
     engine = Engine(handler, *addresses, **options)
     be_helpful(engine.logging)
-    requests: SimpleQueue[bool] = SimpleQueue()  # its put may interrupt itself
-    with _signals(requests):
+    asked: list[int] = []
+    with _Bell() as bell, _signals(asked, bell):
         engine.start()
         threading.Thread(
-            target=_announce_end, args=(engine, requests), name="ringnet-wait", daemon=True
+            target=_announce_end, args=(engine, bell), name="ringnet-wait", daemon=True
         ).start()
         stops = 0
-        while requests.get():
-            engine.request_stop(0 if stops else None)
-            stops += 1
+        while not engine._ended.is_set():
+            bell.wait()
+            for _ in asked[stops:]:
+                engine.request_stop(0 if stops else None)
+                stops += 1
         engine.wait()
 
 
-def _announce_end(engine: Engine, requests: SimpleQueue[bool]) -> None:
+class _Bell:
+    """Wakes the main thread. Waiting for a lock could sleep through a signal that comes just before
+    it sleeps: Python's handler would run only after it. The system's handler writes here at once.
+    """
+
+    def __enter__(self) -> _Bell:
+        self._here, self.there = socket.socketpair()
+        self.there.setblocking(False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._here.close()
+            self.there.close()
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a handler of a signal may interrupt its own thread
+
+    def wait(self) -> None:
+        self._here.recv(4096)
+
+    def ring(self) -> None:
+        with self._lock, suppress(OSError):  # full is as good, and closed is over
+            self.there.send(b"!")
+
+
+def _announce_end(engine: Engine, bell: _Bell) -> None:
     engine._ended.wait()
-    requests.put(False)
+    bell.ring()
 
 
 @contextmanager
-def _signals(requests: SimpleQueue[bool]) -> Iterator[None]:
-    """Turn the signals that end a program into requests, where that can be done."""
+def _signals(asked: list[int], bell: _Bell) -> Iterator[None]:
+    """Note the signals that end a program, where that can be done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        requests.put(True)
+        asked.append(number)
+        bell.ring()
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
+    fd = signal.set_wakeup_fd(bell.there.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(fd)
         for number, action in before.items():
             signal.signal(number, action)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from .choose import Choice, choose
 from .connection import Connection
 from .dialing import Dialing
 from .errors import ConnectionClosed, EngineStateError
+from .eventloop import check_seconds
 from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, open_listeners
 from .logs import EngineLog
@@ -219,9 +221,9 @@ class Engine(Dialing, Shared):
     def stop(self, timeout: float | None = None) -> bool:
         """Accept no more, send what is owed, close every connection, then wait for the end.
 
-        What is still open after `timeout` seconds (None: the option `stop_timeout`) is closed at
-        once. On a reactor's thread, and in `on_boot`, it does not wait. Returns whether the engine
-        has ended. gnet: Stop.
+        What is still open after `timeout` seconds (None: the option `stop_timeout`; `math.inf` for
+        no limit) is closed at once. On a reactor's thread, and in `on_boot`, it does not wait.
+        Returns whether the engine has ended. Raises TypeError and ValueError. gnet: Stop.
         """
         self._check_process()
         self.request_stop(timeout)
@@ -232,10 +234,11 @@ class Engine(Dialing, Shared):
 
     def request_stop(self, timeout: float | None = None) -> None:
         """`stop` without waiting, from any thread. Asked again with 0, it ends at once."""
+        limit = self.options.stop_timeout if timeout is None else timeout
+        check_seconds("timeout", limit, inf)
         self._stop_asked = True
         if self._reactors:
             self._close_listeners()
-        limit = self.options.stop_timeout if timeout is None else timeout
         for reactor in self._reactors:
             try:
                 reactor.post(reactor.stop, limit)

@@ -5,6 +5,7 @@ A connection has only a descriptor; a socket object is borrowed for the call.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 # macOS has TCP_KEEPIDLE under the name TCP_KEEPALIVE.
 _IDLE = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
+
+LONGEST_LINGER = 65_535  # seconds; a C short without its sign, where systems have no more
+INT_RANGE = 1 << 31
 
 
 def prepare_socket(sock: socket.socket, options: Options) -> None:
@@ -58,7 +62,15 @@ def _keep_alive(sock: socket.socket, idle: int, interval: int, count: int) -> No
 
 
 def _linger(seconds: int) -> bytes:
+    if seconds > LONGEST_LINGER:
+        raise ValueError(f"SO_LINGER is at most {LONGEST_LINGER} seconds, not {seconds!r}")
     return struct.pack("ii", int(seconds >= 0), max(0, seconds))
+
+
+def _size(name: str, size: int) -> int:
+    if size < 1:  # Linux would take it for a very large one
+        raise ValueError(f"{name} is 1 byte or more, not {size!r}")
+    return size
 
 
 def _device(name: str) -> bytes:
@@ -66,10 +78,12 @@ def _device(name: str) -> bytes:
 
 
 def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
-    """setsockopt(2). Raises OSError with its errno and the option's name."""
+    """setsockopt(2). Raises OSError with its errno and the option's name, and ValueError."""
     level = socket.IPPROTO_TCP if name.startswith("TCP_") else socket.SOL_SOCKET
     if not hasattr(socket, name):
-        raise OSError(0, f"this system has no {name}")
+        raise OSError(errno.ENOPROTOOPT, f"this system has no {name}")
+    if isinstance(value, int) and not -INT_RANGE <= value < INT_RANGE:
+        raise ValueError(f"{name}={value!r} does not fit into the int that setsockopt(2) takes")
     try:
         sock.setsockopt(level, getattr(socket, name), value)
     except OSError as error:
@@ -89,7 +103,8 @@ def borrowed(fd: int) -> Iterator[socket.socket]:
 
 
 class SocketOptions:
-    """Each `set_` raises OSError with the option's name where the system refuses it.
+    """Each `set_` raises OSError with its errno and the option's name where the system refuses it,
+    and ValueError with the name for a number that the option cannot have.
 
     On the connection's thread, like all its methods.
     """
@@ -108,11 +123,11 @@ class SocketOptions:
 
     def set_read_buffer(self, size: int) -> None:
         """Bytes of the kernel's receive buffer (SO_RCVBUF, socket(7)). gnet: SetReadBuffer."""
-        self._set("SO_RCVBUF", size)
+        self._set("SO_RCVBUF", _size("SO_RCVBUF", size))
 
     def set_write_buffer(self, size: int) -> None:
         """Bytes of the kernel's send buffer (SO_SNDBUF, socket(7)). gnet: SetWriteBuffer."""
-        self._set("SO_SNDBUF", size)
+        self._set("SO_SNDBUF", _size("SO_SNDBUF", size))
 
     def set_linger(self, seconds: int) -> None:
         """SO_LINGER (socket(7)): negative turns it off, 0 resets on close. gnet: SetLinger."""
@@ -120,7 +135,8 @@ class SocketOptions:
 
     def set_keep_alive(self, on: bool, idle: int = 60, interval: int = 10, count: int = 5) -> None:
         """Probe an idle peer (SO_KEEPALIVE, tcp(7)): after `idle` seconds, every `interval`
-        seconds, and give up after `count` probes. gnet: SetKeepAlive."""
+        seconds, and give up after `count` probes. gnet: SetKeepAlive,
+        SetKeepAlivePeriod."""
         with self._borrow() as sock:
             if on:
                 _keep_alive(sock, idle, interval, count)

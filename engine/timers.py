@@ -13,7 +13,10 @@ from threading import get_ident
 from time import monotonic
 from typing import Protocol
 
+from .errors import ConnectionClosed
+
 _CLEAN_FROM = 64  # cancelled timers; fewer are not worth a pass over the heap
+LONGEST_WAIT = 86_400.0  # seconds; epoll_wait(2) takes an int of milliseconds, 24 days
 
 Call = Callable[[], object]
 
@@ -52,7 +55,10 @@ class Timer:
         if loop.ident == get_ident():
             self._cancel()
         elif self._call is not None:
-            loop.post(self._cancel)
+            try:
+                loop.post(self._cancel)
+            except ConnectionClosed:
+                self._call = None  # the loop is over, and runs nothing more
 
     def _cancel(self) -> None:
         if self._call is not None:
@@ -90,12 +96,15 @@ class Timers:
             heappush(self.heap, timer)
 
     def timeout(self) -> float | None:
-        """Seconds until the first is due: 0 where one is, None where there is none."""
+        """Seconds until the first is due: 0 where one is, None where there is none.
+
+        Never more than a system call can express; whoever wakes too early asks again.
+        """
         heap = self.heap
         while heap and not heap[0].pending:
             heappop(heap)
             self._cancelled -= 1
-        return max(0.0, heap[0].when - monotonic()) if heap else None
+        return min(max(0.0, heap[0].when - monotonic()), LONGEST_WAIT) if heap else None
 
     def due(self) -> Iterator[Call]:
         """The calls that are due. One may still cancel another of them; what they add is not among

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 Task = Callable[[], object]
-_log = logging.getLogger("ringnet")
 _here = threading.local()
 
 
@@ -32,12 +31,13 @@ class WorkerPool(Executor):
     """At most `capacity` threads that run tasks; also a standard `concurrent.futures.Executor`.
 
     A thread is made when a task finds none idle (`preallocate`: all at once), and ends after
-    `idle_timeout` seconds without one. With `nonblocking`, a submit that finds no free worker
-    raises PoolOverload; else it waits, and so may `max_blocking` threads at once. A reactor's
-    thread and the pool's own workers never wait: that would stall a loop, or the pool itself.
+    `idle_timeout` seconds without one (None: never). With `nonblocking`, a submit that finds no
+    free worker raises PoolOverload; else it waits, and so may `max_blocking` threads at once. A
+    reactor's thread and the pool's own workers never wait: that would stall a loop, or the pool.
 
-    `on_error(exception)` gets what a task given to `spawn` raised; by default it is logged. Raises
-    OptionError at once. ants: NewPool and its options.
+    `on_error(exception)` gets what a task given to `spawn` raised; by default it is logged, by
+    `logger` or else the logger `ringnet`. Raises OptionError and TypeError at once. ants: NewPool
+    and its options.
     """
 
     def __init__(
@@ -46,20 +46,25 @@ class WorkerPool(Executor):
         *,
         nonblocking: bool = False,
         max_blocking: int = 10_000,
-        idle_timeout: float = 10.0,
+        idle_timeout: float | None = 10.0,
         preallocate: bool = False,
         on_error: Callable[[BaseException], object] | None = None,
         name: str = "ringnet-worker",
+        logger: logging.Logger | None = None,
     ) -> None:
         _check("capacity", capacity, 1, 100_000, "threads")
         _check("max_blocking", max_blocking, 0, 1 << 31, "threads")
-        _check("idle_timeout", idle_timeout, 0.0, 86_400.0, "s")
+        if idle_timeout is not None:
+            _check("idle_timeout", idle_timeout, 0.0, 86_400.0, "s")
         if on_error is not None and not callable(on_error):
             raise TypeError(f"on_error is called with an exception, so not {on_error!r}")
+        if logger is not None and not isinstance(logger, logging.Logger):
+            raise TypeError(f"logger is a logging.Logger, not {logger!r}")
         self.nonblocking = nonblocking
         self.max_blocking = max_blocking
         self.idle_timeout = idle_timeout
         self._on_error = on_error
+        self._log = logger or logging.getLogger("ringnet")
         self._name = name
         self._capacity = capacity
         self._lock = threading.Lock()
@@ -149,7 +154,7 @@ class WorkerPool(Executor):
         One of `result` and `error` is None. `then` also runs where the connection was closed
         meanwhile; where its engine has stopped, that is logged. Raises PoolOverload, PoolClosed.
         """
-        self._accept(partial(_bring_back, conn, partial(call, *args, **kwargs), then))
+        self._accept(partial(self._bring_back, conn, partial(call, *args, **kwargs), then))
 
     def _accept(self, task: Task) -> None:
         with self._lock:
@@ -214,10 +219,11 @@ class WorkerPool(Executor):
 
     def _next_task(self) -> Task | None:
         """Wait for a task; None where this worker is no longer needed."""
-        deadline = monotonic() + self.idle_timeout
+        deadline = None if self.idle_timeout is None else monotonic() + self.idle_timeout
         while not self._tasks:
-            left = deadline - monotonic()
-            if self._closed or left <= 0 or len(self._threads) > self._capacity:
+            left = None if deadline is None else deadline - monotonic()
+            is_stale = left is not None and left <= 0
+            if self._closed or is_stale or len(self._threads) > self._capacity:
                 return None
             self._idle += 1
             try:
@@ -228,12 +234,25 @@ class WorkerPool(Executor):
 
     def _tell(self, error: BaseException) -> None:
         if self._on_error is None:
-            _log.error("%r: a task raised", self, exc_info=error)
+            self._log.error("%r: a task raised", self, exc_info=error)
             return
         try:
             self._on_error(error)
         except BaseException:  # whatever it is, it may not cost a worker
-            _log.exception("%r: on_error raised", self)
+            self._log.exception("%r: on_error raised", self)
+
+    def _bring_back(
+        self, conn: Connection, call: Callable[[], Any], then: Callable[..., object]
+    ) -> None:
+        result, failure = None, None
+        try:
+            result = call()
+        except BaseException as error:
+            failure = error
+        try:
+            conn.loop.execute(partial(then, conn, result, failure))
+        except (ConnectionClosed, QueueFull) as error:
+            self._log.error("a result for %r is lost: %s", conn, error)
 
     # Control
 
@@ -281,18 +300,6 @@ def _fulfil(future: Future[Any], call: Callable[..., Any], args: Any, kwargs: An
         future.set_exception(error)
     else:
         future.set_result(result)
-
-
-def _bring_back(conn: Connection, call: Callable[[], Any], then: Callable[..., object]) -> None:
-    result, failure = None, None
-    try:
-        result = call()
-    except BaseException as error:
-        failure = error
-    try:
-        conn.loop.execute(partial(then, conn, result, failure))
-    except (ConnectionClosed, QueueFull) as error:
-        _log.error("a result for %r is lost: %s", conn, error)
 
 
 def _check(name: str, value: Any, low: float, high: float, unit: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +60,20 @@ def announce(engine: ringnet.Engine) -> None:
     print(f"{name} on {where} ({engine.backend}: {engine.backend_reason})", flush=True)
 
 
-def serve(handler: ringnet.EventHandler, given: argparse.Namespace, **options: int) -> None:
-    """Run until SIGINT or SIGTERM. What cannot run is said in a line, with exit status 1."""
+def serve(handler: ringnet.EventHandler, given: argparse.Namespace, **options: Any) -> None:
+    """Run until SIGINT or SIGTERM. `--option` counts more than `options`."""
+    options = {"backend": given.backend, "reactors": given.reactors} | options
+    options |= more_options(given)
+    with plain_words():
+        ringnet.run(handler, *given.addresses, **options)
+
+
+@contextmanager
+def plain_words() -> Iterator[None]:
+    """What cannot run is said in a line, with exit status 1; Ctrl-C ends a program in silence."""
     try:
-        ringnet.run(
-            handler,
-            *given.addresses,
-            backend=given.backend,
-            reactors=given.reactors,
-            **options,
-            **more_options(given),
-        )
-    except ringnet.RingnetError as error:
+        yield
+    except (ringnet.RingnetError, OSError, UnicodeError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells say that it was interrupted

@@ -9,6 +9,8 @@ nothing needs a lock. Queries get numbers of our own, for clients may choose the
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import ringnet
 from _cli import announce, parser, serve
 
@@ -50,6 +52,7 @@ class Forwarder(ringnet.EventHandler):
         self.address = upstream
         self.answers = Upstream()
         self.upstream: ringnet.Connection | None = None
+        self.waiting: list[tuple[ringnet.Connection, bytes]] = []  # while that is being dialed
 
     def on_boot(self, engine: ringnet.Engine) -> None:
         self.client = ringnet.Client(self.answers, engine=engine)
@@ -61,20 +64,26 @@ class Forwarder(ringnet.EventHandler):
             return  # no DNS message
         if self.upstream is not None and self.upstream.fileno() != -1:
             self.answers.ask(self.upstream, conn, query)
-            return
-        dialed = self.client.register(self.address)  # its answer comes on this same thread
-        dialed.add_done_callback(lambda done: self.connected(done.result(), conn, query))
+        elif len(self.waiting) < MOST:
+            self.waiting.append((conn, query))
+            if len(self.waiting) == 1:
+                self.client.register(self.address).add_done_callback(self.connected)
 
-    def connected(
-        self, upstream: ringnet.Connection, asker: ringnet.Connection, query: bytes
-    ) -> None:
-        self.upstream = upstream
-        self.answers.ask(upstream, asker, query)
+    def connected(self, dialed: Future[ringnet.Connection]) -> None:
+        """On this same thread. Who waited in vain asks again, as resolvers do."""
+        waiting, self.waiting = self.waiting, []
+        if dialed.exception() is not None:
+            print(f"no upstream: {dialed.exception()}", flush=True)
+            return
+        self.upstream = dialed.result()
+        for asker, query in waiting:
+            self.answers.ask(self.upstream, asker, query)
 
 
 if __name__ == "__main__":
     command = parser(__doc__, "udp://127.0.0.1:5353")
     command.add_argument("--upstream", default="udp://9.9.9.9:53", metavar="ADDRESS")
     given = command.parse_args()
-    given.reactors = 1
+    if given.reactors != 1:
+        command.error("it has no lock, and so one reactor only")
     serve(Forwarder(given.upstream), given)

@@ -69,4 +69,5 @@ class Hasher(ringnet.EventHandler):
 
 
 if __name__ == "__main__":
-    serve(Hasher(), arguments(__doc__, "tcp://127.0.0.1:9200"))
+    # Who sends too much meanwhile has to wait. By default it would be closed.
+    serve(Hasher(), arguments(__doc__, "tcp://127.0.0.1:9200"), inbound_full="pause")

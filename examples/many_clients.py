@@ -12,6 +12,7 @@ from threading import Event
 from time import monotonic
 
 import ringnet
+from _cli import plain_words
 
 AT_ONCE = 1000  # that are being dialed
 
@@ -65,4 +66,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_words():
+        main()

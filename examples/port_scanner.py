@@ -6,21 +6,23 @@ python examples/port_scanner.py 127.0.0.1 1-1024
 from __future__ import annotations
 
 import argparse
+import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
 
 import ringnet
+from _cli import plain_words
 
-AT_ONCE = 500
+AT_ONCE = 500  # that are being dialed
 
 
 class Knock(ringnet.EventHandler):
-    """Goes away as soon as somebody opens."""
+    """Goes away as soon as somebody opens, and does not wait for the peer to go too."""
 
-    def on_open(self, conn: ringnet.Connection) -> ringnet.Action:
-        return ringnet.Action.CLOSE
+    def on_open(self, conn: ringnet.Connection) -> None:
+        conn.close_now()
 
 
 def scan(host: str, ports: range, timeout: float, backend: str) -> Iterator[int]:
@@ -58,11 +60,13 @@ def main() -> None:
     command.add_argument("--backend", default="auto")
     given = command.parse_args()
     first, _, last = given.ports.partition("-")
-    host = f"[{given.host}]" if ":" in given.host else given.host
     ports = range(int(first), int(last or first) + 1)
+    host = socket.getaddrinfo(given.host, None, type=socket.SOCK_STREAM)[0][4][0]  # once for all
+    host = f"[{host}]" if ":" in host else host
     for port in sorted(scan(host, ports, given.timeout, given.backend)):
         print(f"{port} open")
 
 
 if __name__ == "__main__":
-    main()
+    with plain_words():
+        main()

@@ -20,6 +20,8 @@ from _cli import parser, serve
 
 
 class Server(ringnet.EventHandler):
+    """Answers each request with the number of its process."""
+
     def __init__(self, backend: str) -> None:
         self.backend = backend
 

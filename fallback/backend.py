@@ -238,7 +238,8 @@ class FallbackBackend(Operations):
         if not (mask & READ and slot.wanted() & READ):
             return
         if slot.edge:
-            self._read_on(slot)
+            if not slot.put_off & READ:  # else it had its chunk, and the poller told of more
+                self._read_on(slot)
         else:
             self._on_readable(slot)
 

@@ -24,14 +24,18 @@ PACKAGES = {
 
 
 @contextmanager
-def example(name: str, backend: str, *more: str) -> Iterator[int]:
-    """Run an example on a port of its own, then end it by SIGTERM and see it end well."""
-    with example_at(name, "tcp://127.0.0.1:0", backend, *more) as address:
+def example(
+    name: str, backend: str, *more: str, end: signal.Signals = signal.SIGTERM
+) -> Iterator[int]:
+    """Run an example on a port of its own, then end it by a signal and see it end well."""
+    with example_at(name, "tcp://127.0.0.1:0", backend, *more, end=end) as address:
         yield int(address.rpartition(":")[2])
 
 
 @contextmanager
-def example_at(name: str, at: str, backend: str, *more: str) -> Iterator[str]:
+def example_at(
+    name: str, at: str, backend: str, *more: str, end: signal.Signals = signal.SIGTERM
+) -> Iterator[str]:
     """Run an example on an address, and give the one it was really bound to."""
     command = [sys.executable, f"{EXAMPLES / name}.py", at, "--backend", backend]
     process = subprocess.Popen(
@@ -45,7 +49,7 @@ def example_at(name: str, at: str, backend: str, *more: str) -> Iterator[str]:
         assert line.startswith(f"{name} on {at.partition(':')[0]}://")
         assert f"({backend}: " in line
         yield line.split()[2]
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(end)
         _, err = process.communicate(timeout=WAIT)
         assert err == "", err
         assert process.returncode == 0

@@ -6,13 +6,13 @@ import re
 import socket
 
 import pytest
-from engine_tools import WAIT, receive
+from engine_tools import IN_CHILDREN, WAIT, receive
 from real_clients import example, run
 
-BOTH = pytest.mark.parametrize("backend", ["io_uring", "epoll"])
+EACH = pytest.mark.parametrize("backend", IN_CHILDREN)
 
 
-@BOTH
+@EACH
 def test_curl(backend: str) -> None:
     with example("http_server", backend) as port:
         at = f"http://127.0.0.1:{port}"
@@ -23,7 +23,7 @@ def test_curl(backend: str) -> None:
         assert "Content-Length: 20" in run("curl", "-sSI", f"{at}/")
 
 
-@BOTH
+@EACH
 def test_a_large_body(backend: str) -> None:
     with example("http_server", backend) as port:
         with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
@@ -34,7 +34,7 @@ def test_a_large_body(backend: str) -> None:
     assert body == (bytes(range(256)) * 20_000)[:5_000_000]
 
 
-@BOTH
+@EACH
 def test_pipelined_and_in_single_bytes(backend: str) -> None:
     request = b"GET /bytes/3 HTTP/1.1\r\nHost: x\r\n\r\n"
     with example("http_server", backend) as port:
@@ -52,7 +52,7 @@ def test_pipelined_and_in_single_bytes(backend: str) -> None:
             assert receive(client, 15) == b"HTTP/1.1 200 OK"
 
 
-@BOTH
+@EACH
 def test_garbage_is_refused(backend: str) -> None:
     with example("http_server", backend) as port:
         with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
@@ -62,7 +62,7 @@ def test_garbage_is_refused(backend: str) -> None:
         assert "Hello" in run("curl", "-sS", f"http://127.0.0.1:{port}/")
 
 
-@BOTH
+@EACH
 def test_wrk(backend: str) -> None:
     with example("http_server", backend, "--reactors", "2") as port:
         said = run("wrk", "-t1", "-c50", "-d1s", f"http://127.0.0.1:{port}/")

@@ -7,17 +7,17 @@ import threading
 
 import pytest
 import redis
-from engine_tools import WAIT
+from engine_tools import IN_CHILDREN, WAIT
 from real_clients import example, run
 
-BOTH = pytest.mark.parametrize("backend", ["io_uring", "epoll"])
+EACH = pytest.mark.parametrize("backend", IN_CHILDREN)
 
 
 def client(port: int) -> redis.Redis:
     return redis.Redis(port=port, protocol=2, socket_timeout=WAIT)
 
 
-@BOTH
+@EACH
 def test_redis_cli(backend: str) -> None:
     with example("redis_server", backend) as port:
 
@@ -34,7 +34,7 @@ def test_redis_cli(backend: str) -> None:
         assert "unknown command" in cli("NOSUCH")
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("pipeline", ["1", "16"])
 def test_redis_benchmark(backend: str, pipeline: str) -> None:
     with example("redis_server", backend) as port:
@@ -45,7 +45,7 @@ def test_redis_benchmark(backend: str, pipeline: str) -> None:
     assert "rror" not in said
 
 
-@BOTH
+@EACH
 def test_redis_py(backend: str) -> None:
     with example("redis_server", backend) as port, client(port) as r:
         assert r.mset({"a": 1, "b": b"\x00\r\n\xff"})
@@ -66,7 +66,7 @@ def test_redis_py(backend: str) -> None:
         assert r.dbsize() == 0
 
 
-@BOTH
+@EACH
 def test_reactors_share_the_store(backend: str) -> None:
     with example("redis_server", backend, "--reactors", "2") as port:
 

@@ -41,6 +41,17 @@ def test_multicore_and_cpus(backend: str) -> None:
     assert os.sched_getaffinity(0) == set(usable)
 
 
+def test_multicore_counts_the_cpus_that_may_be_used() -> None:
+    """Not those that there are: a container, or taskset(1), may leave fewer."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(usable)})  # of this thread only
+    try:
+        assert ringnet.Engine(Recorder(), "tcp://:0", multicore=True).options.reactors == 1
+    finally:
+        os.sched_setaffinity(0, usable)
+    assert ringnet.Engine(Recorder(), "tcp://:0", multicore=True).options.reactors == len(usable)
+
+
 def test_reactors_that_are_told_count_more_than_multicore() -> None:
     assert ringnet.Engine(Recorder(), "tcp://:0", multicore=True, reactors=3).options.reactors == 3
 

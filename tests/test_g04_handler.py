@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
@@ -36,6 +37,9 @@ class Everything(ringnet.EventHandler):
         conn.write(conn.next())
         return self.note("traffic")
 
+    def on_end(self, conn: ringnet.Connection) -> ringnet.Action:
+        return self.note("end") or ringnet.Action.CLOSE
+
     def on_close(self, conn: ringnet.Connection, error: Exception | None) -> ringnet.Action:
         return self.note("close")
 
@@ -59,13 +63,14 @@ def test_the_order_of_events_and_their_threads(backend: str) -> None:
             assert receive(client, 1) == b"x"
         until(lambda: "close" in handler.calls)
         loop = engine.reactors[0].ident
-    assert handler.calls == ["boot", "open", "traffic", "close", "shutdown"]
+    assert handler.calls == ["boot", "open", "traffic", "end", "close", "shutdown"]
     assert handler.threads["boot"] == threading.get_ident()
-    assert {handler.threads[name] for name in ("open", "traffic", "close", "shutdown")} == {loop}
+    assert handler.threads["shutdown"] == loop
+    assert {handler.threads[name] for name in ("open", "traffic", "end", "close")} == {loop}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("ends", ["boot", "open", "traffic", "close", "tick"])
+@pytest.mark.parametrize("ends", ["boot", "open", "traffic", "end", "close", "tick"])
 def test_shutdown_from_any_method(backend: str, ends: str) -> None:
     handler = Everything(ends)
     engine = ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend, reactors=2).start()
@@ -94,6 +99,72 @@ def test_shutdown_from_any_thread(backend: str) -> None:
         assert engine.wait(WAIT)
         assert client.recv(1) == b""
     assert handler.calls[-1] == "shutdown"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_comes_after_on_shutdown(backend: str) -> None:
+    """Also where many connections on several reactors end, with calls and timers on their way."""
+
+    class Busy(Everything):
+        def on_open(self, conn: ringnet.Connection) -> Any:
+            conn.loop.repeat(0.001, lambda: self.note("timer"))
+            return b"hello"
+
+        def on_tick(self) -> Any:
+            self.note("tick")
+            return 0.001
+
+    handler = Busy()
+    options = {"backend": backend, "reactors": 3, "linger_timeout": 0.05}
+    engine = ringnet.Engine(handler, "tcp://127.0.0.1:0", **options).start()
+    with ExitStack() as stack:
+        for _ in range(30):
+            assert receive(stack.enter_context(dial(engine)), 5) == b"hello"
+        conns = engine.connections()
+        assert len(conns) == 30
+        for conn in conns:
+            conn.async_write(b"x", lambda conn, error: handler.note("written"))
+            conn.wake(lambda conn, error: handler.note("woken"))
+            conn.close(lambda conn, error: handler.note("closed"))
+        assert engine.stop()
+    assert [reactor.thread.is_alive() for reactor in engine.reactors] == [False] * 3
+    assert handler.calls[-1] == "shutdown"
+    counts = {name: handler.calls.count(name) for name in set(handler.calls)}
+    expected = {"close": 30, "closed": 30, "written": 30, "woken": 30, "shutdown": 1}
+    assert {name: counts[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_on_tick_ends_when_it_returns_none(backend: str) -> None:
+    class Once(Everything):
+        def on_tick(self) -> Any:
+            self.ticks.append(monotonic())
+
+    handler, later = Once(), threading.Event()
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
+        engine.reactors[0].schedule(0.03, later.set)
+        assert later.wait(WAIT)
+    assert len(handler.ticks) == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("delay", [1e30, float("inf"), float("nan"), -1.0, 0])
+def test_delays_that_are_strange_end_no_loop(
+    backend: str, delay: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Very long ones, none at all, and what is over already; what is no number is a mistake."""
+
+    class Strange(Everything):
+        def on_tick(self) -> Any:
+            self.ticks.append(delay)
+            return delay if len(self.ticks) < 3 else None
+
+    handler = Strange()
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
+        for _ in range(5):
+            on_loop(engine.reactors[0], lambda: None)
+        until(lambda: len(handler.ticks) == (3 if delay <= 0 else 1))
+    assert ("on_tick raised" in caplog.text) == (delay != delay)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import threading
+from queue import Queue
 
 import pytest
 import ringnet
 from engine_tools import (
     BACKENDS,
+    WAIT,
     Recorder,
     dial,
     on_loop,
@@ -47,25 +49,28 @@ def test_every_way_of_writing(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_async_writes_of_eight_threads(backend: str) -> None:
-    """Each thread's order is kept, nothing is lost, and every callback comes on the loop."""
+@pytest.mark.parametrize("size", [7, 3000])
+def test_async_writes_of_eight_threads(backend: str, size: int) -> None:
+    """Each thread's order is kept, nothing is lost, and every callback comes on the loop. The large
+    ones are more than the stage and the kernel take at once."""
     handler = Recorder()
     answers: list[tuple[int, Exception | None]] = []
     with served(backend, handler) as engine, dial(engine) as client:
         conn = handler.expect("open")
+        more = b"." * (size - 7)
 
         def told(_: ringnet.Connection, error: Exception | None) -> None:
             answers.append((threading.get_ident(), error))
 
         def write(thread: int) -> None:
             for number in range(0, 500, 2):
-                conn.async_write(b"%d:%04d\n" % (thread, number), told)
-                conn.async_writev([b"%d:" % thread, b"%04d\n" % (number + 1)], told)
+                conn.async_write(b"%d:%04d%b\n" % (thread, number, more), told)
+                conn.async_writev([b"%d:" % thread, b"%04d%b\n" % (number + 1, more)], told)
 
         threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
         for thread in threads:
             thread.start()
-        got = receive(client, 8 * 500 * 7)
+        got = receive(client, 8 * 500 * size)
         for thread in threads:
             thread.join()
         until(lambda: len(answers) == 4000)
@@ -73,4 +78,45 @@ def test_async_writes_of_eight_threads(backend: str) -> None:
     lines = got.decode().splitlines()
     for n in range(8):
         mine = [line for line in lines if line.startswith(f"{n}:")]
-        assert mine == [f"{n}:{number:04d}" for number in range(500)]
+        assert mine == [f"{n}:{number:04d}{more.decode()}" for number in range(500)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ends", ["close", "stop"])
+def test_async_writes_while_it_closes_are_each_answered_once(backend: str, ends: str) -> None:
+    """By None for what went out, else by ConnectionClosed; the engine that has stopped raises."""
+    handler = Recorder()
+    answers: Queue[tuple[int, int, Exception | None]] = Queue()
+    refused: Queue[tuple[int, int]] = Queue()
+    under_way = threading.Event()
+    with served(backend, handler) as engine, dial(engine) as client:
+        conn = handler.expect("open")
+
+        def write(thread: int) -> None:
+            for number in range(1000):
+                key = (thread, number)
+                try:
+                    conn.async_write(b"%d:%04d\n" % key, lambda _, e, k=key: answers.put((*k, e)))
+                except ringnet.ConnectionClosed:
+                    refused.put(key)
+                if number == 100:
+                    under_way.set()
+
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        assert under_way.wait(WAIT)
+        conn.close() if ends == "close" else engine.request_stop()
+        got = receive(client, 8 * 1000 * 7)
+        client.close()
+        for thread in threads:
+            thread.join()
+        assert engine.wait(WAIT) if ends == "stop" else True
+        until(lambda: answers.qsize() + refused.qsize() == 8000)
+    told = [answers.get_nowait() for _ in range(answers.qsize())]
+    assert len({(thread, number) for thread, number, _ in told}) == len(told)
+    assert {type(error) for *_, error in told} <= {type(None), ringnet.ConnectionClosed}
+    accepted = sorted((thread, number) for thread, number, error in told if error is None)
+    arrived = sorted(tuple(map(int, line.split(":"))) for line in got.decode().splitlines())
+    assert arrived == accepted
+    assert refused.empty() or ends == "stop"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable
@@ -101,6 +100,9 @@ def test_options_of_a_connection(backend: str) -> None:
         (lambda c: c.set_keep_alive(True, idle=1 << 20), "TCP_KEEPIDLE", errno.EINVAL),
         (lambda c: c.set_bind_to_device("nosuch0"), "SO_BINDTODEVICE", errno.ENODEV),
         (lambda c: c.set_multicast_interface("nosuch0"), "multicast interface", errno.ENODEV),
+        (lambda c: c.set_multicast_interface(1 << 30), "IP_MULTICAST_IF", errno.EINVAL),
+        (lambda c: c.set_keep_alive(True, interval=0), "TCP_KEEPINTVL", errno.EINVAL),
+        (lambda c: c.set_keep_alive(True, count=0), "TCP_KEEPCNT", errno.EINVAL),
     ],
 )
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -118,9 +120,60 @@ def test_what_the_system_refuses_has_its_errno_and_the_name(
         assert caught.value.errno == number
 
 
-def test_an_engine_for_a_device_that_is_not_there() -> None:
-    with pytest.raises(ringnet.BindError, match="SO_BINDTODEVICE"):
-        ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", bind_to_device="nosuch0").start()
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_unix_socket_has_no_delay_to_set(backend: str, tmp_path: Any) -> None:
+    handler = Recorder()
+    with (
+        ringnet.Engine(handler, f"unix://{tmp_path}/s", backend=backend),
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        client.connect(f"{tmp_path}/s")
+        conn = first_connection(handler)
+        with pytest.raises(OSError, match="TCP_NODELAY=1 was refused") as caught:
+            on_loop(conn.loop, lambda: conn.set_no_delay(True))
+        assert caught.value.errno == errno.EOPNOTSUPP
+        on_loop(conn.loop, lambda: conn.set_write_buffer(60_000))  # that it has
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_numbers_that_an_option_cannot_have(backend: str) -> None:
+    handler = Recorder()
+    with (
+        ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine,
+        dial(engine),
+    ):
+        conn = first_connection(handler)
+        wrong: dict[str, Callable[[], None]] = {
+            "SO_RCVBUF": lambda: conn.set_read_buffer(1 << 40),
+            "SO_RCVBUF is 1 byte": lambda: conn.set_read_buffer(-1),
+            "SO_SNDBUF": lambda: conn.set_write_buffer(0),
+            "SO_LINGER": lambda: conn.set_linger(1 << 40),
+            "TCP_KEEPIDLE": lambda: conn.set_keep_alive(True, idle=1 << 40),
+        }
+        for says, call in wrong.items():
+            with pytest.raises(ValueError, match=says):
+                on_loop(conn.loop, call)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_engine_for_a_device_that_is_not_there(backend: str) -> None:
+    options = {"backend": backend, "bind_to_device": "nosuch0"}
+    with pytest.raises(ringnet.BindError, match="SO_BINDTODEVICE") as caught:
+        ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", **options).start()
+    assert caught.value.errno == errno.ENODEV
+    with (
+        ringnet.Client(Recorder(), **options) as client,
+        pytest.raises(OSError, match="SO_BINDTODEVICE"),
+    ):
+        client.dial("tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("interface", ["nosuch0", 1 << 30])
+def test_a_group_on_an_interface_that_is_not_there(backend: str, interface: str | int) -> None:
+    options = {"backend": backend, "multicast_interface": interface}
+    with pytest.raises(ringnet.BindError, match=r"multicast interface|IP_"):
+        ringnet.Engine(Recorder(), "udp4://239.255.77.79:0", **options).start()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -162,30 +215,12 @@ def test_groups_are_joined_and_left(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_address_that_is_a_group_is_joined(backend: str) -> None:
-    options = {"backend": backend, "multicast_interface": "lo"}
+@pytest.mark.parametrize("interface", ["lo", socket.if_nametoindex("lo")])
+def test_an_address_that_is_a_group_is_joined(backend: str, interface: str | int) -> None:
+    options = {"backend": backend, "multicast_interface": interface}
     with (
         ringnet.Engine(Recorder(), "udp4://239.255.77.78:0", **options) as engine,
         multicast_sender() as peer,
     ):
         peer.sendto(b"hello", endpoint(engine))
         assert peer.recv(100) == b"hello"
-
-
-def test_dup_is_independent(tmp_path: Any) -> None:
-    handler = Recorder()
-    with (
-        ringnet.Engine(handler, "tcp://127.0.0.1:0") as engine,
-        dial(engine) as client,
-    ):
-        conn = first_connection(handler)
-        mine = on_loop(conn.loop, conn.dup)
-        try:
-            assert mine != conn.fileno()
-            conn.close()
-            assert client.recv(1) == b""
-            client.close()
-            assert handler.expect("close") is None
-            assert os.fstat(mine)
-        finally:
-            os.close(mine)

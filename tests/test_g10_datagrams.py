@@ -8,11 +8,18 @@ import socket
 import stat
 import threading
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, WAIT, Recorder, on_loop, receive, udp_peer, until
+from engine_tools import BACKENDS, WAIT, Recorder, Talker, on_loop, receive, udp_peer, until
+
+UNIX = {
+    "unix": socket.SOCK_STREAM,
+    "unixgram": socket.SOCK_DGRAM,
+    "unixpacket": socket.SOCK_SEQPACKET,
+}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -103,6 +110,45 @@ def test_truncation_is_counted_and_logged(backend: str, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scheme", ["unixgram", "unixpacket"])
+def test_truncation_of_unix_packets(
+    backend: str, scheme: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = f"{tmp_path}/s"
+    options = {"backend": backend, "max_datagram": 100}
+    kind = socket.SOCK_DGRAM if scheme == "unixgram" else socket.SOCK_SEQPACKET
+    with (
+        ringnet.Engine(Recorder(), f"{scheme}://{path}", **options) as engine,
+        socket.socket(socket.AF_UNIX, kind) as peer,
+    ):
+        peer.settimeout(WAIT)
+        peer.bind(f"{tmp_path}/peer")
+        peer.connect(path)
+        peer.send(b"x" * 101)
+        peer.send(b"y" * 100)
+        assert peer.recv(1000) == b"y" * 100
+        assert engine.reactors[0].endpoints.truncated == 1
+    assert "max_datagram=100" in caplog.text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_truncation_of_what_was_dialed(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    talker = Talker()
+    options = {"backend": backend, "max_datagram": 100}
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+        ringnet.Client(talker, **options) as client,
+    ):
+        peer.bind(("127.0.0.1", 0))
+        conn = client.dial(f"udp://127.0.0.1:{peer.getsockname()[1]}")
+        for size in (101, 100):
+            peer.sendto(b"z" * size, on_loop(conn.loop, lambda: conn.local_address))
+        assert talker.take(100) == b"z" * 100
+        assert client.engine.reactors[0].endpoints.truncated == 1
+    assert "max_datagram=100" in caplog.text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_mistakes_with_datagrams_raise_at_the_call(backend: str) -> None:
     raised: list[str] = []
 
@@ -149,6 +195,42 @@ def test_an_answer_from_another_thread(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_mistakes_on_other_threads_raise_there_and_harm_nobody(
+    backend: str, tmp_path: Path
+) -> None:
+    kept: Queue[Any] = Queue()
+
+    class Keep(Recorder):
+        def on_traffic(self, conn: ringnet.Connection) -> None:
+            kept.put(conn)
+
+    addresses = ("udp4://127.0.0.1:0", f"unixgram://{tmp_path}/g", f"unixpacket://{tmp_path}/p")
+    with (
+        ringnet.Engine(Keep(), *addresses, backend=backend) as engine,
+        udp_peer(engine) as udp,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless,
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as packets,
+    ):
+        udp.send(b"?")
+        conn = kept.get(timeout=WAIT)
+        with pytest.raises(ValueError, match="at most 65507 bytes"):
+            conn.async_write(bytes(65_508))
+        with pytest.raises(ValueError, match="at most 65507 bytes"):
+            conn.async_writev([bytes(65_507), b"x"])
+        nameless.sendto(b"?", f"{tmp_path}/g")
+        told: Queue[Any] = Queue()
+        kept.get(timeout=WAIT).async_write(b"!", lambda conn, error: told.put(error))
+        assert isinstance(told.get(timeout=WAIT), ringnet.UsageError)  # it has no address
+        packets.settimeout(WAIT)
+        packets.connect(f"{tmp_path}/p")
+        packets.send(b"?")
+        with pytest.raises(ValueError, match="empty packet"):
+            kept.get(timeout=WAIT).async_write(b"")
+        conn.async_write(b"still answered")
+        assert udp.recv(100) == b"still answered"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_many_senders_and_reactors_lose_nothing(backend: str) -> None:
     options = {"backend": backend, "reactors": 2, "reuse_port": True}
     with ringnet.Engine(Recorder(), "udp://127.0.0.1:0", **options) as engine:
@@ -182,18 +264,35 @@ def test_unix_streams(backend: str, kind: str, tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
-def test_a_stale_socket_file_is_replaced_and_one_in_use_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scheme", UNIX)
+def test_a_stale_socket_file_is_replaced_and_one_in_use_is_an_error(
+    backend: str, scheme: str, tmp_path: Path
+) -> None:
     path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX) as old:
+    with socket.socket(socket.AF_UNIX, UNIX[scheme]) as old:
         old.bind(str(path))
     assert path.exists()  # a process that crashed leaves it so
-    with ringnet.Engine(Recorder(), f"unix://{path}"):
+    with ringnet.Engine(Recorder(), f"{scheme}://{path}", backend=backend):
         assert stat.S_ISSOCK(path.stat().st_mode)
         with pytest.raises(ringnet.BindError, match=r"s.*another process") as caught:
-            ringnet.Engine(Recorder(), f"unix://{path}").start()
+            ringnet.Engine(Recorder(), f"{scheme}://{path}", backend=backend).start()
         assert caught.value.errno == errno.EADDRINUSE
-        assert path.exists()
+        with socket.socket(socket.AF_UNIX, UNIX[scheme]) as client:
+            client.connect(str(path))  # the trial has not harmed the one that serves
     assert not path.exists()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scheme", UNIX)
+def test_an_abstract_name_in_use_is_an_error_and_free_afterwards(backend: str, scheme: str) -> None:
+    address = f"{scheme}://@ringnet-test-{os.getpid()}-{backend}"
+    for _ in range(2):
+        with ringnet.Engine(Recorder(), address, backend=backend) as engine:
+            assert engine.addresses == (address,)
+            with pytest.raises(ringnet.BindError, match="another process") as caught:
+                ringnet.Engine(Recorder(), address, backend=backend).start()
+            assert caught.value.errno == errno.EADDRINUSE
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from engine_tools import IN_CHILDREN
+from engine_tools import BACKENDS
 
 PREPARE = """
 ip link set lo up
@@ -21,6 +22,9 @@ exec "$@"
 
 CHILD = """
 import socket, sys, ringnet
+import kqueue_shim
+
+kqueue_shim.install()
 
 class Echo(ringnet.EventHandler):
     def on_traffic(self, conn):
@@ -53,13 +57,14 @@ print("done")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="network namespaces are Linux's")
-@pytest.mark.parametrize("backend", IN_CHILDREN)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_scopes_and_groups_of_ipv6(backend: str, tmp_path: Path) -> None:
     assert shutil.which("ip"), "install iproute2"
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     command = ["unshare", "-rn", "sh", "-ec", PREPARE, "sh", sys.executable, str(script), backend]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # for the shim
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=env)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1] == "done"

@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from typing import Any
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, receive, until
-
-
-class Gate:
-    """Tasks that run until they are let go."""
-
-    def __init__(self) -> None:
-        self.open = threading.Event()
-        self.inside = 0
-        self.lock = threading.Lock()
-
-    def task(self) -> int:
-        with self.lock:
-            self.inside += 1
-        assert self.open.wait(WAIT)
-        return 1
+from engine_tools import WAIT, Recorder, on_loop, until
+from pool_tools import Gate, fill, gated
 
 
 @pytest.fixture
 def gate() -> Iterator[Gate]:
-    """Nobody stays behind it."""
-    before = threading.active_count()
-    made = Gate()
-    yield made
-    made.open.set()
-    until(lambda: threading.active_count() == before)
-
-
-def fill(pool: ringnet.WorkerPool | ringnet.MultiPool, gate: Gate, count: int) -> None:
-    for _ in range(count):
-        pool.spawn(gate.task)
-    until(lambda: gate.inside >= count)
+    with gated() as made:
+        yield made
 
 
 def test_results_and_exceptions_come_in_futures(gate: Gate) -> None:
@@ -124,6 +100,20 @@ def test_idle_workers_are_purged(gate: Gate) -> None:
     assert pool.release(WAIT)
 
 
+def test_workers_stay_where_they_are_told_to(gate: Gate) -> None:
+    """ants: WithDisablePurge."""
+    pool = ringnet.WorkerPool(3, idle_timeout=None)
+    fill(pool, gate, 3)
+    gate.open.set()
+    until(lambda: pool.running == 0)
+    brief = ringnet.WorkerPool(1, idle_timeout=0.01)
+    assert brief.submit(abs, -1).result(WAIT) == 1
+    until(lambda: brief.workers == 0)  # these had time to go
+    assert pool.workers == 3
+    assert brief.release(WAIT)
+    assert pool.release(WAIT)  # and go at the end
+
+
 def test_preallocation(gate: Gate) -> None:
     pool = ringnet.WorkerPool(5, preallocate=True)
     assert pool.workers == 5
@@ -168,6 +158,11 @@ def test_the_error_handler(gate: Gate, caplog: pytest.LogCaptureFixture) -> None
     until(lambda: "IndexError" in caplog.text)
     assert silent.submit(abs, -2).result(WAIT) == 2
     assert silent.release(WAIT)
+    assert {record.name for record in caplog.records} == {"ringnet"}
+    caplog.clear()
+    with ringnet.WorkerPool(2, logger=logging.getLogger("mine")) as pool:
+        pool.spawn(lambda: [][1])
+    assert [record.name for record in caplog.records] == ["mine"]
 
 
 def test_release_with_a_timeout_and_reboot(gate: Gate) -> None:
@@ -215,11 +210,19 @@ def test_it_is_an_executor(gate: Gate) -> None:
         ({"capacity": True}, "capacity"),
         ({"capacity": 1, "max_blocking": -1}, "max_blocking"),
         ({"capacity": 1, "idle_timeout": "1"}, "idle_timeout is from"),
+        ({"capacity": 1, "idle_timeout": -1.0}, "idle_timeout is from"),
     ],
 )
 def test_wrong_options(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(ringnet.OptionError, match=says):
         ringnet.WorkerPool(**arguments)
+
+
+def test_objects_of_the_wrong_kind() -> None:
+    with pytest.raises(TypeError, match="on_error is called"):
+        ringnet.WorkerPool(1, on_error=1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"logging\.Logger"):
+        ringnet.WorkerPool(1, logger="mine")  # type: ignore[arg-type]
 
 
 def test_under_stress_each_task_runs_once(gate: Gate) -> None:
@@ -250,108 +253,6 @@ def test_under_stress_each_task_runs_once(gate: Gate) -> None:
     assert counts.empty()
 
 
-class Works(Recorder):
-    """Answers what a worker made of the bytes."""
-
-    def __init__(self, pool: Any) -> None:
-        super().__init__()
-        self.pool = pool
-        self.threads: set[int] = set()
-
-    def on_traffic(self, conn: ringnet.Connection) -> None:
-        self.pool.submit_to(conn, self.work, self.answer, conn.next())
-
-    def work(self, data: bytes) -> bytes:
-        self.threads.add(threading.get_ident())
-        return data[::-1] if data != b"bad" else bytes(1 // 0)
-
-    def answer(self, conn: ringnet.Connection, data: bytes | None, error: Any) -> None:
-        assert threading.get_ident() == conn.loop.ident
-        conn.write(data if data is not None else type(error).__name__.encode())
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["one", "multi"])
-def test_results_come_back_on_the_connections_thread(backend: str, kind: str, gate: Gate) -> None:
-    pool: Any = ringnet.WorkerPool(2) if kind == "one" else ringnet.MultiPool(2, 2)
-    handler = Works(pool)
-    with (
-        ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine,
-        dial(engine) as client,
-    ):
-        for data, answer in ((b"abc", b"cba"), (b"bad", b"ZeroDivisionError")):
-            client.sendall(data)
-            assert receive(client, len(answer)) == answer
-        assert engine.reactors[0].ident not in handler.threads
-    assert pool.release(WAIT)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_standard_executor_works_in_its_place(backend: str) -> None:
-    class Works(Recorder):
-        def on_traffic(self, conn: ringnet.Connection) -> None:
-            future = executor.submit(conn.next().upper)
-            future.add_done_callback(lambda done: conn.async_write(done.result()))
-
-    with (
-        ThreadPoolExecutor(2) as executor,
-        ringnet.Engine(Works(), "tcp://127.0.0.1:0", backend=backend) as engine,
-        dial(engine) as client,
-    ):
-        client.sendall(b"abc")
-        assert receive(client, 3) == b"ABC"
-
-
-def test_a_result_for_an_engine_that_has_stopped_is_logged(
-    gate: Gate, caplog: pytest.LogCaptureFixture
-) -> None:
-    handler = Recorder()
-    pool = ringnet.WorkerPool(1)
-    with ringnet.Engine(handler, "tcp://127.0.0.1:0") as engine, dial(engine):
-        conn = handler.expect("open")
-        pool.submit_to(conn, gate.task, lambda conn, result, error: None)
-    gate.open.set()
-    assert pool.release(WAIT)
-    assert "is lost" in caplog.text
-
-
-@pytest.mark.parametrize("strategy", ["round_robin", "least_tasks"])
-def test_a_multi_pool(strategy: str, gate: Gate) -> None:
-    pool = ringnet.MultiPool(3, 2, strategy=strategy, nonblocking=True)
-    assert (pool.capacity, pool.free, pool.running, pool.waiting) == (6, 6, 0, 0)
-    fill(pool, gate, 3)
-    assert [one.running for one in pool.pools] == [1, 1, 1]
-    fill(pool, gate, 3)
-    assert [one.running for one in pool.pools] == [2, 2, 2]
-    with pytest.raises(ringnet.PoolOverload):
-        pool.submit(print)
-    pool.tune(3)
-    assert pool.free == 3
-    assert not pool.release(0.01)
-    gate.open.set()
-    assert pool.release(WAIT)
-    assert pool.is_closed
-    pool.reboot()
-    assert list(pool.map(abs, [-1, -2])) == [1, 2]
-    assert pool.release(WAIT)
-
-
-def test_a_multi_pool_goes_where_there_is_room(gate: Gate) -> None:
-    pool = ringnet.MultiPool(2, 2)
-    for _ in range(2):
-        pool.pools[0].spawn(gate.task)
-    for _ in range(2):
-        pool.spawn(gate.task)
-    assert [one.running for one in pool.pools] == [2, 2]
-    gate.open.set()
-    assert pool.release(WAIT)
-
-
-def test_a_strategy_that_is_none() -> None:
-    with pytest.raises(ringnet.OptionError, match="did you mean 'least_tasks'"):
-        ringnet.MultiPool(1, 1, strategy="least_task")
-
-
 def test_an_error_handler_that_raises_costs_no_worker(
     gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -363,29 +264,4 @@ def test_an_error_handler_that_raises_costs_no_worker(
     assert pool.submit(abs, -1).result(WAIT) == 1
     until(lambda: pool.free == 1)
     assert "on_error raised" in caplog.text
-    assert pool.release(WAIT)
-
-
-def test_workers_of_a_full_multi_pool_are_refused_instead_of_waiting(gate: Gate) -> None:
-    """They would wait for one another for ever."""
-    pool = ringnet.MultiPool(2, 1)
-    both = threading.Barrier(2)
-
-    def submits() -> str:
-        both.wait(WAIT)
-        try:
-            pool.submit(int)
-        except ringnet.PoolOverload:
-            both.wait(WAIT)
-            return "refused"
-        return "accepted"
-
-    tasks = [pool.submit(submits) for _ in range(2)]
-    assert [task.result(WAIT) for task in tasks] == ["refused", "refused"]
-    assert pool.release(WAIT)
-
-
-def test_a_multi_pool_makes_its_threads_before(gate: Gate) -> None:
-    pool = ringnet.MultiPool(2, 3, preallocate=True)
-    assert [one.workers for one in pool.pools] == [3, 3]
     assert pool.release(WAIT)

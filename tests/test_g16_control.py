@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import socket
+import threading
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 import ringnet
@@ -30,6 +34,51 @@ def test_counting_and_iterating(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_iterating_while_connections_come_and_go(backend: str) -> None:
+    """From a thread of its own, with several reactors at work."""
+    options = {"backend": backend, "reactors": 2}
+    with ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", **options) as engine:
+        over = threading.Event()
+        seen: list[int] = []
+
+        def look() -> None:
+            while not over.is_set():
+                assert all(isinstance(conn, ringnet.Connection) for conn in engine.connections())
+                seen.append(engine.count_connections())
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        for _ in range(10):
+            with ExitStack() as stack:
+                for _ in range(20):
+                    client = stack.enter_context(dial(engine))
+                    client.sendall(b"x")
+                    assert receive(client, 1) == b"x"
+        until(lambda: engine.count_connections() == 0)
+        over.set()
+        watcher.join()
+        assert engine.connections() == []
+    assert max(seen) > 0
+    assert min(seen) >= 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_listener_of_a_unix_address_is_dupped_too(backend: str, tmp_path: Path) -> None:
+    address = f"unix://{tmp_path}/s"
+    with (
+        ringnet.Engine(Recorder(), address, backend=backend) as engine,
+        engine.dup_listener(address) as ours,
+    ):
+        assert ours.getsockname() == f"{tmp_path}/s"
+        ours.close()
+        with socket.socket(socket.AF_UNIX) as client:  # the engine's own goes on
+            client.settimeout(WAIT)
+            client.connect(f"{tmp_path}/s")
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_dup_listener_and_validate(backend: str) -> None:
     engine = ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", "udp://127.0.0.1:0", backend=backend)
     with pytest.raises(ringnet.EngineStateError, match="does not run"):
@@ -51,6 +100,24 @@ def test_dup_listener_and_validate(backend: str) -> None:
         accepted.sendall(b"mine")
         accepted.close()
         assert client.recv(10) == b"mine"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_timeouts_that_are_none_and_one_without_an_end(backend: str) -> None:
+    handler = Recorder()
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
+        wrong: list[tuple[Any, type[Exception]]] = [
+            ("1", TypeError),
+            (-1, ValueError),
+            (float("nan"), ValueError),
+        ]
+        for timeout, error in wrong:
+            with pytest.raises(error, match="timeout is"):
+                engine.stop(timeout)
+        with dial(engine) as client:  # and nothing has happened
+            client.sendall(b"x")
+            assert receive(client, 1) == b"x"
+        assert engine.stop(math.inf)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

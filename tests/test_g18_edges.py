@@ -7,10 +7,12 @@ from contextlib import ExitStack
 
 import pytest
 import ringnet
-from engine_tools import Recorder, dial, receive, send_all_aside
+from contract_tools import rig
+from engine_tools import WAIT, Recorder, dial, receive, send_all_aside
+from ringnet.completion import DATA, Bounds
 
 
-@pytest.mark.parametrize("backend", ["epoll"])
+@pytest.mark.parametrize("backend", ["epoll", "kqueue"])
 @pytest.mark.parametrize("chunk", [1000, 1 << 20])
 @pytest.mark.parametrize("size", [1, 100_000, 5_000_000])
 def test_edge_triggered(backend: str, chunk: int, size: int) -> None:
@@ -35,3 +37,28 @@ def test_edge_triggered_changes_nothing_elsewhere(backend: str) -> None:
     ):
         client.sendall(b"x")
         assert receive(client, 1) == b"x"
+
+
+@pytest.mark.parametrize("poller", ["epoll", "kqueue"])
+def test_a_fast_sender_gets_its_chunk_a_turn_and_the_others_theirs(poller: str) -> None:
+    """The bound is seen at a whole receive buffer: so much may be read beyond it."""
+    buffer, chunk = 1000, 40_000
+    with rig(f"{poller}-edge", Bounds(receive_buffer_size=buffer, edge_chunk=chunk)) as made:
+        fast, peer = made.pair()
+        slow, other = made.pair()
+        peer.sendall(bytes(200_000))  # is there before the first turn
+        other.sendall(b"me too")
+        turns = [made.turn(WAIT) for _ in range(3)]
+        sizes = [sum(b for h, kind, _, b in t if (h, kind) == (fast, DATA)) for t in turns]
+        assert chunk <= sizes[0] < chunk + buffer
+        assert all(size < chunk + buffer for size in sizes)
+        assert any(h == slow and kind == DATA for h, kind, *_ in turns[0])
+
+
+def test_a_chunk_alone_turns_edges_on() -> None:
+    """As in gnet: WithEdgeTriggeredIOChunk implies WithEdgeTriggeredIO."""
+    assert not ringnet.Engine(Recorder(), "tcp://:0").options.edge_triggered
+    engine = ringnet.Engine(Recorder(), "tcp://:0", edge_triggered_chunk=5000)
+    assert engine.options.bounds().edge_chunk == 5000
+    off = {"edge_triggered": False, "edge_triggered_chunk": 5000}
+    assert ringnet.Engine(Recorder(), "tcp://:0", **off).options.bounds().edge_chunk == 0

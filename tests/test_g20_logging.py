@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import pytest
 import ringnet
-from engine_tools import Recorder, dial
+from engine_tools import BACKENDS, Recorder, dial
 
 PROGRAM = """
 import sys, threading, ringnet
+import kqueue_shim
+
+kqueue_shim.install()
 
 engines = []
 
@@ -26,9 +30,9 @@ class Fails(ringnet.EventHandler):
 
 if sys.argv[1] == "run":
     threading.Timer(0.3, lambda: engines[0].stop()).start()
-    ringnet.run(Fails(), "tcp://127.0.0.1:0")
+    ringnet.run(Fails(), "tcp://127.0.0.1:0", backend=sys.argv[2])
 else:
-    with ringnet.Engine(Fails(), "tcp://127.0.0.1:0") as engine:
+    with ringnet.Engine(Fails(), "tcp://127.0.0.1:0", backend=sys.argv[2]) as engine:
         engine.wait(0.3)
 """
 
@@ -38,27 +42,32 @@ class Fails(Recorder):
         raise RuntimeError("of the handler")
 
 
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 def make_it_fail(**options: Any) -> None:
     with ringnet.Engine(Fails(), "tcp://127.0.0.1:0", **options) as engine, dial(engine) as client:
         client.sendall(b"x")
         assert client.recv(1) == b""
 
 
-def test_a_logger_of_ones_own(caplog: pytest.LogCaptureFixture) -> None:
-    make_it_fail(logger=logging.getLogger("mine"))
+def test_a_logger_of_ones_own(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    make_it_fail(logger=logging.getLogger("mine"), backend=backend)
     assert [record.name for record in caplog.records] == ["mine"]
     assert "of the handler" in caplog.text
 
 
-def test_level_and_file(tmp_path: Path) -> None:
+def test_level_and_file(backend: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
-    make_it_fail(log_file=str(path), log_level="info")
+    make_it_fail(log_file=str(path), log_level="info", backend=backend)
     text = path.read_text()
     assert "serves with" in text
     assert "RuntimeError: of the handler" in text
     assert "has ended" in text
     path.unlink()
-    make_it_fail(log_file=str(path), log_level="critical")
+    make_it_fail(log_file=str(path), log_level="critical", backend=backend)
     assert path.read_text() == ""
 
 
@@ -84,9 +93,15 @@ def test_options_that_are_wrong(options: dict[str, Any], says: str) -> None:
         ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", **options)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("way", ["run", "engine"])
-def test_a_library_is_silent_and_run_is_helpful(way: str) -> None:
+def test_a_library_is_silent_and_run_is_helpful(way: str, backend: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, way], capture_output=True, text=True, timeout=40, check=True
+        [sys.executable, "-c", PROGRAM, way, backend],
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},  # for the shim
     )
     assert ("RuntimeError: of the handler" in done.stderr) == (way == "run")

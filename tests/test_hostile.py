@@ -34,6 +34,8 @@ def test_peers_that_connect_and_reset(backend: str) -> None:
     """Thousands of them, before, during and after they are accepted."""
     handler = Recorder()
     with served(backend, handler, reactors=2) as engine, dial(engine) as good:
+        good.sendall(b"hello")
+        assert receive(good, 5) == b"hello"  # it is accepted, so the engine has all that it keeps
         before = open_descriptors()
         for number in range(2_000):
             rude = socket.socket()
