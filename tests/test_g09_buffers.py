@@ -262,7 +262,8 @@ class Gather(ringnet.EventHandler):
         if conn.peek(min(1, conn.inbound_buffered)) in (b"2", b"8"):
             for _ in range(int(conn.next())):
                 conn.write(b"x" * 131072)
-        elif conn.inbound_buffered in (1, 1 << 20):
+        elif not conn.context or conn.inbound_buffered == 1 << 20:
+            conn.context = "has said something"
             conn.discard()
             conn.write(b"!")
 

@@ -43,7 +43,9 @@ def test_edge_triggered_changes_nothing_elsewhere(backend: str) -> None:
 def test_a_fast_sender_gets_its_chunk_a_turn_and_the_others_theirs(poller: str) -> None:
     """The bound is seen at a whole receive buffer: so much may be read beyond it."""
     buffer, chunk = 1000, 40_000
-    with rig(f"{poller}-edge", Bounds(receive_buffer_size=buffer, edge_chunk=chunk)) as made:
+    with rig(
+        f"{poller}-edge", Bounds(receive_buffers=256, receive_buffer_size=buffer, edge_chunk=chunk)
+    ) as made:
         fast, peer = made.pair()
         slow, other = made.pair()
         peer.sendall(bytes(200_000))  # is there before the first turn
