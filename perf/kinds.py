@@ -81,7 +81,6 @@ def memory(turn: Turn) -> Sample:
     """Private bytes of a connection that has echoed one byte and is idle, in a fresh server."""
     with turn.restart() as server:
         many = min(turn.scenario.connections, turn.server.peer.most_connections, descriptors())
-        many //= 10 if turn.settings.runs == 1 else 1
         with _connected(server.port) as first:
             _echo(first)
             before = cpus.private_dirty(server.pid)

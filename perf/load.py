@@ -20,6 +20,7 @@ from servers import CannotServe, Server, end
 CHECK_MESSAGES = 100
 CHECK_SECONDS = 10.0
 REPLY_SECONDS = 5.0
+LOADED = {"load", "open"}  # kinds of scenarios that the load generator has a part in
 GRACE = 30.0  # beyond what it was asked; the load ends itself sooner
 
 
@@ -31,6 +32,7 @@ class Settings:
     warmup: float
     runs: int
     patience: float  # seconds to wait for a quiet machine, before each sample
+    retries: int  # of a sample that was disturbed
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class Load:
 
         Raises CannotServe.
         """
+        if scenario.first:
+            ask(server.port, scenario.first.encode())
+        if scenario.kind not in LOADED:
+            return scenario.load
         options = ("--connections", str(scenario.connections), *scenario.load)
         if scenario.request:
             options += self._conversation(scenario, server)
@@ -90,8 +96,6 @@ class Load:
         return options
 
     def _conversation(self, scenario: Scenario, server: Server) -> tuple[str, ...]:
-        if scenario.first:
-            ask(server.port, scenario.first.encode())
         reply = ask(server.port, scenario.request.encode())
         if scenario.reply and reply != scenario.reply.encode():
             raise CannotServe(f"the reply was {reply[:100]!r}")

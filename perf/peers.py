@@ -24,7 +24,7 @@ from programs import HERE, CannotBuild, build, build_gnet
 
 SCRIPTS = HERE / "peers"
 EXAMPLES = HERE.parent / "examples"
-SELECT_CONNECTIONS = 1000  # select(2) knows descriptors below 1024
+SELECT_CONNECTIONS = 990  # select(2) knows descriptors below 1024
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,10 @@ def _ringnet(backend: str, python: Callable[[], str], *more: str) -> Start:
 def _gnet(loops: str) -> Start:
     def start(ask: Ask) -> Launch:
         role = "echo" if ask.role == "scaling" else ask.role
-        environment = {"GOMAXPROCS": ask.variant.partition("=")[2] or loops}
+        environment = {
+            "GOMAXPROCS": ask.variant.partition("=")[2] or loops,
+            "GNET_LOGGING_LEVEL": "2",  # errors: it logs to where the port is said
+        }
         return Launch([str(build_gnet()), role, loops], environment=environment)
 
     return start

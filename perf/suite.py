@@ -34,8 +34,8 @@ from peers import PEERS, Peer
 from progress import Progress
 from scenarios import SCENARIOS, Scenario
 
-FULL = Settings(seconds=1.0, warmup=0.25, runs=3, patience=5.0)
-QUICK = Settings(seconds=0.3, warmup=0.1, runs=1, patience=0.5)
+FULL = Settings(seconds=1.0, warmup=0.25, runs=3, patience=5.0, retries=2)
+QUICK = Settings(seconds=0.3, warmup=0.1, runs=1, patience=0.5, retries=0)
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -61,6 +61,7 @@ def settings_of(given: argparse.Namespace) -> Settings:
         warmup=base.warmup,
         runs=given.runs or base.runs,
         patience=base.patience,
+        retries=base.retries,
     )
 
 

@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	"github.com/panjf2000/gnet/v2"
-	"github.com/panjf2000/gnet/v2/pkg/logging"
 )
 
 const blockSize = 256 * 1024 // what a source answers a byte with, as peers/roles.py
@@ -135,8 +134,7 @@ func main() {
 	s := newServer(role)
 	s.port = freePort(network)
 	err := gnet.Run(s, fmt.Sprintf("%s://127.0.0.1:%d", network, s.port),
-		gnet.WithNumEventLoop(loops), gnet.WithTCPNoDelay(gnet.TCPNoDelay),
-		gnet.WithLogLevel(logging.ErrorLevel)) // it logs to where the port is said
+		gnet.WithNumEventLoop(loops), gnet.WithTCPNoDelay(gnet.TCPNoDelay))
 	if err != nil {
 		fail(err)
 	}

@@ -1,8 +1,9 @@
 /* oneway.c: bytes from the server only: out of a source, or one message to everybody.
  *
  * A source answers each byte with a block of `--reply-size`; a connection asks for `--window`
- * blocks ahead, so that the server always has something to send and never more than that. The
- * broadcast's first connection sends a message when all connections have the last one.
+ * blocks ahead, so that the server always has something to send and never more than that. In a
+ * broadcast the connection that came last sends a message when all have the one before: servers
+ * accept in order, so that one who reads its first message knows all the others.
  */
 #include "load.h"
 
@@ -93,7 +94,7 @@ static void send_to_all(void)
 {
 	awaited = (uint64_t)(options.connections * options.size);
 	sent_at = load.now;
-	put(&load.connections[0], message, (size_t)options.size);
+	put(&load.connections[options.connections - 1], message, (size_t)options.size);
 }
 
 static void broadcast_begin(void)

@@ -32,14 +32,21 @@ class End(asyncio.Protocol):
 
 
 class Proxy(End):
-    """The end of those who come: it reads once the other end is there."""
+    """The end of those who come."""
 
     target: tuple[str, int]
+    early = b""  # what came before the other end was there: uvloop reads though it is paused
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.transport.pause_reading()
         self.dialing = asyncio.get_running_loop().create_task(self.dial())
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None:
+            self.early += data
+        else:
+            self.other.write(data)
 
     async def dial(self) -> None:
         loop = asyncio.get_running_loop()
@@ -49,4 +56,5 @@ class Proxy(End):
             self.transport.close()
             return
         self.other, end.other = transport, self.transport
+        transport.write(self.early)
         self.transport.resume_reading()
