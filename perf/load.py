@@ -139,9 +139,7 @@ def is_whole(reply: bytes) -> bool:
     return length is not None and len(body) == int(length[1])
 
 
-def sample_of(
-    scenario: Scenario, server: Server, run: int, answer: Mapping[str, Any]
-) -> Sample:
+def sample_of(scenario: Scenario, server: Server, run: int, answer: Mapping[str, Any]) -> Sample:
     """What the load's answer says in the scenario's unit."""
     seconds, unit = answer["seconds"], PER_SECOND[scenario.unit]
     units = answer["bytes"] if scenario.unit == "GB/s" else answer["messages"]

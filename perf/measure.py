@@ -172,5 +172,3 @@ def rotated(turns: Sequence[Turn], run: int) -> list[Turn]:
     """The order of a run: each begins with the next one."""
     first = run % len(turns) if turns else 0
     return [*turns[first:], *turns[:first]]
-
-

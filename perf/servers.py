@@ -97,7 +97,7 @@ class Server:
         assert self._child is not None
         if launch.port is not None:
             return self._listening(launch.port)
-        line = _first_line(self._child, START_SECONDS)
+        line = first_line(self._child, START_SECONDS)
         found = port_in(line)
         if found is None:
             end(self._child)
@@ -142,7 +142,7 @@ def _spawn(
     )
 
 
-def _first_line(child: subprocess.Popen[bytes], seconds: float) -> str:
+def first_line(child: subprocess.Popen[bytes], seconds: float) -> str:
     """What comes before the first line's end, the child's end or the time's."""
     assert child.stdout is not None
     line = b""
