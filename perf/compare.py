@@ -14,9 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from peers import PEERS
 from record import BadRecord, Record, read
 from scenarios import SCENARIOS, Scenario
@@ -76,20 +73,23 @@ def _of_scenario(
         )  # fmt: skip
 
 
-def print_changes(found: Sequence[Change], threshold: float) -> None:
+def lines(found: Sequence[Change], threshold: float) -> Iterator[str]:
     """A table: ratios with their spread."""
-    table = Table(box=None)
-    for name in ("scenario", "server", "against", "A", "B", "B to A", ""):
-        table.add_column(name, no_wrap=True)
-    for one in found:
-        verdict = "worse" if one.is_regression(threshold) else ""
-        if not verdict and abs(one.factor - 1) > threshold:
-            verdict = "within the spread" if one.overlaps else "better"
-        table.add_row(
-            one.scenario, one.peer, one.reference, _cell(one.before), _cell(one.after),
-            f"{one.factor:.2f}", verdict, style="bold red" if verdict == "worse" else "",
-        )  # fmt: skip
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    widths = (24, 20, 14, 24, 24, 7)
+    head = ("scenario", "server", "against", "A", "B", "B to A", "")
+    for cells in (head, *(_cells(one, threshold) for one in found)):
+        *cut, last = cells
+        padded = (cell.ljust(width) for cell, width in zip(cut, widths, strict=True))
+        yield "".join([*padded, last]).rstrip()
+
+
+def _cells(one: Change, threshold: float) -> tuple[str, ...]:
+    verdict = "worse" if one.is_regression(threshold) else ""
+    if not verdict and abs(one.factor - 1) > threshold:
+        verdict = "within the spread" if one.overlaps else "better"
+    factor = f"{one.factor:.2f}"
+    ratios = (_cell(one.before), _cell(one.after), factor)
+    return (one.scenario, one.peer, one.reference, *ratios, verdict)
 
 
 def _cell(value: Spread) -> str:
@@ -112,5 +112,6 @@ def main(given: Sequence[str]) -> int:
     if not found:
         print("the two runs have nothing in common", file=sys.stderr)
         return 2
-    print_changes(found, options.threshold)
+    for line in lines(found, options.threshold):
+        print(line)
     return 1 if any(one.is_regression(options.threshold) for one in found) else 0

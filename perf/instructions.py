@@ -1,4 +1,4 @@
-"""Instructions a message, exact on a noisy machine: `python perf/instructions.py [--check|--store]`.
+"""Instructions a message, exact on a noisy machine: `python perf/instructions.py`.
 
 An echo server runs under callgrind. It is sent N messages, then 2 N; half the difference is what N
 cost, without the start and the end. `one` is one connection in turn; `fifty` are fifty whose
@@ -16,17 +16,20 @@ import argparse
 import json
 import os
 import platform
+import select
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import callgrind
+from nudge import nudge
 from programs import HERE
 from servers import end, first_line, port_in
 
@@ -39,7 +42,8 @@ MESSAGES, WARM_UP = 500, 500  # of each profile
 CONNECTIONS = 50
 BYTES = b"x" * 64
 MARK, GATE = b"mark", b"gate"  # as peers/counted_server.py
-SECONDS = 60.0  # for the server to come up, and for any answer
+SECONDS = 30.0  # for the server to come up, and for any answer
+NUDGE = 0.05  # seconds between two
 
 Counts = dict[str, int]  # "io_uring one process": instructions a message
 
@@ -55,6 +59,16 @@ class Driver:
         self.gate = gate  # the server's standard input
         self.conns = [stack.enter_context(_connected(port)) for _ in range(CONNECTIONS)]
         self.control = stack.enter_context(_connected(port))
+
+    def wait_until_served(self, pid: int) -> None:
+        """Nudge the server until it answers."""
+        self.control.sendall(BYTES)
+        deadline = time.monotonic() + SECONDS
+        while not select.select([self.control], [], [], NUDGE)[0]:
+            if time.monotonic() > deadline:
+                raise CannotCount("the server does not answer")
+            nudge(pid)
+        _receive(self.control, len(BYTES))
 
     def mark(self) -> None:
         """What was counted since the last one is a part of its own."""
@@ -144,7 +158,9 @@ def _driven(backend: str, out: Path) -> Iterator[Driver]:
         if port is None or child.stdin is None:
             raise CannotCount(f"the server on {backend} does not start under valgrind")
         with ExitStack() as stack:
-            yield Driver(port, child.stdin.fileno(), stack)
+            driver = Driver(port, child.stdin.fileno(), stack)
+            driver.wait_until_served(child.pid)
+            yield driver
     except OSError as error:
         raise CannotCount(f"{backend}: {error}") from error
     finally:

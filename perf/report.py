@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 import plots
 import targets
 from record import Record
@@ -25,7 +22,7 @@ def columns(scenario: Scenario) -> Row:
     """The head of a scenario's table."""
     return (
         "server", scenario.unit, "±", f"us/{scenario.cpu_unit}", "p50", "p99", "p99.9",
-        "server", "load", *(f"x {name}" for name in REFERENCES), "",
+        "server %", "load %", *(f"x {name}" for name in REFERENCES), "",
     )  # fmt: skip
 
 
@@ -70,7 +67,7 @@ def number(value: float | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.0%}"
+    return "" if share is None else f"{100 * share:.0f}"
 
 
 def _marks(one: Summary) -> str:
@@ -103,6 +100,9 @@ def remarks(made: Record) -> Iterator[str]:
 
 def print_tables(made: Record) -> None:
     """On the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(width=None if Console().is_terminal else 150)
     for scenario, (head, *body) in tables(made):
         table = Table(title=f"{scenario.name}: {scenario.about}", title_justify="left", box=None)
