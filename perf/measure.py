@@ -67,7 +67,7 @@ class Measurement:
             target = self._target(scenario, stack)
             turns = []
             for peer in peers:
-                for variant in peer.variants:
+                for variant in peer.variants_of(scenario.role):
                     turn = self._prepared(scenario, peer, variant, target, stack)
                     if turn is not None:
                         turns.append(turn)
@@ -132,13 +132,22 @@ class Measurement:
         server, scenario = turn.server, turn.scenario
         if _key(scenario, server) in self.results.failures:
             return
-        try:
-            sample = self._undisturbed(turn)
-        except (CannotServe, CannotBuild, OSError) as error:
-            self._fail(scenario, server, str(error))
-            return
-        self.results.samples.append(sample)
-        self.watcher.step(f"{server.name} {sample.value:,.4g} {scenario.unit}")
+        sample = self._tried(turn)
+        if sample is not None:
+            self.results.samples.append(sample)
+            self.watcher.step(f"{server.name} {sample.value:,.4g} {scenario.unit}")
+
+    def _tried(self, turn: Turn) -> Sample | None:
+        """A sample, or None after the last attempt: a machine that stood still is forgiven once."""
+        for last in (False, True):
+            try:
+                return self._undisturbed(turn)
+            except (CannotServe, CannotBuild, OSError) as error:
+                if last:
+                    self._fail(turn.scenario, turn.server, str(error))
+                else:
+                    self.watcher.say(f"{_key(turn.scenario, turn.server)}, once more: {error}")
+        return None
 
     def _undisturbed(self, turn: Turn) -> Sample:
         """The first sample that nobody disturbed, or the last one, which is marked."""

@@ -59,6 +59,11 @@ class Peer:
     version: Callable[[], str]
     variants: tuple[str, ...] = ("",)
     most_connections: int = 1_000_000
+    plain_roles: frozenset[str] = frozenset()  # of which there are no variants
+
+    def variants_of(self, role: str) -> tuple[str, ...]:
+        """What to try in a role."""
+        return ("",) if role in self.plain_roles else self.variants
 
     @property
     def is_ours(self) -> bool:
@@ -68,7 +73,8 @@ class Peer:
 
 def _native(ask: Ask, programs: Mapping[str, str]) -> Launch:
     program = programs.get(ask.role, programs["echo"])
-    return Launch([str(build(program)), *(() if ask.role == "udp" else (ask.role,))])
+    more = () if ask.role == "udp" else (ask.role, *BUFFERS.get(ask.variant, ()))
+    return Launch([str(build(program)), *more])
 
 
 def _asyncio(kind: str) -> Start:
@@ -201,6 +207,8 @@ GNET_ROLES = STREAM_ROLES | {"broadcast", "udp", "http"}
 SCALING = frozenset({"scaling"})
 URING = {"echo": "limit_uring", "udp": "limit_uring_udp"}
 EPOLL = {"echo": "limit_epoll", "udp": "limit_mmsg"}
+# Receive buffers of the bare server: many small ones, or few that stay in the CPU's cache.
+BUFFERS = {"1024 x 16 KiB": ("1024", "16384"), "16 x 64 KiB": ("16", "65536")}
 GO_THREADS = ("GOMAXPROCS=1", "GOMAXPROCS=2")
 
 
@@ -210,7 +218,7 @@ def _this() -> str:
 
 _ALL = (
     Peer("limit-uring", functools.partial(_native, programs=URING), STREAM_ROLES | {"udp"},
-         lambda: "C over liburing"),
+         lambda: "C over liburing", tuple(BUFFERS), plain_roles=frozenset({"udp"})),
     Peer("limit-epoll", functools.partial(_native, programs=EPOLL), STREAM_ROLES | {"udp"},
          lambda: "C over epoll"),
     Peer("ringnet-io_uring", _ringnet("io_uring", _this), OUR_ROLES, _ours),
