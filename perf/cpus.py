@@ -1,4 +1,4 @@
-"""Which CPU the server gets and which the load gets, and the CPU clock of another process."""
+"""Which CPU the server gets and which the load gets, and what is known of CPUs and processes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ class Placement:
     server: int
     load: int
     caveat: str = ""
+
+    @property
+    def all_but_load(self) -> frozenset[int]:
+        """For servers with several threads."""
+        return frozenset(os.sched_getaffinity(0)) - {self.load} or frozenset({self.server})
 
 
 def place() -> Placement:
@@ -59,3 +64,48 @@ def cpu_seconds(pid: int) -> float:
     Raises OSError where there is no such process.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process made, and those that these made."""
+    found: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *descendants(child)]
+    except OSError:
+        pass  # it is gone
+    return found
+
+
+def private_dirty(pid: int) -> int:
+    """Bytes of memory that only this process has, and wrote to."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/{pid}/smaps_rollup has no Private_Dirty")
+
+
+def parse_busy(text: str, cpu: int) -> float:
+    """Seconds that a CPU was busy or taken from this machine, in the text of /proc/stat."""
+    for line in text.splitlines():
+        name, *numbers = line.split()
+        if name == f"cpu{cpu}":
+            user, nice, system, _idle, _waiting, irq, softirq, steal = map(int, numbers[:8])
+            ticks = user + nice + system + irq + softirq + steal
+            return ticks / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def wait_until_quiet(on: tuple[int, ...], idle: float, patience: float, look: float = 0.1) -> bool:
+    """Wait until each of these CPUs was idle for that share of a look. False if none came."""
+    deadline = time.monotonic() + patience
+    while True:
+        before, started = Path("/proc/stat").read_text(), time.monotonic()
+        time.sleep(look)
+        after, took = Path("/proc/stat").read_text(), time.monotonic() - started
+        used = [parse_busy(after, cpu) - parse_busy(before, cpu) for cpu in on]
+        if max(used) / took <= 1 - idle + 0.01:  # a tick is 10 ms
+            return True
+        if time.monotonic() > deadline:
+            return False

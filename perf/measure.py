@@ -1,199 +1,183 @@
 """The measurement: the load on one CPU, a server on another, in turn and again.
 
-The servers take turns within each run, and each run begins with the next one, so that a slow
-minute of the machine falls on all of them and no place in the order is anyone's own.
+The servers of a scenario take turns within each run, and each run begins with the next one, so
+that a slow minute of the machine falls on all of them and no place in the order is anyone's own.
+Before each sample it waits for a quiet machine; one that was disturbed all the same is marked.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from servers import CannotServe, Server, end
+import cpus
+import kinds
+from kinds import Turn
+from load import Load, Settings
+from peers import PEERS, Peer
+from programs import CannotBuild
+from samples import DISTURBED, Sample
+from scenarios import Scenario
+from servers import START_SECONDS, CannotServe, Server
 
-LIMIT_SHARE = 0.98  # of a CPU: a load that used more of it may have been the limit
-BUSY_SHARE = 0.90  # of a CPU: one of the two should have used more of it
-CHECK_MESSAGES = 500
-CHECK_SECONDS = 5.0
-LOAD_GRACE = 15.0  # beyond what it was asked; the load ends itself sooner
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked of the load, for every server alike."""
-
-    sizes: tuple[int, ...]
-    connections: int
-    pipeline: int
-    seconds: float
-    warmup: float
-    runs: int
+IDLE_SHARE = 0.92  # of both CPUs before a sample
+HALF = 0.5  # of what the slowest can do, for an open loop
+TARGET = "limit-epoll"  # what a proxy stands in front of
+LIFETIME_SECONDS = 120.0  # of a server beyond its samples: an alarm is the last resort
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One server, one size, one run."""
+class Watcher(Protocol):
+    """Who is told how it goes."""
 
-    server: str
-    size: int
-    run: int
-    messages: int
-    messages_per_second: float
-    us_per_message: float  # of the server's CPU
-    server_share: float  # of its CPU
-    load_share: float
-    p50_us: float
-    p99_us: float
+    def scenario(self, scenario: Scenario, steps: int) -> None:
+        """One begins; so many samples are to come."""
 
-    @property
-    def load_limited(self) -> bool:
-        """Was the load at its limit, so that the server could have done more?"""
-        return self.load_share >= LIMIT_SHARE
+    def step(self, what: str) -> None:
+        """A sample was taken, or failed."""
 
-    @property
-    def disturbed(self) -> bool:
-        """Was neither at its limit? Others took CPU time, or the connections are too few."""
-        return max(self.server_share, self.load_share) < BUSY_SHARE
+    def say(self, text: str) -> None:
+        """Something to know."""
 
 
-@dataclass(frozen=True)
-class Load:
-    """The load generator, pinned to its CPU."""
-
-    program: Path
-    cpu: int
-
-    def run(self, server: Server, *options: str) -> dict[str, float]:
-        """Let it talk to a server. Raises CannotServe with what it said if that went wrong."""
-        place = ("--port", str(server.port), "--watch", str(server.pid))
-        child = subprocess.Popen(
-            [str(self.program), *place, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            preexec_fn=lambda: os.sched_setaffinity(0, {self.cpu}),
-            start_new_session=True,
-        )
-        try:
-            out, complaints = child.communicate(timeout=600 + LOAD_GRACE)
-        finally:
-            end(child)
-        if child.returncode:
-            said = complaints.decode(errors="replace").strip()
-            words = [said or f"load ended with {child.returncode}", server.last_words()]
-            raise CannotServe("; ".join(word for word in words if word))
-        answer: dict[str, float] = json.loads(out)
-        return answer
-
-    def check(self, server: Server, settings: Settings) -> None:
-        """Make sure that the server echoes, byte for byte, at each size. Raises CannotServe."""
-        for size in settings.sizes:
-            self.run(
-                server,
-                *("--connections", str(settings.connections), "--size", str(size)),
-                *("--pipeline", str(settings.pipeline), "--warmup", "0", "--verify"),
-                *("--messages", str(CHECK_MESSAGES), "--seconds", str(CHECK_SECONDS)),
-            )
-
-    def sample(self, server: Server, size: int, run: int, settings: Settings) -> Sample:
-        """Measure once. Raises CannotServe."""
-        got = self.run(
-            server,
-            *("--connections", str(settings.connections), "--size", str(size)),
-            *("--pipeline", str(settings.pipeline), "--warmup", str(settings.warmup)),
-            *("--seconds", str(settings.seconds)),
-        )
-        return Sample(
-            server=server.name,
-            size=size,
-            run=run,
-            messages=int(got["messages"]),
-            messages_per_second=got["messages_per_second"],
-            us_per_message=got["server_cpu_seconds"] / got["messages"] * 1e6,
-            server_share=got["server_cpu_seconds"] / got["seconds"],
-            load_share=got["load_cpu_seconds"] / got["seconds"],
-            p50_us=got["p50_us"],
-            p99_us=got["p99_us"],
-        )
-
-
-def turns(servers: Sequence[Server], settings: Settings) -> Iterator[tuple[int, int, Server]]:
-    """In which order: (run, size, server)."""
-    for run in range(settings.runs):
-        first = run % len(servers)
-        for size in settings.sizes:
-            for server in (*servers[first:], *servers[:first]):
-                yield run, size, server
-
-
+@dataclass
 class Results:
     """What was measured so far, and what went wrong."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.samples: list[Sample] = []
-        self.failures: dict[str, str] = {}  # by server: why it is measured no more
-        self._idle_cpu: dict[str, float] = {}
-        self._idle_wall: dict[str, float] = {}
-
-    def servers(self) -> list[str]:
-        """Those with samples, in the order of the first run."""
-        return list(dict.fromkeys(sample.server for sample in self.samples))
-
-    def of(self, server: str, size: int) -> list[Sample]:
-        """The samples of a server at a size, in the order of the runs."""
-        return [s for s in self.samples if (s.server, s.size) == (server, size)]
-
-    def idle_shares(self) -> dict[str, float]:
-        """By server: how much of a CPU it used while others were measured."""
-        return {name: self._idle_cpu[name] / wall for name, wall in self._idle_wall.items()}
-
-    def add_idle(self, name: str, cpu: float, wall: float) -> None:
-        """Count time in which a server had nothing to do."""
-        self._idle_cpu[name] = self._idle_cpu.get(name, 0.0) + cpu
-        self._idle_wall[name] = self._idle_wall.get(name, 0.0) + wall
+    settings: Settings
+    samples: list[Sample] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # by peer, or scenario and peer
+    failures: dict[str, str] = field(default_factory=dict)  # by scenario and server
 
 
-Tell = Callable[[str], None]
+@dataclass
+class Measurement:
+    """Takes the samples of scenarios."""
 
+    load: Load
+    settings: Settings
+    watcher: Watcher
+    results: Results
 
-def measure(load: Load, servers: Sequence[Server], settings: Settings, tell: Tell) -> Results:
-    """Take every sample. A server that fails is told of, and measured no more."""
-    results = Results(settings)
-    for run, size, server in turns(servers, settings):
-        if server.name in results.failures:
-            continue
+    def measure(self, scenario: Scenario, peers: Sequence[Peer]) -> None:
+        """Take every sample of a scenario. What fails is told of, and measured no more."""
+        with ExitStack() as stack:
+            target = self._target(scenario, stack)
+            turns = []
+            for peer in peers:
+                for variant in peer.variants_of(scenario.role):
+                    turn = self._prepared(scenario, peer, variant, target, stack)
+                    if turn is not None:
+                        turns.append(turn)
+            self.watcher.scenario(scenario, len(turns) * self.settings.runs)
+            if scenario.kind == "open":
+                self._set_rate(turns)
+            for run in range(self.settings.runs):
+                for turn in rotated(turns, run):
+                    self._take(replace(turn, run=run))
+
+    def _target(self, scenario: Scenario, stack: ExitStack) -> int:
+        """A proxy's other side: on the load's CPU, the proxy has its own. Its port, or 0."""
+        if scenario.role != "proxy":
+            return 0
+        on = {self.load.placement.load}
+        server = Server(PEERS[TARGET], "echo", on, self._lifetime(scenario))
+        return stack.enter_context(server).port
+
+    def _lifetime(self, scenario: Scenario) -> int:
+        sample = self.settings.seconds + self.settings.warmup + self.settings.patience + 2
+        steps = 2 * len(scenario.peers()) * (self.settings.runs + 1)
+        return math.ceil(2 * sample * steps + LIFETIME_SECONDS + START_SECONDS)
+
+    def _prepared(
+        self, scenario: Scenario, peer: Peer, variant: str, target: int, stack: ExitStack
+    ) -> Turn | None:
+        """A server that runs and answers as it should; None, which was told, if it does not."""
+        if peer.name in self.results.skipped:
+            return None
+        placement = self.load.placement
+        on = placement.all_but_load if scenario.role == "scaling" else {placement.server}
+
+        def start() -> Server:
+            return Server(peer, scenario.role, on, self._lifetime(scenario), variant, target)
+
         try:
-            with _watching_idle(results, [other for other in servers if other is not server]):
-                sample = load.sample(server, size, run, settings)
+            server = start()
         except CannotServe as error:
-            results.failures[server.name] = str(error)
-            tell(f"{server.name} failed: {error}")
-            continue
-        results.samples.append(sample)
-        tell(_progress(sample, settings))
-    return results
+            self._skip(scenario, peer, str(error))
+            return None
+        stack.enter_context(server)
+        try:
+            options = self.load.prepare(scenario, server)
+        except (CannotServe, OSError) as error:
+            self._fail(scenario, server, str(error))
+            server.stop()
+            return None
+        if scenario.kind in kinds.FRESH:
+            server.stop()
+        return Turn(scenario, self.load, self.settings, server, options, 0, restart=start)
+
+    def _set_rate(self, turns: list[Turn]) -> None:
+        """Half of what the slowest of them does in a closed loop."""
+        rates = {turn.server.name: kinds.capacity(turn) for turn in turns}
+        if rates:
+            slowest = min(rates, key=lambda name: rates[name])
+            for turn in turns:
+                turn.rate = HALF * rates[slowest]
+            self.watcher.say(f"open loop: {HALF * rates[slowest]:,.0f} msg/s, half of {slowest}'s")
+
+    def _take(self, turn: Turn) -> None:
+        server, scenario = turn.server, turn.scenario
+        if _key(scenario, server) in self.results.failures:
+            return
+        sample = self._tried(turn)
+        if sample is not None:
+            self.results.samples.append(sample)
+            self.watcher.step(f"{server.name} {sample.value:,.4g} {scenario.unit}")
+
+    def _tried(self, turn: Turn) -> Sample | None:
+        """A sample, or None after the last attempt: a machine that stood still is forgiven once."""
+        for last in (False, True):
+            try:
+                return self._undisturbed(turn)
+            except (CannotServe, CannotBuild, OSError) as error:
+                if last:
+                    self._fail(turn.scenario, turn.server, str(error))
+                else:
+                    self.watcher.say(f"{_key(turn.scenario, turn.server)}, once more: {error}")
+        return None
+
+    def _undisturbed(self, turn: Turn) -> Sample:
+        """The first sample that nobody disturbed, or the last one, which is marked."""
+        on = (self.load.placement.server, self.load.placement.load)
+        for _ in range(self.settings.retries + 1):
+            quiet = cpus.wait_until_quiet(on, IDLE_SHARE, self.settings.patience)
+            sample = kinds.KINDS[turn.scenario.kind](turn)
+            if not quiet and DISTURBED not in sample.marks:
+                sample = replace(sample, marks=(*sample.marks, DISTURBED))
+            if DISTURBED not in sample.marks:
+                break
+        return sample
+
+    def _skip(self, scenario: Scenario, peer: Peer, reason: str) -> None:
+        """What one scenario needs may be missing where others run."""
+        key = f"{scenario.name} {peer.name}" if scenario.role in ("http", "redis") else peer.name
+        if key not in self.results.skipped:
+            self.results.skipped[key] = reason
+            self.watcher.say(f"{key} is left out: {reason}")
+
+    def _fail(self, scenario: Scenario, server: Server, reason: str) -> None:
+        self.results.failures[_key(scenario, server)] = reason
+        self.watcher.say(f"{_key(scenario, server)} failed: {reason}")
 
 
-@contextmanager
-def _watching_idle(results: Results, others: Sequence[Server]) -> Iterator[None]:
-    """Count the CPU time of those that are not measured now. Those that are gone count not."""
-    started = time.monotonic()
-    before = {other.name: other.cpu_seconds() for other in others if other.is_alive()}
-    yield
-    wall = time.monotonic() - started
-    for other in others:
-        if other.name in before and other.is_alive():
-            results.add_idle(other.name, other.cpu_seconds() - before[other.name], wall)
+def _key(scenario: Scenario, server: Server) -> str:
+    return f"{scenario.name} {server.name}"
 
 
-def _progress(sample: Sample, settings: Settings) -> str:
-    rate = sample.messages_per_second / 1e3
-    where = f"run {sample.run + 1}/{settings.runs}"
-    return f"{where}  {sample.size:>7} B  {sample.server:<16} {rate:8.1f} kmsg/s"
+def rotated(turns: Sequence[Turn], run: int) -> list[Turn]:
+    """The order of a run: each begins with the next one."""
+    first = run % len(turns) if turns else 0
+    return [*turns[first:], *turns[:first]]

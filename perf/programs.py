@@ -1,17 +1,23 @@
-"""The programs in C: compiled when they are missing or older than their sources."""
+"""The programs in C and Go: compiled when they are missing or older than their sources."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
-SOURCES = Path(__file__).resolve().parent
-BUILD = SOURCES.parent / "build" / "perf"  # git does not look there
+HERE = Path(__file__).resolve().parent
+NATIVE = HERE / "native"
+GNET = HERE / "gnet"
+BUILD = HERE.parent / "build" / "perf"  # git does not look there
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra")
-COMPILE_SECONDS = 120
-REMEDY = "install a C compiler and liburing (on Debian: apt install gcc libc6-dev liburing-dev)"
+COMPILE_SECONDS = 300
+C_REMEDY = "install a C compiler and liburing (on Debian: apt install gcc libc6-dev liburing-dev)"
+GO_REMEDY = "install Go 1.21 or newer (https://go.dev/dl), with its module proxy in reach"
+LOAD = ("load", "options", "marks", "messages", "connect", "echo", "oneway", "sink", "churn")
+SOURCES = {"load": LOAD}  # of programs with more than one
 
 
 class CannotBuild(Exception):
@@ -19,36 +25,48 @@ class CannotBuild(Exception):
 
 
 def build(name: str) -> Path:
-    """Give the program made of `name`.c. Raises CannotBuild."""
+    """Give the program made of native/`name`.c. Raises CannotBuild."""
     program = BUILD / name
-    if not _is_current(program):
-        BUILD.mkdir(parents=True, exist_ok=True)
-        _compile(SOURCES / f"{name}.c", program)
+    if not _is_current(program, [*NATIVE.glob("*.[ch]")]):
+        sources = [str(NATIVE / f"{source}.c") for source in SOURCES.get(name, (name,))]
+        compiler = shlex.split(os.environ.get("CC", "cc"))
+        _compile([*compiler, *FLAGS, *sources], ["-luring"], program, C_REMEDY)
     return program
 
 
-def _is_current(program: Path) -> bool:
+def build_gnet() -> Path:
+    """Give the gnet server. Raises CannotBuild."""
+    program = BUILD / "gnet"
+    go = shutil.which("go")
+    if go is None:
+        raise CannotBuild(f"there is no go: {GO_REMEDY}")
+    if not _is_current(program, [*GNET.iterdir()]):
+        _compile([go, "build", "-C", str(GNET)], [], program, GO_REMEDY)
+    return program
+
+
+def _is_current(program: Path, sources: list[Path]) -> bool:
     if not program.exists():
         return False
-    newest = max(source.stat().st_mtime_ns for source in SOURCES.glob("*.[ch]"))
+    newest = max(source.stat().st_mtime_ns for source in sources)
     return program.stat().st_mtime_ns > newest
 
 
-def _compile(source: Path, program: Path) -> None:
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+def _compile(command: list[str], libraries: list[str], program: Path, remedy: str) -> None:
+    program.parent.mkdir(parents=True, exist_ok=True)
     # Under another name first: what was cut off must not look like a program.
     unfinished = program.with_name(f"{program.name}.{os.getpid()}")
-    command = [*compiler, *FLAGS, str(source), "-o", str(unfinished), "-luring"]
+    command = [*command, "-o", str(unfinished), *libraries]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CannotBuild(f"{source.name}: {error}: {REMEDY}") from error
+        raise CannotBuild(f"{program.name}: {error}: {remedy}") from error
     if done.returncode:
         unfinished.unlink(missing_ok=True)
-        raise CannotBuild(f"{source.name}: {_first_error(done.stderr)}: {REMEDY}")
+        raise CannotBuild(f"{program.name}: {_first_error(done.stderr)}: {remedy}")
     unfinished.replace(program)
 
 
 def _first_error(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines()]
-    return next((line for line in lines if "error" in line), lines[0] if lines else "cc failed")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line), lines[0] if lines else "no output")

@@ -1,131 +1,183 @@
-"""The report: medians over the runs as a table, and everything as JSON.
-
-A ratio is the median of the runs' ratios: what two servers did minutes apart is not compared.
-"""
+"""The report: a table for each scenario, on the terminal and as a page with plots."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-import sys
-from collections.abc import Iterator
-from dataclasses import asdict
-from statistics import median
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-from measure import Results, Sample
+import plots
+import targets
+from record import Record
+from samples import MARKS, MEANINGS
+from scenarios import SCENARIOS, Scenario
+from summary import Summary, better_limit, of_scenario, ratio
 
-REFERENCES = ("uvloop", "asyncio")
-IDLE_SHARE = 0.005  # of a CPU; more than that disturbs what is measured meanwhile
-COLUMNS = (
-    "server",
-    "bytes",
-    "kmsg/s",
-    "(min..max)",
-    "us/msg",
-    "p50 us",
-    "p99 us",
-    "cpu %",
-    *(f"x {name}" for name in REFERENCES),
-    "",
-)
+REFERENCES = ("limit", "uvloop", "gnet", "asyncio")
+PAGE = "performance.md"
+
+Row = tuple[str, ...]
 
 
-def table(results: Results) -> str:
-    """The medians, one line for each server and size, and the remarks below."""
-    rows = [
-        _row(results, server, size)
-        for size in results.settings.sizes
-        for server in results.servers()
-    ]
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-    lines = [_line(row, widths) for row in (COLUMNS, *rows)]
-    return "\n".join([*lines, *remarks(results)])
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    first, *others = zip(cells, widths, strict=True)
-    left = first[0].ljust(first[1])
-    return "  ".join([left, *(cell.rjust(width) for cell, width in others)]).rstrip()
-
-
-def _row(results: Results, server: str, size: int) -> tuple[str, ...]:
-    samples = results.of(server, size)
-    if not samples:
-        return (server, str(size), "failed", *[""] * (len(COLUMNS) - 3))
-    rates = [s.messages_per_second / 1e3 for s in samples]
-    ratios = (ratio(results, server, other, size) for other in REFERENCES)
+def columns(scenario: Scenario) -> Row:
+    """The head of a scenario's table."""
     return (
-        server,
-        str(size),
-        f"{median(rates):.1f}",
-        f"({min(rates):.1f}..{max(rates):.1f})",
-        f"{median(s.us_per_message for s in samples):.2f}",
-        f"{median(s.p50_us for s in samples):.0f}",
-        f"{median(s.p99_us for s in samples):.0f}",
-        f"{median(s.server_share for s in samples) * 100:.0f}",
-        *("-" if value is None else f"{value:.2f}" for value in ratios),
-        _mark(samples),
+        "server", scenario.unit, "±", f"us/{scenario.cpu_unit}", "p50", "p99", "p99.9",
+        "server %", "load %", *(f"x {name}" for name in REFERENCES), "",
+    )  # fmt: skip
+
+
+def rows(scenario: Scenario, summaries: Mapping[str, Summary]) -> Iterator[Row]:
+    """One line a peer, the best first."""
+    order = sorted(
+        summaries.values(), key=lambda s: s.value.middle, reverse=scenario.higher_is_better
+    )
+    for one in order:
+        ratios = [_ratio(one, reference(summaries, name)) for name in REFERENCES]
+        yield (
+            one.peer + (f" ({one.variant})" if one.variant else ""),
+            number(one.value.middle),
+            f"{one.value.share:.0%}" if len(one.samples) > 1 else "",
+            number(one.cpu_us),
+            *(number(one.latency_us.get(name)) for name in ("p50", "p99", "p99.9")),
+            _percent(one.server_share),
+            _percent(one.load_share),
+            *ratios,
+            _marks(one),
+        )
+
+
+def reference(summaries: Mapping[str, Summary], name: str) -> Summary | None:
+    """Who a column compares with."""
+    return better_limit(summaries) if name == "limit" else summaries.get(name)
+
+
+def _ratio(one: Summary, other: Summary | None) -> str:
+    found = ratio(one, other) if other is not None else None
+    return f"{found.middle:.2f}" if found is not None else ""
+
+
+def number(value: float | None) -> str:
+    """With three digits that count."""
+    if value is None:
+        return ""
+    for least, digits in ((100, 0), (10, 1), (1, 2)):
+        if abs(value) >= least:
+            return f"{value:,.{digits}f}"
+    return f"{value:.3f}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f}"
+
+
+def _marks(one: Summary) -> str:
+    return " ".join(
+        f"{MARKS[mark]}{count}/{len(one.samples)}" for mark, count in sorted(one.marks.items())
     )
 
 
-def _mark(samples: list[Sample]) -> str:
-    counts = {
-        "*": sum(s.load_limited for s in samples),
-        "~": sum(s.disturbed for s in samples),
-    }
-    return " ".join(f"{mark} {n}/{len(samples)}" for mark, n in counts.items() if n)
+def tables(made: Record) -> Iterator[tuple[Scenario, list[Row]]]:
+    """Of each scenario that has samples, in the suite's order."""
+    measured = {sample.scenario for sample in made.samples}
+    for scenario in SCENARIOS.values():
+        if scenario.name in measured:
+            found = of_scenario(made.samples, scenario.name, scenario.higher_is_better)
+            yield scenario, [columns(scenario), *rows(scenario, found)]
 
 
-def ratio(results: Results, server: str, other: str, size: int) -> float | None:
-    """Throughput to that of another: the median over the runs that have both, if any has."""
-    theirs = {s.run: s.messages_per_second for s in results.of(other, size)}
-    ours = results.of(server, size)
-    ratios = [s.messages_per_second / theirs[s.run] for s in ours if s.run in theirs]
-    return median(ratios) if ratios else None
+def remarks(made: Record) -> Iterator[str]:
+    """What a reader of the tables must know."""
+    seen = {mark for sample in made.samples for mark in sample.marks}
+    for mark in sorted(seen):
+        yield f"{MARKS[mark]} samples in which {MEANINGS[mark]}"
+    for sample in made.samples:
+        if sample.scenario == "open-loop":
+            yield f"open-loop: {sample.details['rate']:,.0f} messages a second"
+            break
+    for who, reason in (*made.made["skipped"].items(), *made.made["failures"].items()):
+        yield f"{who}: {reason}"
 
 
-def remarks(results: Results) -> Iterator[str]:
-    """What a reader of the table must know."""
-    if any(s.load_limited for s in results.samples):
-        yield "* samples in which the load used its whole CPU: the server may be able to do more"
-    if any(s.disturbed for s in results.samples):
-        yield "~ samples in which neither used its CPU: others took it, or connections are too few"
-    for name, share in results.idle_shares().items():
-        if share > IDLE_SHARE:
-            yield f"{name} used {share:.1%} of a CPU while it had nothing to do"
-    for name, reason in results.failures.items():
-        yield f"{name} failed: {reason}"
+def print_tables(made: Record) -> None:
+    """On the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if Console().is_terminal else 150)
+    for scenario, (head, *body) in tables(made):
+        table = Table(title=f"{scenario.name}: {scenario.about}", title_justify="left", box=None)
+        for index, name in enumerate(head):
+            table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+        for row in body:
+            table.add_row(*row, style="bold" if row[0].startswith("ringnet") else "")
+        console.print(table)
+    for text in remarks(made):
+        console.print(text, highlight=False, markup=False)
 
 
-def as_json(results: Results) -> dict[str, Any]:
-    """All samples, and what they were taken on."""
-    return {
-        "settings": asdict(results.settings),
-        "system": _system(),
-        "idle_share": results.idle_shares(),
-        "failures": results.failures,
-        "samples": [_sample(s) for s in results.samples],
-    }
+def write(made: Record, folder: Path) -> None:
+    """The page and the plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = plots.draw(made, folder)
+    (folder / PAGE).write_text("\n".join(page(made, drawn)) + "\n")
 
 
-def _sample(sample: Sample) -> dict[str, Any]:
-    judged = {"load_limited": sample.load_limited, "disturbed": sample.disturbed}
-    return asdict(sample) | judged
+def page(made: Record, drawn: Sequence[str]) -> Iterator[str]:
+    """The lines of the page in Markdown."""
+    yield "# Performance"
+    yield ""
+    yield "Made by `python perf/suite.py --report`; do not edit. What the columns mean, how it is"
+    yield "measured, and what was tried: [perf/README.md](../perf/README.md)."
+    yield ""
+    yield from _machine_lines(made)
+    yield from _target_lines(made)
+    for name in drawn:
+        yield f"![{name}]({name}.svg)"
+        yield ""
+    for scenario, (head, *body) in tables(made):
+        yield f"## {scenario.name}"
+        yield ""
+        yield f"{scenario.about[:1].upper()}{scenario.about[1:]}."
+        yield ""
+        yield from markdown(head, body)
+        yield ""
+    yield from (f"- {text}" for text in remarks(made))
 
 
-def _system() -> dict[str, str | None]:
-    return {
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "python": f"{platform.python_implementation()} {sys.version.split()[0]}",
-        "ringnet": _version("ringnet"),
-        "uvloop": _version("uvloop"),
-    }
+def markdown(head: Row, body: Sequence[Row]) -> Iterator[str]:
+    """A table."""
+    yield f"| {' | '.join(head)} |"
+    yield f"|---|{'--:|' * (len(head) - 1)}"
+    for row in body:
+        yield f"| {' | '.join(row)} |"
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _machine_lines(made: Record) -> Iterator[str]:
+    machine, settings = made.made["machine"], made.made["settings"]
+    yield (
+        f"{made.made['date'][:10]}, commit {made.made['commit']}: {machine['cpu']}, "
+        f"{machine['cpus']} CPUs, {machine['memory_gib']} GiB, {machine['system']}, Linux "
+        f"{machine['kernel']}. Server on CPU {machine['server_cpu']}, load on CPU "
+        f"{machine['load_cpu']}. {settings['runs']} runs of {settings['seconds']} s."
+    )
+    yield ""
+    if machine["caveat"]:
+        yield f"Caveat: {machine['caveat']}."
+        yield ""
+    yield "; ".join(f"{name}: {version}" for name, version in made.made["versions"].items()) + "."
+    yield ""
+
+
+def _target_lines(made: Record) -> Iterator[str]:
+    found = list(targets.judged(made.samples))
+    if not found:
+        return
+    yield "## Targets"
+    yield ""
+    body = [
+        (t.scenario, t.text, f"{t.reached:.2f}", f"{t.least:.2f}..{t.most:.2f}",
+         "yes" if t.met else "no")
+        for t in found
+    ]  # fmt: skip
+    yield from markdown(("scenario", "target", "reached", "spread", "met"), body)
+    yield ""

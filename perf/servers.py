@@ -1,4 +1,4 @@
-"""The servers that are compared, and the life of each as a child process on one CPU.
+"""The life of a server: a child process on CPUs of its own, with a folder of its own.
 
 Every child ends: when its block is left it is told to, killed if it does not listen, and it has
 an alarm of its own in case this process is killed first.
@@ -7,63 +7,58 @@ an alarm of its own in case this process is killed first.
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
+import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Self
 
 import cpus
-import programs
-import serve
+from peers import Ask, Launch, Peer
+from programs import CannotBuild
 
 START_SECONDS = 20.0
 STOP_SECONDS = 3.0
-
-Command = Callable[[], list[str]]
+RETRY_SECONDS = 0.002
 
 
 class CannotServe(Exception):
     """A server did not start, or is gone; the text says why and, where known, the remedy."""
 
 
-def _python(kind: str) -> Command:
-    script = str(Path(serve.__file__).resolve())
-    return lambda: [sys.executable, script, kind]
-
-
-def _program(name: str) -> Command:
-    return lambda: [str(programs.build(name))]
-
-
-SERVERS: dict[str, Command] = {
-    "limit-uring": _program("limit_uring"),
-    "limit-epoll": _program("limit_epoll"),
-    **{kind: _python(kind) for kind in serve.KINDS},
-}
-
-
 class Server:
-    """A server that runs on one CPU until its `with` block is left.
+    """A server that runs on some CPUs until its `with` block is left.
 
     `lifetime` seconds are the most it can run. Raises CannotServe if it does not start.
     """
 
-    def __init__(self, name: str, cpu: int, lifetime: int) -> None:
-        try:
-            command = SERVERS[name]()
-        except programs.CannotBuild as error:
-            raise CannotServe(str(error)) from error
-        self.name = name
+    def __init__(
+        self,
+        peer: Peer,
+        role: str,
+        on: Collection[int],
+        lifetime: int,
+        variant: str = "",
+        target: int = 0,
+    ) -> None:
+        self.peer, self.variant = peer, variant
+        self._folder = tempfile.TemporaryDirectory(prefix="ringnet-perf-")
         self._complaints: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115, see stop()
-        self._child = _spawn(command, cpu, lifetime, self._complaints)
-        self.pid = self._child.pid
+        self._child: subprocess.Popen[bytes] | None = None
         try:
-            self.port = self._read_port()
+            launch = peer.start(Ask(role, Path(self._folder.name), variant, target))
+            self.started = time.monotonic()
+            self._child = _spawn(launch, on, lifetime, self._complaints)
+            self.pid = self._child.pid
+            self.port = self._awaited_port(launch)
+        except CannotBuild as error:
+            self.stop()
+            raise CannotServe(str(error)) from error
         except BaseException:
             self.stop()
             raise
@@ -74,13 +69,14 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def cpu_seconds(self) -> float:
-        """CPU time that it has used, while it is alive."""
-        return cpus.cpu_seconds(self.pid)
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.peer.name} {self.variant}".strip()
 
-    def is_alive(self) -> bool:
-        """Has it not ended?"""
-        return self._child.poll() is None
+    def pids(self) -> list[int]:
+        """It, and the processes that it made."""
+        return [self.pid, *cpus.descendants(self.pid)]
 
     def last_words(self) -> str:
         """The last line it wrote to standard error, or nothing."""
@@ -90,28 +86,53 @@ class Server:
 
     def stop(self) -> None:
         """End it, and wait until it has. May be called again."""
-        end(self._child)
-        if self._child.stdout is not None:
-            self._child.stdout.close()
+        if self._child is not None:
+            end(self._child)
+            if self._child.stdout is not None:
+                self._child.stdout.close()
         self._complaints.close()
+        self._folder.cleanup()
 
-    def _read_port(self) -> int:
-        line = _first_line(self._child, START_SECONDS)
-        if line.isdigit():
-            return int(line)
+    def _awaited_port(self, launch: Launch) -> int:
+        assert self._child is not None
+        if launch.port is not None:
+            return self._listening(launch.port)
+        line = first_line(self._child, START_SECONDS)
+        found = port_in(line)
+        if found is None:
+            end(self._child)
+            raise CannotServe(self.last_words() or f"{self.name} did not say its port")
+        return found
+
+    def _listening(self, port: int) -> int:
+        assert self._child is not None
+        while time.monotonic() < self.started + START_SECONDS and self._child.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except OSError:
+                time.sleep(RETRY_SECONDS)
+            else:
+                return port
         end(self._child)
-        raise CannotServe(self.last_words() or f"{self.name} did not say its port")
+        raise CannotServe(self.last_words() or f"{self.name} does not listen")
+
+
+def port_in(line: str) -> int | None:
+    """The port in what a server says first: a number by itself, or the end of an address."""
+    found = re.search(r"(?:^|:)(\d{1,5})\b", line)
+    return int(found[1]) if found else None
 
 
 def _spawn(
-    command: list[str], cpu: int, lifetime: int, complaints: IO[str]
+    launch: Launch, on: Collection[int], lifetime: int, complaints: IO[str]
 ) -> subprocess.Popen[bytes]:
     def pin() -> None:
-        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, on)
         signal.alarm(lifetime)  # survives exec; its default is to end the process
 
     return subprocess.Popen(
-        command,
+        launch.command,
+        env={**os.environ, **launch.environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=complaints,
@@ -121,7 +142,7 @@ def _spawn(
     )
 
 
-def _first_line(child: subprocess.Popen[bytes], seconds: float) -> str:
+def first_line(child: subprocess.Popen[bytes], seconds: float) -> str:
     """What comes before the first line's end, the child's end or the time's."""
     assert child.stdout is not None
     line = b""
@@ -137,11 +158,19 @@ def _first_line(child: subprocess.Popen[bytes], seconds: float) -> str:
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """Tell a child to end, then make it."""
+    """Tell a child, and those that it made, to end, then make them."""
     if child.poll() is None:
-        child.terminate()
+        _signal(child, signal.SIGTERM)
         try:
             child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+            pass
+    _signal(child, signal.SIGKILL)  # also what it left behind
+    child.wait()
+
+
+def _signal(child: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(child.pid, number)  # it leads a session of its own
+    except ProcessLookupError:
+        pass

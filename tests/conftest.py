@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
+sys.path.append(str(Path(__file__).parent.parent / "perf"))  # scripts, no package
 
 import kqueue_shim
 from contract_tools import Rig, backend_names, rig

@@ -38,4 +38,13 @@ static inline double percentile_us(const struct histogram *h, double part)
 	return 0;
 }
 
+/* The longest, as near as its bucket tells; 0 without any. */
+static inline double largest_us(const struct histogram *h)
+{
+	for (unsigned bucket = BUCKETS; bucket-- > 0;)
+		if (h->buckets[bucket])
+			return middle_us(bucket);
+	return 0;
+}
+
 #endif

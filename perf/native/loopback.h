@@ -31,23 +31,38 @@ static inline void set_flag(int fd, int level, int name)
 		err(2, "setsockopt");
 }
 
+/* Prints the port that a socket is bound to. */
+static inline void say_where(int fd)
+{
+	struct sockaddr_in address;
+	socklen_t length = sizeof address;
+	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+		err(2, "getsockname");
+	printf("%d\n", ntohs(address.sin_port));
+	fflush(stdout);
+}
+
+static inline int bound_socket(int type)
+{
+	struct sockaddr_in address = loopback(0);
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		err(2, "socket");
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+		err(2, "cannot bind to 127.0.0.1");
+	return fd;
+}
+
 /* Listens on a free port and prints it. What is accepted inherits TCP_NODELAY (on Linux). A peer
  * that vanished is an error of a send, not a signal. */
 static inline int listen_and_say_where(int type_flags)
 {
-	struct sockaddr_in address = loopback(0);
-	socklen_t length = sizeof address;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | type_flags, 0);
-	if (fd < 0)
-		err(2, "socket");
+	int fd = bound_socket(SOCK_STREAM | type_flags);
 	set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
-	if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 4096) < 0)
+	if (listen(fd, 4096) < 0)
 		err(2, "cannot listen on 127.0.0.1");
-	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
-		err(2, "getsockname");
 	signal(SIGPIPE, SIG_IGN);
-	printf("%d\n", ntohs(address.sin_port));
-	fflush(stdout);
+	say_where(fd);
 	return fd;
 }
 

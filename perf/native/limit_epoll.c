@@ -1,10 +1,13 @@
-/* limit_epoll.c: the limit over epoll: an echo server that does nothing else, on one thread.
+/* limit_epoll.c: the limit over epoll: a server that does nothing else, on one thread.
+ *
+ *     limit_epoll [echo|sink|source]
  *
  * For each readiness one recv and one send. What a send leaves over is kept, and nothing more is
  * read of that connection until it is gone, so that a connection never owes more than one read.
  */
 #define _GNU_SOURCE
 #include "loopback.h"
+#include "roles.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,7 +19,10 @@ struct connection {
 	int fd;
 	size_t owed, sent; /* of `left`: its bytes, and how many of them went out */
 	char *left;        /* what a send left over, or NULL */
+	bool is_full;      /* a source's: it waits until there is room for what it owes */
 };
+
+static enum role role;
 
 static char inbound[READ_BYTES];
 
@@ -64,6 +70,41 @@ static void keep(int epoll, struct connection *conn, const char *bytes, size_t n
 	watch(epoll, EPOLL_CTL_MOD, conn->fd, EPOLLOUT, conn);
 }
 
+/* A source sends blocks until none is owed, or no room is left. */
+static void send_blocks(int epoll, struct connection *conn)
+{
+	while (conn->owed > 0) {
+		size_t size = conn->owed < BLOCK ? conn->owed : BLOCK;
+		ssize_t sent = send(conn->fd, block, size, 0);
+		if (sent < 0 && !would_block(sent)) {
+			end(conn);
+			return;
+		}
+		if (sent < 0)
+			break;
+		conn->owed -= (size_t)sent;
+	}
+	if (conn->is_full == (conn->owed > 0))
+		return;
+	conn->is_full = conn->owed > 0;
+	watch(epoll, EPOLL_CTL_MOD, conn->fd, EPOLLIN | (conn->is_full ? EPOLLOUT : 0), conn);
+}
+
+static void receive(int epoll, struct connection *conn)
+{
+	ssize_t got = recv(conn->fd, inbound, sizeof inbound, 0);
+	if (would_block(got))
+		return;
+	if (got <= 0) {
+		end(conn);
+		return;
+	}
+	if (role == SINK)
+		return;
+	conn->owed += (size_t)got * BLOCK;
+	send_blocks(epoll, conn);
+}
+
 static void echo(int epoll, struct connection *conn)
 {
 	ssize_t got = recv(conn->fd, inbound, sizeof inbound, 0);
@@ -100,9 +141,22 @@ static void send_left(int epoll, struct connection *conn)
 	watch(epoll, EPOLL_CTL_MOD, conn->fd, EPOLLIN, conn);
 }
 
-int main(void)
+static void ready_now(int epoll, struct connection *conn, uint32_t what)
+{
+	if (role == ECHO && conn->left)
+		send_left(epoll, conn);
+	else if (role == ECHO)
+		echo(epoll, conn);
+	else if (what & EPOLLOUT)
+		send_blocks(epoll, conn);
+	else
+		receive(epoll, conn);
+}
+
+int main(int argc, char **argv)
 {
 	static struct epoll_event events[EVENTS];
+	role = role_of(argc, argv);
 	int listener = listen_and_say_where(SOCK_NONBLOCK);
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll < 0)
@@ -116,10 +170,8 @@ int main(void)
 			struct connection *conn = events[i].data.ptr;
 			if (!conn)
 				accept_all(epoll, listener);
-			else if (conn->left)
-				send_left(epoll, conn);
 			else
-				echo(epoll, conn);
+				ready_now(epoll, conn, events[i].events);
 		}
 	}
 }

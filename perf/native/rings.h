@@ -94,11 +94,12 @@ static inline void open_buffers(struct io_uring *ring, struct buffers *b, unsign
 	tell_buffers(b);
 }
 
-/* A receive that goes on until it ends without IORING_CQE_F_MORE. */
-static inline void arm_receive(struct io_uring *ring, int fd, uint64_t user_data)
+/* A receive that goes on until it ends without IORING_CQE_F_MORE. With MSG_TRUNC as `how`, TCP
+ * throws the bytes away instead of copying them: for those who only count them. */
+static inline void arm_receive(struct io_uring *ring, int fd, uint64_t user_data, int how)
 {
 	struct io_uring_sqe *sqe = next_sqe(ring);
-	io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+	io_uring_prep_recv_multishot(sqe, fd, NULL, 0, how);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = 0;
 	sqe->user_data = user_data;

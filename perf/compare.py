@@ -1,0 +1,117 @@
+"""Two runs beside each other: `python perf/suite.py compare A.json B.json [--threshold R]`.
+
+Machines and hours differ, so that only ratios within a run are compared: each of ours to the
+better C server, or, where there is none, to another peer that both runs have. It is a regression
+when the ratio got worse by more than the threshold and the runs' ratios do not overlap.
+Exit status: 0 none; 1 some; 2 the files cannot be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from peers import PEERS
+from record import BadRecord, Record, read
+from scenarios import SCENARIOS, Scenario
+from summary import Spread, Summary, better_limit, of_scenario, ratio
+
+THRESHOLD = 0.10
+FALLBACKS = ("uvloop", "gnet", "asyncio", "redis-server", "nginx")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A ratio in both runs. `factor` is B's to A's, turned so that more is better."""
+
+    scenario: str
+    peer: str
+    reference: str
+    before: Spread
+    after: Spread
+    factor: float
+    overlaps: bool
+
+    def is_regression(self, threshold: float) -> bool:
+        """Did it get worse, by more than what the runs differ among themselves?"""
+        return self.factor < 1 - threshold and not self.overlaps
+
+
+def changes(a: Record, b: Record) -> Iterator[Change]:
+    """Of every scenario and peer of ours that both runs have."""
+    for scenario in SCENARIOS.values():
+        before = of_scenario(a.samples, scenario.name, scenario.higher_is_better)
+        after = of_scenario(b.samples, scenario.name, scenario.higher_is_better)
+        reference = _reference(before, after)
+        if reference is not None:
+            yield from _of_scenario(scenario, before, after, reference)
+
+
+def _reference(before: Mapping[str, Summary], after: Mapping[str, Summary]) -> str | None:
+    limit = better_limit(before)
+    names = [limit.peer] if limit is not None else []
+    return next((n for n in (*names, *FALLBACKS) if n in before and n in after), None)
+
+
+def _of_scenario(
+    scenario: Scenario, before: Mapping[str, Summary], after: Mapping[str, Summary], name: str
+) -> Iterator[Change]:
+    for peer in before:
+        if peer not in after or peer not in PEERS or not PEERS[peer].is_ours:
+            continue
+        was, now = ratio(before[peer], before[name]), ratio(after[peer], after[name])
+        if was is None or now is None:
+            continue
+        factor = now.middle / was.middle
+        yield Change(
+            scenario.name, peer, name, was, now,
+            factor=factor if scenario.higher_is_better else 1 / factor,
+            overlaps=was.least <= now.most and now.least <= was.most,
+        )  # fmt: skip
+
+
+def lines(found: Sequence[Change], threshold: float) -> Iterator[str]:
+    """A table: ratios with their spread."""
+    widths = (24, 20, 14, 24, 24, 7)
+    head = ("scenario", "server", "against", "A", "B", "B to A", "")
+    for cells in (head, *(_cells(one, threshold) for one in found)):
+        *cut, last = cells
+        padded = (cell.ljust(width) for cell, width in zip(cut, widths, strict=True))
+        yield "".join([*padded, last]).rstrip()
+
+
+def _cells(one: Change, threshold: float) -> tuple[str, ...]:
+    verdict = "worse" if one.is_regression(threshold) else ""
+    if not verdict and abs(one.factor - 1) > threshold:
+        verdict = "within the spread" if one.overlaps else "better"
+    factor = f"{one.factor:.2f}"
+    ratios = (_cell(one.before), _cell(one.after), factor)
+    return (one.scenario, one.peer, one.reference, *ratios, verdict)
+
+
+def _cell(value: Spread) -> str:
+    return f"{value.middle:.3f} ({value.least:.3f}..{value.most:.3f})"
+
+
+def main(given: Sequence[str]) -> int:
+    """The command. Returns its exit status."""
+    parser = argparse.ArgumentParser(prog="suite.py compare", description="Compare ratios.")
+    parser.add_argument("a", type=Path, metavar="A.json")
+    parser.add_argument("b", type=Path, metavar="B.json")
+    parser.add_argument("--threshold", type=float, default=THRESHOLD, metavar="R",
+                        help=f"of a ratio that got worse; default: {THRESHOLD}")  # fmt: skip
+    options = parser.parse_args(given)
+    try:
+        found = list(changes(read(options.a), read(options.b)))
+    except BadRecord as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not found:
+        print("the two runs have nothing in common", file=sys.stderr)
+        return 2
+    for line in lines(found, options.threshold):
+        print(line)
+    return 1 if any(one.is_regression(options.threshold) for one in found) else 0

@@ -1,0 +1,58 @@
+"""A sample, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+LIMIT_SHARE = 0.98  # of a CPU: a load that used more of it may have been the limit
+OTHERS_SHARE = 0.10  # of a CPU, used by others on the two: more disturbs
+RATE_SHARE = 0.98  # of an open loop's rate: below it the server was too slow for it
+
+LOAD_LIMITED = "load-limited"
+DISTURBED = "disturbed"
+OVERLOADED = "overloaded"
+MARKS = {LOAD_LIMITED: "*", DISTURBED: "~", OVERLOADED: "!"}
+MEANINGS = {
+    LOAD_LIMITED: "the load used its whole CPU: the server may be able to do more",
+    DISTURBED: "others used the CPUs meanwhile",
+    OVERLOADED: "the server did not keep up with the rate",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One scenario, one peer, one run. `value` is in the scenario's unit."""
+
+    scenario: str
+    peer: str
+    variant: str
+    run: int
+    value: float
+    cpu_us: float | None = None  # of the server, per message, connection or MB
+    server_share: float | None = None  # of a CPU
+    load_share: float | None = None
+    latency_us: Mapping[str, float] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `from_json`."""
+        return asdict(self)
+
+
+def from_json(made: Mapping[str, Any]) -> Sample:
+    """The sample of which this is the `as_json`."""
+    return Sample(**{**made, "marks": tuple(made["marks"])})
+
+
+def marks_of(answer: Mapping[str, Any], rate: float = 0) -> tuple[str, ...]:
+    """What is wrong with a sample for which the load gave this answer."""
+    seconds = answer["seconds"]
+    wrong = {
+        LOAD_LIMITED: answer["load_cpu_seconds"] >= LIMIT_SHARE * seconds,
+        DISTURBED: answer["others_cpu_seconds"] > OTHERS_SHARE * seconds,
+        OVERLOADED: answer["messages"] < RATE_SHARE * rate * seconds,
+    }
+    return tuple(mark for mark, is_so in wrong.items() if is_so)

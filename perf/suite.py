@@ -1,0 +1,148 @@
+"""ringnet beside its peers, in one command: `python perf/suite.py`.
+
+    python perf/suite.py --quick                    a choice of scenarios, two minutes
+    python perf/suite.py --scenario echo-64 --peer uvloop --peer ringnet-io_uring
+    python perf/suite.py compare A.json B.json      two commits or machines: ratios only
+
+Exit status: 0 measured; 1 a server failed while it was measured, or `compare` found a regression;
+2 nothing could be measured. See README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+try:
+    import rich  # noqa: F401
+except ImportError as error:
+    sys.exit(f"{error}: pip install '.[perf]' in the root of the project")
+
+import compare
+import cpus
+import programs
+import record
+import report
+from load import Load, Settings
+from measure import Measurement, Results
+from peers import PEERS, Peer
+from progress import Progress
+from scenarios import SCENARIOS, Scenario
+
+FULL = Settings(seconds=1.0, warmup=0.25, runs=3, patience=5.0, retries=2)
+QUICK = Settings(seconds=0.3, warmup=0.1, runs=1, patience=0.5, retries=0)
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Measure ringnet beside its peers.")
+    add = parser.add_argument
+    add("--quick", action="store_true", help="some scenarios, one short run: two minutes")
+    add("--scenario", action="append", choices=SCENARIOS, metavar="NAME", help="only these")
+    add("--peer", action="append", choices=PEERS, metavar="NAME", help="only these")
+    add("--list", action="store_true", help="print the scenarios and the peers")
+    add("--runs", type=int, metavar="N", help=f"samples of each peer; default: {FULL.runs}")
+    add("--seconds", type=float, metavar="S", help=f"of a sample; default: {FULL.seconds}")
+    add("--json", type=Path, metavar="FILE", help="write every sample there")
+    add("--report", type=Path, metavar="DIR", help="write a page and plots there")
+    return parser.parse_args(given)
+
+
+def settings_of(given: argparse.Namespace) -> Settings:
+    """What the command line says."""
+    base = QUICK if given.quick else FULL
+    return Settings(
+        seconds=given.seconds or base.seconds,
+        warmup=base.warmup,
+        runs=given.runs or base.runs,
+        patience=base.patience,
+        retries=base.retries,
+    )
+
+
+def scenarios_of(given: argparse.Namespace) -> list[Scenario]:
+    """Those that were asked for, in the suite's order."""
+    if given.scenario:
+        return [s for s in SCENARIOS.values() if s.name in given.scenario]
+    return [s for s in SCENARIOS.values() if s.quick or not given.quick]
+
+
+def peers_of(scenario: Scenario, given: argparse.Namespace) -> list[Peer]:
+    """Those that were asked for, or all that can."""
+    return [p for p in scenario.peers() if not given.peer or p.name in given.peer]
+
+
+def raise_descriptors() -> None:
+    """Thousands of connections need them, in the children too."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run(given: argparse.Namespace, progress: Progress, placement: cpus.Placement) -> Results | None:
+    """Measure; None if nothing can be, which was told."""
+    settings, chosen = settings_of(given), scenarios_of(given)
+    results = Results(settings)
+    try:
+        program = programs.build("load")
+    except programs.CannotBuild as error:
+        progress.say(f"there is no load generator: {error}")
+        return None
+    progress.say(f"servers on CPU {placement.server}, load on CPU {placement.load}")
+    if placement.caveat:
+        progress.say(f"caveat: {placement.caveat}")
+    with tempfile.TemporaryDirectory(prefix="ringnet-perf-") as folder:
+        load = Load(program, placement, Path(folder))
+        measurement = Measurement(load, settings, progress, results)
+        for scenario in chosen:
+            measurement.measure(scenario, peers_of(scenario, given))
+    return results
+
+
+def print_list() -> None:
+    """The scenarios with their peers."""
+    for scenario in SCENARIOS.values():
+        quick = "quick" if scenario.quick else ""
+        print(f"{scenario.name:24} {scenario.unit:8} {quick:6} {scenario.about}")
+        print(" " * 27 + ", ".join(peer.name for peer in scenario.peers()))
+
+
+def _end_in_order(*_: object) -> None:
+    """SIGTERM as Ctrl-C: leave the blocks that end the children."""
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """The command. Returns its exit status."""
+    if sys.argv[1:2] == ["compare"]:
+        return compare.main(sys.argv[2:])
+    given = arguments()
+    if given.list:
+        print_list()
+        return 0
+    signal.signal(signal.SIGTERM, _end_in_order)
+    raise_descriptors()
+    placement = cpus.place()
+    try:
+        with Progress(len(scenarios_of(given))) as progress:
+            results = run(given, progress, placement)
+    except KeyboardInterrupt:
+        print("interrupted: the servers have been ended", file=sys.stderr)
+        return 130
+    if results is None or not results.samples:
+        return 2
+    made = record.record(results, placement)
+    report.print_tables(made)
+    if given.json is not None:
+        record.write(made, given.json)
+    if given.report is not None:
+        report.write(made, given.report)
+    return 1 if results.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Medians, spreads and ratios of samples: pure arithmetic.
+
+A ratio is the median of the runs' ratios: what two servers did minutes apart is not compared. Of a
+peer's variants the one with the better median counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from samples import Sample
+
+LIMITS = ("limit-uring", "limit-epoll")
+PERCENTILES = ("p50", "p90", "p99", "p99.9", "p99.99", "max")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median with the least and the most."""
+
+    middle: float
+    least: float
+    most: float
+
+    @property
+    def share(self) -> float:
+        """Half the distance between least and most, as a share of the median."""
+        return (self.most - self.least) / 2 / self.middle if self.middle else 0.0
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Of at least one value."""
+    found = sorted(values)
+    return Spread(median(found), found[0], found[-1])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A peer in a scenario."""
+
+    peer: str
+    variant: str
+    value: Spread
+    cpu_us: float | None
+    server_share: float | None
+    load_share: float | None
+    latency_us: Mapping[str, float]
+    marks: Mapping[str, int]  # how many samples have it
+    samples: tuple[Sample, ...]
+
+
+def _median_of(values: Iterable[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return median(found) if found else None
+
+
+def summarize(samples: Sequence[Sample]) -> Summary:
+    """Of one peer's samples of one variant in one scenario."""
+    latencies = {
+        name: median([s.latency_us[name] for s in samples if name in s.latency_us])
+        for name in PERCENTILES
+        if any(name in s.latency_us for s in samples)
+    }
+    return Summary(
+        peer=samples[0].peer,
+        variant=samples[0].variant,
+        value=spread(s.value for s in samples),
+        cpu_us=_median_of(s.cpu_us for s in samples),
+        server_share=_median_of(s.server_share for s in samples),
+        load_share=_median_of(s.load_share for s in samples),
+        latency_us=latencies,
+        marks=Counter(mark for s in samples for mark in s.marks),
+        samples=tuple(samples),
+    )
+
+
+def of_scenario(
+    samples: Iterable[Sample], scenario: str, higher_is_better: bool
+) -> dict[str, Summary]:
+    """By peer, in the order of the first run."""
+    groups: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        if sample.scenario == scenario:
+            groups.setdefault((sample.peer, sample.variant), []).append(sample)
+    best: dict[str, Summary] = {}
+    for group in groups.values():
+        made = summarize(group)
+        other = best.get(made.peer)
+        if other is None or _is_better(made, other, higher_is_better):
+            best[made.peer] = made
+    return best
+
+
+def _is_better(one: Summary, other: Summary, higher_is_better: bool) -> bool:
+    return (one.value.middle > other.value.middle) == higher_is_better
+
+
+def ratio(one: Summary, other: Summary) -> Spread | None:
+    """Of the values, over the runs that both have; None where there are none."""
+    theirs = {s.run: s.value for s in other.samples}
+    ratios = [s.value / theirs[s.run] for s in one.samples if theirs.get(s.run)]
+    return spread(ratios) if ratios else None
+
+
+def better_limit(summaries: Mapping[str, Summary]) -> Summary | None:
+    """The faster of the C servers."""
+    found = [summaries[name] for name in LIMITS if name in summaries]
+    return max(found, key=lambda s: s.value.middle, default=None)

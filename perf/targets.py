@@ -1,0 +1,149 @@
+"""What ringnet is to reach, as ratios within one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from samples import Sample
+from scenarios import SCENARIOS
+from summary import Spread, Summary, better_limit, of_scenario, ratio, spread
+
+OURS = "ringnet-io_uring"
+LIMIT = "limit"
+
+
+@dataclass(frozen=True)
+class Target:
+    """`peer` against `other`: the ratio is to be at least, or at most, `bound`."""
+
+    scenario: str
+    other: str
+    bound: float
+    at_most: bool = False
+    of: str = "value"  # or "cpu": the server's CPU time a message
+    peer: str = OURS
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A target beside what was reached."""
+
+    scenario: str
+    text: str
+    reached: float
+    least: float
+    most: float
+    met: bool
+
+
+def _echo(scenario: str) -> list[Target]:
+    return [
+        Target(scenario, "limit-uring", 1.10, at_most=True, of="cpu"),
+        Target(scenario, "uvloop", 1.4),
+        Target(scenario, "gnet", 1.4),
+    ]
+
+
+def _bulk(scenario: str) -> list[Target]:
+    return [Target(scenario, LIMIT, 0.9), *(Target(scenario, p, 1.0) for p in ("uvloop", "gnet"))]
+
+
+def _udp(scenario: str) -> list[Target]:
+    return [
+        Target(scenario, "asyncio", 2.0),
+        Target(scenario, "uvloop", 2.0),
+        Target(scenario, "gnet", 1.0),
+    ]
+
+
+def _redis(scenario: str, bound: float) -> list[Target]:
+    return [
+        Target(scenario, "redis-server", bound),
+        Target(scenario, "uvloop", 1.0),
+        Target(scenario, "asyncio", 1.0),
+    ]
+
+
+TARGETS = (
+    *_echo("echo-64"), *_echo("echo-1k"),
+    Target("pipelined", LIMIT, 0.9), Target("pipelined", "gnet", 1.3),
+    *_bulk("echo-64k"), *_bulk("echo-1m"), *_bulk("sink"), *_bulk("source"),
+    *_udp("udp-64"), *_udp("udp-1400"),
+    Target("churn", "uvloop", 1.3), Target("churn", "gnet", 1.0),
+    Target("idle-memory", "gnet", 1.0, at_most=True),
+    Target("idle-memory", "uvloop", 1.0, at_most=True),
+    *_redis("redis-get", 1.0), *_redis("redis-set", 1.0),
+    *_redis("redis-get-p16", 0.5), *_redis("redis-set-p16", 0.5),
+    Target("http", "uvloop", 1.5), Target("http", "gnet", 1.0),
+    Target("http-p16", "uvloop", 1.5), Target("http-p16", "gnet", 1.0),
+    Target("echo-64", "asyncio", 1.2, peer="ringnet-epoll"),
+    Target("echo-1k", "asyncio", 1.2, peer="ringnet-epoll"),
+    Target("echo-64", "asyncio", 1.0, peer="ringnet-select"),
+    Target("echo-1k", "asyncio", 1.0, peer="ringnet-select"),
+    Target("open-loop", "gnet", 1.0, at_most=True),
+)  # fmt: skip
+IDLE_BYTES = 1024  # of user memory for an idle connection, at most
+MANY = ("connections-500", "connections-5000")  # no worse against the limit than with 50
+
+
+def judged(samples: Sequence[Sample]) -> Iterator[Judged]:
+    """Each target for which there are samples."""
+    cache: dict[str, dict[str, Summary]] = {}
+
+    def summaries(scenario: str) -> dict[str, Summary]:
+        if scenario not in cache:
+            higher = SCENARIOS[scenario].higher_is_better
+            cache[scenario] = of_scenario(samples, scenario, higher)
+        return cache[scenario]
+
+    for target in TARGETS:
+        found = reached(target, summaries(target.scenario))
+        if found is not None:
+            yield _judge(target, found)
+    yield from _absolute(summaries("idle-memory"))
+    yield from _against_fifty(summaries)
+
+
+def reached(target: Target, summaries: Mapping[str, Summary]) -> Spread | None:
+    """The ratio of a target, where both were measured."""
+    ours = summaries.get(target.peer)
+    theirs = better_limit(summaries) if target.other == LIMIT else summaries.get(target.other)
+    if ours is None or theirs is None:
+        return None
+    if target.of == "cpu":
+        return ratio(_by_cpu(ours), _by_cpu(theirs))
+    return ratio(ours, theirs)
+
+
+def _by_cpu(one: Summary) -> Summary:
+    samples = tuple(replace(s, value=s.cpu_us) for s in one.samples if s.cpu_us is not None)
+    return replace(one, samples=samples)
+
+
+def _judge(target: Target, found: Spread) -> Judged:
+    met = found.middle <= target.bound if target.at_most else found.middle >= target.bound
+    what = "CPU time a message" if target.of == "cpu" else target.peer.removeprefix("ringnet-")
+    sign = "at most" if target.at_most else "at least"
+    text = f"{what} {sign} {target.bound:.2f} of {target.other}"
+    return Judged(target.scenario, text, found.middle, found.least, found.most, met)
+
+
+def _absolute(memory: Mapping[str, Summary]) -> Iterator[Judged]:
+    if OURS in memory:
+        value = memory[OURS].value
+        text, met = f"at most {IDLE_BYTES} bytes", value.middle <= IDLE_BYTES
+        yield Judged("idle-memory", text, value.middle, value.least, value.most, met)
+
+
+def _against_fifty(summaries: Callable[[str], dict[str, Summary]]) -> Iterator[Judged]:
+    """The ratio to the limit, as a share of the one with 50 connections."""
+    base = reached(Target("echo-64", LIMIT, 1.0), summaries("echo-64"))
+    for scenario in MANY:
+        found = reached(Target(scenario, LIMIT, 1.0), summaries(scenario))
+        if base is None or found is None:
+            continue
+        shares = spread(x / base.middle for x in (found.least, found.middle, found.most))
+        met = shares.most >= 1.0  # within the spread
+        text = "ratio to the limit no worse than with 50"
+        yield Judged(scenario, text, shares.middle, shares.least, shares.most, met)

@@ -1,0 +1,71 @@
+"""perf/: the page says what was measured."""
+
+from __future__ import annotations
+
+import pytest
+from perf_tools import record_of, samples
+from report import columns, markdown, number, page, rows
+from scenarios import SCENARIOS
+from summary import of_scenario
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (0.1234, "0.123"), (4.567, "4.57"), (45.67, "45.7"), (123456.7, "123,457")],
+)
+def test_numbers_have_three_digits_that_count(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_row_has_ratios_spread_and_marks() -> None:
+    scenario = SCENARIOS["echo-64"]
+    found = of_scenario(
+        [
+            *samples("echo-64", "ringnet-io_uring", 150, 170, 160, cpu_us=5.0,
+                     server_share=0.99, load_share=0.5, latency_us={"p50": 240.0}),
+            *samples("echo-64", "limit-uring", 200, 200, 200, marks=("load-limited",)),
+            *samples("echo-64", "gnet", 80, 80, 80, variant="GOMAXPROCS=1"),
+        ],
+        "echo-64",
+        True,
+    )  # fmt: skip
+    made = [dict(zip(columns(scenario)[1:], row[1:], strict=True)) for row in rows(scenario, found)]
+    assert [row[0] for row in rows(scenario, found)] == [
+        "limit-uring",
+        "ringnet-io_uring",
+        "gnet (GOMAXPROCS=1)",
+    ]
+    ours = made[1]
+    assert (ours["kmsg/s"], ours["±"], ours["us/msg"]) == ("160", "6%", "5.00")
+    assert (ours["x limit"], ours["x gnet"], ours["x uvloop"]) == ("0.80", "2.00", "")
+    assert (ours["server %"], ours["load %"], ours["p50"]) == ("99", "50", "240")
+    assert made[0][""] == "*3/3"
+
+
+def test_the_lowest_is_first_where_less_is_better() -> None:
+    scenario = SCENARIOS["idle-memory"]
+    found = of_scenario(
+        [*samples("idle-memory", "uvloop", 1200), *samples("idle-memory", "gnet", 500)],
+        "idle-memory",
+        False,
+    )
+    assert [row[0] for row in rows(scenario, found)] == ["gnet", "uvloop"]
+
+
+def test_a_table_in_markdown() -> None:
+    assert list(markdown(("a", "b"), [("1", "2")])) == ["| a | b |", "|---|--:|", "| 1 | 2 |"]
+
+
+def test_the_page_names_the_machine_the_marks_and_who_was_left_out() -> None:
+    made = record_of(
+        [
+            *samples("echo-64", "ringnet-io_uring", 150, marks=("disturbed",)),
+            *samples("echo-64", "uvloop", 100),
+        ]
+    )
+    text = "\n".join(page(made, ["throughput"]))
+    assert "2026-01-02, commit abc: a CPU, 2 CPUs" in text
+    assert "![throughput](throughput.svg)" in text
+    assert "| echo-64 | io_uring at least 1.40 of uvloop | 1.50 | 1.50..1.50 | yes |" in text
+    assert "- ~ samples in which others used the CPUs meanwhile" in text
+    assert "- nginx: there is no nginx: apt install nginx-light" in text
