@@ -41,6 +41,8 @@
 #define BUFFER_GAP 192U /* bytes */
 #define SQ_ENTRIES 256U
 #define CQ_ENTRIES 4096U
+/* Sends in `inline_sends`: those of the last turns stay until every completion was taken. */
+#define INLINE_PER_SLOT 2U
 #define PACKETS_AT_ONCE 1024U /* with the kernel; the others wait in their slots */
 
 /* Which request a completion answers; user_data is generation << 32 | request << 24 | index. */

@@ -81,12 +81,13 @@ static int open_tables(struct rn_core *core)
 {
 	size_t slots = core->bounds.slots;
 	core->slots = calloc(slots, sizeof *core->slots);
-	core->inline_sends = calloc(2 * slots, sizeof *core->inline_sends);
+	core->inline_sends = calloc(INLINE_PER_SLOT * slots, sizeof *core->inline_sends);
 	core->shared.events = calloc(core->bounds.events, 4 * sizeof *core->shared.events);
 	core->shared.staged = calloc(slots, sizeof *core->shared.staged);
 	core->shared.sent = calloc(slots, sizeof *core->shared.sent);
 	core->later = calloc(slots, sizeof *core->later);
-	core->shared.released = calloc(slots, sizeof *core->shared.released);
+	/* As many commands of a turn may be refused, and as many sends may end in it. */
+	core->shared.released = calloc(2 * slots, sizeof *core->shared.released);
 	core->shared.live = calloc(slots, sizeof *core->shared.live);
 	core->packets = calloc(PACKETS_AT_ONCE, sizeof *core->packets);
 	core->packet_numbers = calloc(PACKETS_AT_ONCE, sizeof *core->packet_numbers);

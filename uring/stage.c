@@ -120,7 +120,9 @@ void send_later(struct rn_core *core, struct slot *slot)
 
 void stage_start(struct rn_core *core)
 {
-	for (uint32_t i = 0; i < core->later_count; i++) {
+	uint32_t count = core->later_count;
+	core->later_count = 0; /* who has to wait again takes a place that was looked at already */
+	for (uint32_t i = 0; i < count; i++) {
 		struct slot *slot = &core->slots[core->later[i]];
 		slot->flags &= ~SEND_LATER;
 		if (slot->role == ROLE_PACKETS)
@@ -128,7 +130,6 @@ void stage_start(struct rn_core *core)
 		else
 			stage_send(core, slot);
 	}
-	core->later_count = 0;
 }
 
 void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
@@ -170,6 +171,7 @@ static void submit_flight(struct rn_core *core, struct slot *slot, bool at_once)
 	struct io_uring_sqe *sqe = new_request(core, slot, REQ_SEND);
 	if (!sqe)
 		return;
+	at_once = at_once && core->inline_count < INLINE_PER_SLOT * core->bounds.slots;
 	/* With MSG_WAITALL a short send is a failed one, and so makes a completion. One that waits
 	 * goes without it: else nobody could see that a slow peer still reads. */
 	io_uring_prep_send(sqe, slot->fd, slot->flight.at + slot->sent, next_size(slot),
