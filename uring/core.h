@@ -112,6 +112,7 @@ struct slot {
 	uint32_t mask;	     /* of poll() */
 	struct block flight; /* `size` 0 where it refers to the caller's bytes */
 	size_t sent;	     /* of the flight */
+	uint32_t ticket;     /* of an INLINE flight: which of `inline_sends` it is */
 	struct block stage;
 	struct packet *first, *last; /* packets that are not with the kernel yet */
 	uint32_t blocked;	     /* packets with the kernel that wait for room */
@@ -155,6 +156,7 @@ struct rn_core {
 	uint32_t event_count;
 	uint32_t *inline_sends; /* slots whose send may be over without a completion */
 	uint32_t inline_count;
+	uint32_t inline_ticket; /* of the first of them; those behind have the next ones */
 	uint32_t *later; /* slots whose send starts when all commands are taken */
 	uint32_t later_count;
 	uint32_t inline_submitted; /* the first so many of them are with the kernel */

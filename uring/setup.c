@@ -105,6 +105,9 @@ static int open_tables(struct rn_core *core)
 
 static void close_tables(struct rn_core *core)
 {
+	/* Packets that were over, and not concluded yet. */
+	for (unsigned i = 0; core->packets && i < PACKETS_AT_ONCE; i++)
+		free(core->packets[i]);
 	free(core->slots);
 	free(core->inline_sends);
 	free(core->shared.events);

@@ -181,6 +181,7 @@ static void submit_flight(struct rn_core *core, struct slot *slot, bool at_once)
 	if (at_once) {
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 		slot->flags |= INLINE;
+		slot->ticket = core->inline_ticket + core->inline_count;
 		core->inline_sends[core->inline_count++] = index_of(core, slot);
 	}
 }
@@ -263,10 +264,12 @@ void stage_conclude(struct rn_core *core)
 		return;
 	for (uint32_t i = 0; i < count; i++) {
 		struct slot *slot = &core->slots[core->inline_sends[i]];
-		if (slot->flags & INLINE)
+		/* A slot may be there twice: once for a send that did make a completion. */
+		if (slot->flags & INLINE && slot->ticket == core->inline_ticket + i)
 			on_send(core, slot, (int)next_size(slot));
 	}
 	/* What was started meanwhile stands behind them, and is not submitted yet. */
+	core->inline_ticket += count;
 	core->inline_count -= count;
 	core->inline_submitted = 0;
 	memmove(core->inline_sends, core->inline_sends + count,
