@@ -80,7 +80,7 @@ class Endings:
         conn = self.connections.get(handle)
         if conn is None:
             self._broken(handle, a)
-        elif conn._owner:
+        elif conn._owner or conn._overflow is not None:  # or it waits to be closed softly
             conn._fail(network_error(-a))
 
     def _broken(self, handle: int, result: int) -> None:

@@ -55,6 +55,7 @@ class Peer:
         self.got = bytearray()  # all that it has read
         self.held = bytearray()  # on the way to it
         self.is_reset = False
+        self.told = float("inf")  # when the engine was told that the stream is broken
         self.has_ended = False
         self.saw_end = False
         self.said: deque[bytes] = deque()  # on the way to us
@@ -360,6 +361,8 @@ class SimulatedBackend:
         slot.error = number
         if slot.phase == "open":
             self._say(slot, ERROR, -number)
+            if slot.peer is not None:
+                slot.peer.told = self.clock.now
         else:
             slot.phase = "closing"
 

@@ -91,6 +91,8 @@ class Chaos(ringnet.EventHandler):
 
     def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
         self.note(conn, f"close {error!r}")
+        late = self.backend.clock.now - self.books[conn].peer.told
+        assert late < 0.3, f"the engine knew for {late:.1f} s that the stream was broken"
         self.books[conn].closes += 1
         self.books[conn].error = error
         for use in (conn.next, conn.close_now, conn.pause_reading):

@@ -169,6 +169,17 @@ def reset_while_we_close(client: socket.socket, conn: Any) -> None:
     reset(client)
 
 
+def reset_while_we_close_with_more_than_the_stage(client: socket.socket, conn: Any) -> None:
+    def close() -> None:
+        for start in range(0, len(OWED), 1 << 20):
+            conn.write(OWED[start : start + (1 << 20)])
+        conn.close()
+
+    on_loop(conn.loop, close)
+    receive(client, 1000)
+    reset(client)
+
+
 def failed_in_the_handler(client: socket.socket, conn: Any) -> None:
     client.sendall(b"raise")
     client.shutdown(socket.SHUT_WR)
@@ -195,6 +206,7 @@ ROWS: list[tuple[Callable[[socket.socket, Any], None], type[Exception] | None, i
     (reset_by_us, None, 0),
     (closed_while_the_peer_does_not_read, TimeoutError, errno.ETIMEDOUT),
     (reset_while_we_close, ConnectionResetError, errno.ECONNRESET),
+    (reset_while_we_close_with_more_than_the_stage, ConnectionResetError, errno.ECONNRESET),
     (failed_in_the_handler, ZeroDivisionError, 0),
     (left_unread, ringnet.BufferLimitExceeded, 0),
     (stopped, None, 0),

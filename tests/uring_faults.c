@@ -260,11 +260,18 @@ static void answer_for(const struct io_uring *ring, struct io_uring_cqe *cqe)
 	}
 }
 
+/* From the last: those before may be of an earlier request of the same name. */
+static void answer(struct io_uring *ring)
+{
+	unsigned head = *ring->cq.khead, tail = io_uring_smp_load_acquire(ring->cq.ktail);
+	for (unsigned i = tail; i != head && my.fake_count; i--)
+		answer_for(ring, cqe_at(ring, i - 1));
+}
+
 static void change_completions(struct io_uring *ring)
 {
 	unsigned head = *ring->cq.khead, tail = io_uring_smp_load_acquire(ring->cq.ktail);
-	for (unsigned i = head; i != tail && my.fake_count; i++)
-		answer_for(ring, cqe_at(ring, i));
+	answer(ring);
 	if (tail - head < 2 || !happens(REORDERED))
 		return;
 	for (unsigned n = 2 * (tail - head); n; n--) {
@@ -300,7 +307,9 @@ int __wrap_io_uring_submit(struct io_uring *ring)
 	if (!is_on())
 		return __real_io_uring_submit(ring);
 	change_all(ring);
-	return __real_io_uring_submit(ring);
+	int ret = __real_io_uring_submit(ring);
+	answer(ring); /* the core may be looking at completions while it submits */
+	return ret;
 }
 
 static int get_events(struct io_uring *ring)
@@ -325,8 +334,10 @@ int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uri
 	if (!is_on())
 		return __real_io_uring_submit_and_wait_timeout(ring, cqe, count, timeout, mask);
 	if (happens(INTERRUPTED)) {
-		if (below(2))
-			return one_of(before, 2); /* nothing is submitted */
+		if (below(2)) { /* nothing is submitted */
+			change_completions(ring);
+			return one_of(before, 2);
+		}
 		(void)get_events(ring);
 		return -EINTR;
 	}
