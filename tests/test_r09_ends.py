@@ -83,7 +83,10 @@ def test_ending_our_side_alone(backend: str) -> None:
         handler.expect("open")
         for word in (b"one", b"two"):
             client.sendall(word)
-            assert handler.expect("got") == word
+            got = b""
+            while len(got) < len(word):
+                got += handler.expect("got")
+            assert got == word
         assert engine.count_connections() == 1
         client.shutdown(socket.SHUT_WR)
         assert handler.expect("close") is None

@@ -56,6 +56,7 @@ static _Atomic int refuse_after; /* 0: off */
 struct fake {
 	const struct io_uring *ring;
 	uint64_t user_data;
+	unsigned from; /* where in the completion queue it can be at the earliest */
 	int res;
 };
 struct late {
@@ -148,7 +149,8 @@ static void become_noop(struct io_uring *ring, struct io_uring_sqe *sqe, int res
 	sqe->opcode = IORING_OP_NOP;
 	sqe->fd = -1;
 	sqe->user_data = user_data;
-	my.fakes[my.fake_count++] = (struct fake){ring, user_data, res};
+	unsigned from = io_uring_smp_load_acquire(ring->cq.ktail);
+	my.fakes[my.fake_count++] = (struct fake){ring, user_data, from, res};
 }
 
 static int one_of(const int *errors, unsigned count)
@@ -248,11 +250,14 @@ static struct io_uring_cqe *cqe_at(struct io_uring *ring, unsigned i)
 	return &ring->cq.cqes[i & ring->cq.ring_mask];
 }
 
-static void answer_for(const struct io_uring *ring, struct io_uring_cqe *cqe)
+/* Those before may be of an earlier request of the same name, and looked at already. */
+static void answer_for(struct io_uring *ring, unsigned at)
 {
+	struct io_uring_cqe *cqe = cqe_at(ring, at);
 	for (unsigned i = 0; i < my.fake_count; i++) {
 		struct fake *fake = &my.fakes[i];
-		if (fake->ring != ring || fake->user_data != cqe->user_data)
+		if (fake->ring != ring || fake->user_data != cqe->user_data ||
+		    (int)(at - fake->from) < 0)
 			continue;
 		cqe->res = fake->res;
 		*fake = my.fakes[--my.fake_count];
@@ -260,12 +265,11 @@ static void answer_for(const struct io_uring *ring, struct io_uring_cqe *cqe)
 	}
 }
 
-/* From the last: those before may be of an earlier request of the same name. */
 static void answer(struct io_uring *ring)
 {
 	unsigned head = *ring->cq.khead, tail = io_uring_smp_load_acquire(ring->cq.ktail);
-	for (unsigned i = tail; i != head && my.fake_count; i--)
-		answer_for(ring, cqe_at(ring, i - 1));
+	for (unsigned i = head; i != tail && my.fake_count; i++)
+		answer_for(ring, i);
 }
 
 static void change_completions(struct io_uring *ring)
