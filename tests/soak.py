@@ -15,6 +15,7 @@ quarter after warming up to the last one (means).
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import os
 import random
@@ -143,6 +144,14 @@ def resident() -> int:
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def trim() -> None:
+    """Give back what malloc keeps of freed memory, where it can be told to: that is no leak."""
+    gc.collect()
+    trims = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trims is not None:
+        trims(0)
+
+
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -164,7 +173,7 @@ def soak(seconds: float, backends: list[str], seed: int) -> tuple[Figures, int]:
                 strict = [(e, True) for e in lasting]
                 talks += one_round(child, [*strict, (changing, False)])
             wait_until_closed(lasting)
-            gc.collect()
+            trim()
             noted.append((resident(), descriptors(), threading.active_count()))
             if len(noted) % 100 == 1:
                 print(f"{len(noted)} rounds: {noted[-1][0] >> 10} KiB", flush=True)

@@ -146,8 +146,16 @@ struct pool {
 	size_t kept;		  /* bytes in those lists */
 };
 
+#define TABLES 11
+struct table {
+	void *at;
+	size_t size;
+};
+
 struct rn_core {
 	struct rn_shared shared;
+	struct table tables[TABLES]; /* those that are open */
+	unsigned table_count;
 	struct rn_bounds bounds;
 	struct io_uring ring;
 	struct group groups[GROUPS];

@@ -76,31 +76,43 @@ static int place_buffers(struct rn_core *core)
 	return core->shared.memory ? 0 : -ENOMEM;
 }
 
-/* calloc of a large table takes no memory for the slots that are never used. */
+/* Tables are mappings of their own, which take no memory for what is never used: malloc would take
+ * large ones from its heaps once some were freed, and clear them there. (Under the address
+ * sanitizer they are from malloc, so that it sees what is written beyond one.) */
+static void *table(struct rn_core *core, size_t count, size_t size)
+{
+#ifdef __SANITIZE_ADDRESS__
+	void *at = calloc(count, size);
+#else
+	void *at = map(count * size);
+#endif
+	if (at)
+		core->tables[core->table_count++] = (struct table){at, count * size};
+	return at;
+}
+
 static int open_tables(struct rn_core *core)
 {
 	size_t slots = core->bounds.slots;
-	core->slots = calloc(slots, sizeof *core->slots);
-	core->inline_sends = calloc(INLINE_PER_SLOT * slots, sizeof *core->inline_sends);
-	core->shared.events = calloc(core->bounds.events, 4 * sizeof *core->shared.events);
-	core->shared.staged = calloc(slots, sizeof *core->shared.staged);
-	core->shared.sent = calloc(slots, sizeof *core->shared.sent);
-	core->later = calloc(slots, sizeof *core->later);
+	core->slots = table(core, slots, sizeof *core->slots);
+	core->inline_sends = table(core, INLINE_PER_SLOT * slots, sizeof *core->inline_sends);
+	core->shared.events = table(core, core->bounds.events, 4 * sizeof *core->shared.events);
+	core->shared.staged = table(core, slots, sizeof *core->shared.staged);
+	core->shared.sent = table(core, slots, sizeof *core->shared.sent);
+	core->later = table(core, slots, sizeof *core->later);
 	/* As many commands of a turn may be refused, and as many sends may end in it. */
-	core->shared.released = calloc(2 * slots, sizeof *core->shared.released);
-	core->shared.live = calloc(slots, sizeof *core->shared.live);
-	core->packets = calloc(PACKETS_AT_ONCE, sizeof *core->packets);
-	core->packet_numbers = calloc(PACKETS_AT_ONCE, sizeof *core->packet_numbers);
-	core->inline_packets = calloc(PACKETS_AT_ONCE, sizeof *core->inline_packets);
-	bool all = core->slots && core->inline_sends && core->shared.events &&
-		   core->shared.staged && core->shared.sent && core->later &&
-		   core->shared.released && core->shared.live && core->packets &&
-		   core->packet_numbers && core->inline_packets;
-	while (all && core->packets_free < PACKETS_AT_ONCE) {
+	core->shared.released = table(core, 2 * slots, sizeof *core->shared.released);
+	core->shared.live = table(core, slots, sizeof *core->shared.live);
+	core->packets = table(core, PACKETS_AT_ONCE, sizeof *core->packets);
+	core->packet_numbers = table(core, PACKETS_AT_ONCE, sizeof *core->packet_numbers);
+	core->inline_packets = table(core, PACKETS_AT_ONCE, sizeof *core->inline_packets);
+	if (core->table_count < TABLES)
+		return -ENOMEM;
+	while (core->packets_free < PACKETS_AT_ONCE) {
 		core->packet_numbers[core->packets_free] = core->packets_free;
 		core->packets_free++;
 	}
-	return all ? 0 : -ENOMEM;
+	return 0;
 }
 
 static void close_tables(struct rn_core *core)
@@ -108,17 +120,13 @@ static void close_tables(struct rn_core *core)
 	/* Packets that were over, and not concluded yet. */
 	for (unsigned i = 0; core->packets && i < PACKETS_AT_ONCE; i++)
 		free(core->packets[i]);
-	free(core->slots);
-	free(core->inline_sends);
-	free(core->shared.events);
-	free(core->shared.staged);
-	free(core->shared.sent);
-	free(core->later);
-	free(core->shared.released);
-	free(core->shared.live);
-	free(core->packets);
-	free(core->packet_numbers);
-	free(core->inline_packets);
+	for (unsigned i = 0; i < core->table_count; i++) {
+#ifdef __SANITIZE_ADDRESS__
+		free(core->tables[i].at);
+#else
+		munmap(core->tables[i].at, core->tables[i].size);
+#endif
+	}
 	pool_dispose(&core->pool);
 	for (unsigned i = 0; i < GROUPS; i++)
 		group_close(core, i);
