@@ -200,4 +200,5 @@ class Endings:
         for handle, conn in list(self.connections.items()):
             conn._owner = 0
             conn._error = conn._error or error
+            conn._forget_inbound()
             self._on_closed(handle, 0, 0)

@@ -27,11 +27,10 @@ if SEED:
 
 
 @pytest.fixture(autouse=True)
-def _faults(request: pytest.FixtureRequest) -> Iterator[None]:
+def _faults(request: pytest.FixtureRequest) -> None:
     """Each test begins with a seed of its own, so that it can be replayed alone."""
     if SEED:
         faults.begin(faults.seed_of(SEED, request.node.name))
-    yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -42,7 +42,6 @@ URING_KINDS = (
     "small ring",
     "interrupted wait",
     "slow close",
-    "refused at set-up",
 )
 KINDS = (
     "short read",
@@ -98,7 +97,9 @@ def happened() -> dict[str, int]:
     found = {f"fallback: {kind}": counts[kind] for kind in KINDS}
     core = uring_core()
     if core is not None:
-        found |= {f"io_uring: {kind}": core.rn_faults_count(i) for i, kind in enumerate(URING_KINDS)}
+        found |= {
+            f"io_uring: {kind}": core.rn_faults_count(i) for i, kind in enumerate(URING_KINDS)
+        }
     return found
 
 
@@ -173,9 +174,7 @@ class FaultySocket(socket.socket):
 
     def accept(self) -> Any:
         if _happens("failed accept"):
-            number = _chance().choice(
-                [errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN]
-            )
+            number = _chance().choice([errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN])
             raise OSError(number, "the newcomer was gone")
         return super().accept()
 
@@ -229,7 +228,9 @@ class FaultyPoller:
 
     def _take_owed(self) -> dict[int, int]:
         owed, self.owed = self.owed, {}
-        masks = {fd: mask & (self.interest.get(fd, 0) | ~(READ | WRITE)) for fd, mask in owed.items()}
+        masks = {
+            fd: mask & (self.interest.get(fd, 0) | ~(READ | WRITE)) for fd, mask in owed.items()
+        }
         return {fd: mask for fd, mask in masks.items() if mask & 0xFFFFFFFF}
 
     def _make_up(self, ready: dict[int, int]) -> None:

@@ -1,8 +1,8 @@
 """The load of soak.py: many short conversations of every kind, in a process of its own.
 
 Each line of input is a round: seconds, then targets as STRICT=ADDRESS. The answer is `ok COUNT`, or
-what went wrong. At a strict target (1) every byte has to be right; at another one, whose options may
-well refuse and cut off, only what does come.
+what went wrong. At a strict target (1) every byte has to come; at another one, whose options may
+well refuse and cut off, what does come has to be right.
 """
 
 from __future__ import annotations

