@@ -129,12 +129,16 @@ def address_of(sock: socket.socket) -> Address:
 
 def _with_path(text: str, scheme: str, path: str) -> Address:
     found = Address(scheme, path=path)
+    try:
+        size = len(found.sun_path)
+    except UnicodeEncodeError:
+        raise AddressError(f"{text!r}: the path is no text that a file name could be") from None
     if path in ("", "@") or "\0" in path:
         raise AddressError(
             f"{text!r} is no {scheme} address: write it as '{scheme}:///run/server.sock', "
             f"or '{scheme}://@name' for a name without a file"
         )
-    if len(found.sun_path) > LONGEST_PATH:
+    if size > LONGEST_PATH:
         raise AddressError(f"{text!r}: the path is longer than {LONGEST_PATH} bytes (unix(7))")
     return found
 

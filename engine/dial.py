@@ -72,9 +72,9 @@ class Dial:
             try:
                 targets = resolve(self._address)
             except (OSError, UnicodeError) as error:
-                self._loop.post(self._fail, _unknown(self._address, error))
+                self._loop.post_own(self._fail, _unknown(self._address, error))
             else:
-                self._loop.post(self._try, targets)
+                self._loop.post_own(self._try, targets)
 
     def _try(self, targets: list[Target]) -> None:
         if self.future.done():

@@ -80,7 +80,7 @@ class Endings:
         conn = self.connections.get(handle)
         if conn is None:
             self._broken(handle, a)
-        elif conn._owner:
+        elif conn._owner or conn._overflow is not None:  # or it waits to be closed softly
             conn._fail(network_error(-a))
 
     def _broken(self, handle: int, result: int) -> None:
@@ -203,4 +203,5 @@ class Endings:
         for handle, conn in list(self.connections.items()):
             conn._owner = 0
             conn._error = conn._error or error
+            conn._forget_inbound()
             self._on_closed(handle, 0, 0)

@@ -118,13 +118,28 @@ class EventLoop:
                 self._is_woken_later = False
                 self.backend.wake()
 
-    def _queue(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
+    def post_own(self, call: Callable[..., object], *arguments: Any) -> None:
+        """`post` for the few calls of the engine itself, which a full queue may not hold up."""
+        with self._foreign_lock:
+            if self._queue(call, arguments, is_bounded=False) or self._is_woken_later:
+                self._is_woken_later = False
+                self.backend.wake()
+
+    def wake_up(self) -> None:
+        """Have the loop look at its calls, if it is still there. From any thread."""
+        with self._foreign_lock:
+            if self._accepts_calls:
+                self.backend.wake()
+
+    def _queue(
+        self, call: Callable[..., object], arguments: tuple[Any, ...], is_bounded: bool = True
+    ) -> bool:
         """Whether nobody has woken the loop for an earlier call."""
         if not self._accepts_calls:
             if self.engine.is_forked:
                 raise EngineStateError("this engine belongs to the process that was forked")
             raise ConnectionClosed("the engine has stopped: its reactors take no more calls")
-        if len(self._foreign) >= self.options.max_foreign_calls:
+        if is_bounded and len(self._foreign) >= self.options.max_foreign_calls:
             raise QueueFull(
                 f"{len(self._foreign)} calls wait for {self!r} already "
                 f"(max_foreign_calls={self.options.max_foreign_calls})"

@@ -157,6 +157,7 @@ class Datagram(PacketConnection):
     """
 
     __slots__ = ()
+    _end_due = _peer_ended = False  # datagrams have no end  # type: ignore[misc]
 
     def __init__(self, endpoint: Endpoint, sender: bytes) -> None:
         # Only what a datagram needs of a connection: there is one of these for each.

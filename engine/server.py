@@ -241,7 +241,7 @@ class Engine(Dialing, Shared):
             self._close_listeners()
         for reactor in self._reactors:
             try:
-                reactor.post(reactor.stop, limit)
+                reactor.post_own(reactor.stop, limit)
             except ConnectionClosed:
                 continue  # it has ended already
 
@@ -303,9 +303,9 @@ class Engine(Dialing, Shared):
                     return  # another thread was faster
                 raise
             for reactor, fd in zip(self._reactors, fds, strict=False):
-                reactor.post(reactor.listen, fd, origin)
+                reactor.post_own(reactor.listen, fd, origin)
         if overrides(self.handler, "on_tick"):
-            first.post(first.tick)
+            first.post_own(first.tick)
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -316,7 +316,7 @@ class Engine(Dialing, Shared):
     def wake_all(self) -> None:
         """One reactor could not wake another in the cheap way."""
         for reactor in self._reactors:
-            reactor.backend.wake()
+            reactor.wake_up()
 
     def make_backend(self) -> Backend:
         """A backend, on the calling thread."""

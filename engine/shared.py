@@ -69,9 +69,9 @@ class Shared:
             resting = list(self._resting)
         for reactor in resting:
             with suppress(ConnectionClosed):
-                reactor.post(reactor.go_on_accepting)
+                reactor.post_own(reactor.go_on_accepting)
 
     def _post_all(self, call: object) -> None:
         for reactor in self._reactors:
             with suppress(ConnectionClosed):
-                reactor.post(call)  # type: ignore[arg-type]
+                reactor.post_own(call)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections import deque
-from errno import EAGAIN, EINPROGRESS, EINTR, ENOTCONN, EWOULDBLOCK
+from errno import EAGAIN, EINPROGRESS, EINTR, ENOBUFS, ENOTCONN, EWOULDBLOCK
 from typing import Final
 
 from ..completion import (
@@ -281,7 +281,8 @@ class Operations(Ends):
 
     def _send_failed(self, slot: Slot, error: OSError) -> int:
         """How many bytes the socket took: 0, or -1 where the stream broke."""
-        if isinstance(error, WOULD_BLOCK):
+        # BSD's send(2) says ENOBUFS where the interface is busy.
+        if isinstance(error, WOULD_BLOCK) or error.errno == ENOBUFS:
             return 0
         self._break(slot, error.errno or ENOTCONN)
         return -1

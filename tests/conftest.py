@@ -1,7 +1,11 @@
-"""One fixture gives every backend that this system has; a test never names one."""
+"""One fixture gives every backend that this system has; a test never names one.
+
+With RINGNET_FAULTS=SEED every test runs on faults: see faults.py.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,11 +16,30 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
 sys.path.append(str(Path(__file__).parent.parent / "perf"))  # scripts, no package
 
+import faults
 import kqueue_shim
 from contract_tools import Rig, backend_names, rig
 from ringnet.completion import Bounds
 
 kqueue_shim.install()
+SEED = int(os.environ.get("RINGNET_FAULTS", "0"))
+if SEED:
+    faults.install()
+
+
+@pytest.fixture(autouse=True)
+def _faults(request: pytest.FixtureRequest) -> None:
+    """Each test begins with a seed of its own, so that it can be replayed alone."""
+    if SEED:
+        faults.begin(faults.seed_of(SEED, request.node.name))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not SEED:
+        return
+    for kind, count in faults.happened().items():
+        terminalreporter.write_line(f"{count:9} {kind}")
+    terminalreporter.write_line(f"replay: RINGNET_FAULTS={SEED} and the name of a test")
 
 
 @pytest.fixture(params=backend_names())

@@ -210,6 +210,22 @@ class Rig:
         self.pump(enough)
         return bytes(got)
 
+    def packets_at(self, peer: socket.socket, count: int) -> list[bytes]:
+        """Turn until so many packets have come to the peer."""
+        peer.setblocking(False)
+        came: list[bytes] = []
+
+        def enough() -> bool:
+            try:
+                while len(came) < count:
+                    came.append(peer.recv(1 << 17))
+            except BlockingIOError:
+                return False
+            return True
+
+        self.pump(enough)
+        return came
+
     def read_to_end(self, peer: socket.socket) -> bytes:
         """Turn, and read at the peer's side, until the end."""
         peer.setblocking(False)

@@ -31,65 +31,7 @@ from ringnet.completion import (
     Bounds,
     Event,
 )
-
-
-class Clock:
-    """Seconds that pass when a simulation says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Peer:
-    """The other end of a connection: what it does when, and what it got."""
-
-    def __init__(self, chance: random.Random, clock: Clock) -> None:
-        self.clock = clock
-        self.chance = chance
-        self.window = chance.choice([200, 5_000, 200_000])  # bytes it and the kernels hold
-        self.pace = chance.choice([200, 3_000, 1 << 20])  # bytes it reads at once
-        self.sent = b""  # all that it has said so far
-        self.got = bytearray()  # all that it has read
-        self.held = bytearray()  # on the way to it
-        self.is_reset = False
-        self.has_ended = False
-        self.saw_end = False
-        self.said: deque[bytes] = deque()  # on the way to us
-        self.steps = self._plan()
-
-    def _plan(self) -> deque[tuple[float, str, bytes]]:
-        chance, time = self.chance, self.clock.now
-        steps = []
-        for _ in range(chance.randrange(8)):
-            time += chance.choice([0.0, 0.001, 0.5, 3.0])
-            steps.append((time, "say", chance.randbytes(chance.choice([1, 10, 700, 9_000]))))
-        time += chance.choice([0.0, 0.01, 2.0])
-        steps.append((time, chance.choice(["end", "end", "end", "reset", "close"]), b""))
-        return deque(steps)
-
-    def act(self) -> None:
-        """Do what its time has come for."""
-        while self.steps and self.steps[0][0] <= self.clock.now and not self.is_reset:
-            _, step, data = self.steps.popleft()
-            if step == "say":
-                self.said.append(data)
-                self.sent += data
-            elif step == "end":
-                self.has_ended = True
-            else:
-                self.is_reset = True  # of a close with bytes unread as well
-        if not self.held:
-            return
-        taken = min(len(self.held), int(self.chance.random() * (self.pace + 1)))
-        self.got += self.held[:taken]
-        del self.held[:taken]
-
-    @property
-    def next_step(self) -> float:
-        return self.steps[0][0] if self.steps else float("inf")
+from simulated_peer import Clock, Peer
 
 
 class Memory:
@@ -112,13 +54,14 @@ class Slot:
         self.index = handle & INDEX_MASK
         self.fd = fd
         self.peer = peer  # None: a listener
-        self.connecting = False
+        self.connecting = self.is_attempt = False
         self.phase = "open"  # flushing, lingering, closing
         self.stage = bytearray()
         self.paused = self.notify = self.fin = self.fin_said = False
         self.eof_said = self.broken = False
         self.error = 0
         self.reset = False
+        self.quiet_at: float | None = None  # when the last completion of a closing one comes
 
 
 class SimulatedBackend:
@@ -145,6 +88,9 @@ class SimulatedBackend:
             clock.now + chance.choice([0.0, 0.1, 5.0]) for _ in range(newcomers)
         )
         self._stalls = chance.randrange(3)
+        self._fails_at = clock.now + chance.choice([0.1, 3.0] if chance.random() < 0.1 else [1e9])
+        self.has_failed = False
+        self.left = 0
         self._null = os.open(os.devnull, os.O_RDONLY)
 
     # Verbs
@@ -182,7 +128,7 @@ class SimulatedBackend:
             self._start(handle, rest[0], self._waiting.popleft())
         elif verb == "connect":
             slot = self._start(handle, rest[0], self._new_peer())
-            slot.connecting = True
+            slot.connecting = slot.is_attempt = True
         elif handle in self.slots:
             getattr(self, f"_do_{verb}")(self.slots[handle], *rest)
 
@@ -235,6 +181,9 @@ class SimulatedBackend:
             self._do(*command)
         deadline = float("inf") if timeout is None else self.clock.now + timeout
         while True:
+            if self.clock.now >= self._fails_at:
+                self.has_failed = True
+                raise OSError(errno.EBADF, "the ring has failed")
             self._move()
             if self._events or self.clock.now >= deadline:
                 return self._events
@@ -244,6 +193,7 @@ class SimulatedBackend:
         """To the next moment at which something may happen."""
         times = [peer.next_step for peer in self.peers if peer.next_step > self.clock.now]
         times += [time for time in self._newcomers[:1] if time > self.clock.now]
+        times += [s.quiet_at for s in self.slots.values() if (s.quiet_at or 0) > self.clock.now]
         busy = self._woken or any(self._may_act(slot) for slot in self.slots.values())
         step = self.clock.now + 0.0005 if busy else min(times, default=float("inf"))
         then = min(step, deadline)
@@ -253,7 +203,9 @@ class SimulatedBackend:
     def _may_act(self, slot: Slot) -> bool:
         """Whether luck alone has kept it from saying something."""
         peer = slot.peer
-        if slot.phase == "closing" or slot.connecting:
+        if slot.phase == "closing":
+            return slot.quiet_at is None or slot.quiet_at <= self.clock.now
+        if slot.connecting:
             return True
         if peer is None:
             return (
@@ -279,7 +231,10 @@ class SimulatedBackend:
 
     def _serve(self, slot: Slot) -> None:
         if slot.phase == "closing":
-            self._end(slot)
+            if slot.quiet_at is None:
+                slot.quiet_at = self.clock.now + self.chance.choice([0, 0, 0, 0, 0.001, 1.5])
+            if slot.quiet_at <= self.clock.now:
+                self._end(slot)
         elif slot.peer is None:
             self._accept(slot)
         elif slot.connecting:
@@ -307,6 +262,7 @@ class SimulatedBackend:
     def _connect(self, slot: Slot) -> None:
         slot.connecting = False
         if self.chance.random() < 0.5:
+            slot.is_attempt = False
             self._say(slot, CONNECTED)
         else:
             self._break(slot, errno.ECONNREFUSED)
@@ -361,6 +317,8 @@ class SimulatedBackend:
         slot.error = number
         if slot.phase == "open":
             self._say(slot, ERROR, -number)
+            if slot.peer is not None:
+                slot.peer.told = self.clock.now
         else:
             slot.phase = "closing"
 
@@ -378,18 +336,15 @@ class SimulatedBackend:
         self._say(slot, CLOSED, len(slot.stage), -slot.error)
 
     def dispose(self) -> None:
-        assert not self.slots, "the engine has ended with handles open"
+        # Attempts to connect that were given up may be left to this.
+        left = [slot for slot in self.slots.values() if not slot.is_attempt]
+        assert self.has_failed or not left, "the engine has ended with handles open"
+        self.left = len(self.slots)
+        given = [command[2] for command in self._commands if command[0] in STARTS]
+        for fd in [slot.fd for slot in self.slots.values()] + given:
+            os.close(fd)
         os.close(self._null)
 
 
-VERBS = {
-    "listen",
-    "adopt",
-    "connect",
-    "send",
-    "notify",
-    "pause",
-    "resume",
-    "shutdown",
-    "close",
-}
+STARTS = ("listen", "adopt", "connect")
+VERBS = (*STARTS, "send", "notify", "pause", "resume", "shutdown", "close")

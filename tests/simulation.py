@@ -28,7 +28,8 @@ from ringnet.engine.choose import Choice
 from ringnet.engine.listener import Listener
 from ringnet.engine.origin import Origin
 from ringnet.engine.reactor import Reactor
-from simulated_backend import Clock, Peer, SimulatedBackend
+from simulated_backend import SimulatedBackend
+from simulated_peer import Clock, Peer
 
 
 class Book:
@@ -91,6 +92,8 @@ class Chaos(ringnet.EventHandler):
 
     def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
         self.note(conn, f"close {error!r}")
+        late = self.backend.clock.now - self.books[conn].peer.told
+        assert late < 2, f"the engine knew for {late:.1f} s that the stream was broken"
         self.books[conn].closes += 1
         self.books[conn].error = error
         for use in (conn.next, conn.close_now, conn.pause_reading):
@@ -231,13 +234,15 @@ def prepare(
 
 
 def check(reactor: Reactor, handler: Chaos, dials: list[Future[Any]]) -> None:
-    assert reactor.engine._failure is None, repr(reactor.engine._failure)
+    failure, has_failed = reactor.engine._failure, handler.backend.has_failed
+    assert isinstance(failure, OSError) if has_failed else failure is None, repr(failure)
     assert not reactor.connections
     assert not reactor.again
     assert reactor.load == 0
     assert reactor.buffered == 0, reactor.buffered
     assert all(dial.done() for dial in dials)
-    assert len(reactor._handles._free) == len(reactor._handles._generations), "a handle is lost"
+    free, all_ = len(reactor._handles._free), len(reactor._handles._generations)
+    assert free + handler.backend.left == all_ or has_failed, "a handle is lost"
     for conn, book in handler.books.items():
         assert book.closes == 1
         peer = book.peer
@@ -245,7 +250,7 @@ def check(reactor: Reactor, handler: Chaos, dials: list[Future[Any]]) -> None:
         if not conn._error or not isinstance(conn._error, ringnet.BufferLimitExceeded):
             assert wrote.startswith(got), "what arrived is no beginning of what was written"
         assert peer.sent.startswith(bytes(book.read)), "what was read is no beginning of the sent"
-        whole = book.error is None and not book.cut and not peer.is_reset
+        whole = book.error is None and not (book.cut or peer.is_reset or has_failed)
         if whole and not reactor._is_over:
             assert got == wrote, f"{len(wrote)} bytes were written and {len(got)} arrived"
 

@@ -129,6 +129,7 @@ def test_now_loses_nothing_where_nothing_is_staged(made: Rig) -> None:
     handle, peer = made.pair()
     made.backend.send(handle, b"all of it")
     made.turn()
+    made.pump(lambda: made.staged(handle) == 0)
     made.backend.close(handle, NOW)
     assert made.until(handle, CLOSED) == (0, 0)
     assert peer.recv(100) == b"all of it"
@@ -188,7 +189,7 @@ def test_closed_hard_in_the_turn_of_the_send(made: Rig, mode: int) -> None:
 def test_after_a_close_no_data_is_said(made: Rig, mode: int) -> None:
     handle, peer = made.pair()
     peer.sendall(b"before")
-    made.until(handle, DATA)
+    made.pump(lambda: made.received[handle] == b"before")
     peer.sendall(b"after")
     made.backend.close(handle, mode)
     made.turn(0.2)

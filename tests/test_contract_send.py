@@ -65,7 +65,8 @@ def test_staged_is_what_the_peer_and_the_kernel_do_not_have(made: Rig) -> None:
     assert 0 < before < 1_000_000
     made.backend.send(handle, b"x" * 1000)
     made.turn()
-    assert made.staged(handle) == before + 1000
+    # The sockets may take a little more, but not all of it.
+    assert 1000 < made.staged(handle) <= before + 1000
     made.exchange(peer, 1_001_000)
     made.turn()
     assert made.staged(handle) == 0

@@ -177,7 +177,8 @@ def test_a_turn_ends_with_the_first_event(made: Rig) -> None:
     made.turn()
     peer.sendall(b"x")
     start = monotonic()
-    made.turn(10)
+    while not made.said:  # a turn may give none
+        made.turn(10)
     assert monotonic() - start < 5
     assert made.kinds(handle) == [DATA]
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -52,7 +53,7 @@ def test_peers_that_connect_and_reset(backend: str) -> None:
                 good.sendall(b"hello")
                 assert receive(good, 5) == b"hello"
         until(lambda: engine.count_connections() == 1)
-        until(lambda: open_descriptors() <= before + 1)
+        until(lambda: open_descriptors() <= before)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -275,6 +276,47 @@ def break_backend(backend: Any) -> None:
         raise OSError(errno.EBADF, "the poller has failed")
 
     backend._poller.wait = fails
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_full_queue_does_not_hold_up_the_engine(backend: str) -> None:
+    """Calls of other threads fill the queues of both loops, one of which lets newcomers wait."""
+    handler = Recorder()
+    options: dict[str, Any] = {"max_connections": 2, "at_max_connections": "wait"}
+    engine = served(backend, handler, reactors=2, max_foreign_calls=2, **options).start()
+    goes_on = threading.Event()
+    with dial(engine) as first, dial(engine) as second, dial(engine) as third:
+        for sock in (first, second):
+            sock.sendall(b"x")
+            assert receive(sock, 1) == b"x"
+        until(lambda: engine.is_resting)
+        acceptor = engine.reactors[0]
+        fill(acceptor, goes_on)
+        theirs = [c for c in engine.connections() if c.loop is not acceptor]
+        on_loop(theirs[0].loop, theirs[0].close_now)  # its end is told to the acceptor
+        until(lambda: engine.count_connections() == 1)
+        goes_on.set()
+        third.sendall(b"y")
+        assert receive(third, 1) == b"y"
+        fill(acceptor, goes_on := threading.Event())
+        engine.request_stop()
+        goes_on.set()
+    assert engine.wait(WAIT)
+
+
+def fill(loop: ringnet.Reactor, goes_on: threading.Event) -> None:
+    """Have a loop wait, and its queue full."""
+    is_waiting = threading.Event()
+
+    def wait() -> None:
+        is_waiting.set()
+        goes_on.wait(WAIT)
+
+    loop.execute(wait)
+    assert is_waiting.wait(WAIT)
+    with pytest.raises(ringnet.QueueFull):
+        while True:
+            loop.execute(lambda: None)
 
 
 def test_an_engine_beside_asyncio() -> None:

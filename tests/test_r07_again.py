@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, Recorder, dial, receive, served
+from engine_tools import BACKENDS, WAIT, Recorder, dial, receive, served, udp_peer
 
 
 class OneByOne(Recorder):
@@ -81,3 +82,31 @@ def test_asking_with_nothing_left_does_not_spin(backend: str) -> None:
             client.sendall(b"x")
             assert receive(client, 1) == b"x"
             assert handler.calls == count
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scheme", ["udp", "unixgram"])
+def test_what_is_left_of_a_datagram_is_gone(backend: str, scheme: str, tmp_path: Path) -> None:
+    """Also for who asks to be called again."""
+
+    class Half(Recorder):
+        def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action:
+            assert not conn.peer_has_ended
+            conn.write(conn.next(conn.inbound_buffered // 2))
+            return ringnet.Action.AGAIN
+
+    address = "udp://127.0.0.1:0" if scheme == "udp" else f"unixgram://{tmp_path}/ours"
+    with ringnet.Engine(Half(), address, backend=backend) as engine:
+        peer = udp_peer(engine) if scheme == "udp" else unix_peer(tmp_path)
+        with peer:
+            for word in (b"one-one-", b"two-two-"):
+                peer.send(word)
+                assert peer.recv(100) == word[:4]
+
+
+def unix_peer(folder: Path) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    peer.settimeout(WAIT)
+    peer.bind(str(folder / "peer"))
+    peer.connect(str(folder / "ours"))
+    return peer

@@ -7,7 +7,7 @@ import time
 import pytest
 import simulation
 
-SEEDS = 2_000
+SEEDS = 4_000
 GROUPS = 10
 
 

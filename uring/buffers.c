@@ -32,16 +32,14 @@ static int register_buffers(struct io_uring *ring, void *at, unsigned count, uns
 	return io_uring_register_buf_ring(ring, &reg, 0);
 }
 
-bool takes_buffer_ring(struct io_uring *ring, bool incremental)
+/* Whether the kernel has such rings: 0, -EINVAL where it has not, or why it cannot be said. */
+int try_buffer_ring(struct io_uring *ring, bool incremental)
 {
-	struct io_uring_buf *entries = map(4096);
-	if (!entries)
-		return false;
-	bool works = register_buffers(ring, entries, 4, STREAM_GROUP, incremental) == 0;
-	if (works)
+	_Alignas(4096) char entries[4096];
+	int ret = register_buffers(ring, entries, 4, STREAM_GROUP, incremental);
+	if (!ret)
 		io_uring_unregister_buf_ring(ring, STREAM_GROUP);
-	munmap(entries, 4096);
-	return works;
+	return ret;
 }
 
 /* Give the kernel the buffers of a group, if it has not got them yet. */

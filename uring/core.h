@@ -46,6 +46,8 @@
 #define BUFFER_GAP 192U /* bytes */
 #define SQ_ENTRIES 256U
 #define CQ_ENTRIES 4096U
+/* Sends in `inline_sends`: those of the last turns stay until every completion was taken. */
+#define INLINE_PER_SLOT 2U
 #define PACKETS_AT_ONCE 1024U /* with the kernel; the others wait in their slots */
 
 /* Which request a completion answers; user_data is generation << 32 | request << 24 | index. */
@@ -116,6 +118,7 @@ struct slot {
 	uint32_t mask;	     /* of poll() */
 	struct block flight; /* `size` 0 where it refers to the caller's bytes */
 	size_t sent;	     /* of the flight */
+	uint32_t ticket;     /* of an INLINE flight: which of `inline_sends` it is */
 	struct block stage;
 	struct packet *first, *last; /* packets that are not with the kernel yet */
 	uint32_t blocked;	     /* packets with the kernel that wait for room */
@@ -151,8 +154,16 @@ struct pool {
 	size_t kept;		  /* bytes in those lists */
 };
 
+#define TABLES 12
+struct table {
+	void *at;
+	size_t size;
+};
+
 struct rn_core {
 	struct rn_shared shared;
+	struct table tables[TABLES]; /* those that are open */
+	unsigned table_count;
 	struct rn_bounds bounds;
 	struct io_uring ring;
 	struct group groups[GROUPS];
@@ -161,6 +172,7 @@ struct rn_core {
 	uint32_t event_count;
 	uint32_t *inline_sends; /* slots whose send may be over without a completion */
 	uint32_t inline_count;
+	uint32_t inline_ticket; /* of the first of them; those behind have the next ones */
 	uint32_t *later; /* slots whose send starts when all commands are taken */
 	uint32_t later_count;
 	uint32_t inline_submitted; /* the first so many of them are with the kernel */
@@ -207,7 +219,7 @@ int group_open(struct rn_core *core, unsigned id);
 void group_close(struct rn_core *core, unsigned id);
 void group_give_back(struct rn_core *core, struct group *group, unsigned id);
 void lend(struct group *group, unsigned id);
-bool takes_buffer_ring(struct io_uring *ring, bool incremental);
+int try_buffer_ring(struct io_uring *ring, bool incremental);
 size_t take_buffer(struct group *group, unsigned flags, size_t size);
 void drop_buffer(struct rn_core *core, struct group *group, unsigned flags, size_t size);
 void give_back_lent(struct rn_core *core);

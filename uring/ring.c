@@ -224,10 +224,10 @@ static int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
 {
 	int ret = wait && timeout_ns != 0 ? submit_and_wait(core, timeout_ns)
 					  : io_uring_submit_and_get_events(&core->ring);
-	if (!io_uring_sq_ready(&core->ring)) {
-		core->inline_submitted = core->inline_count;
-		core->inline_packets_submitted = core->inline_packet_count;
-	}
+	/* Where some are not submitted yet, it is not known which: then nothing is concluded. */
+	bool all = !io_uring_sq_ready(&core->ring);
+	core->inline_submitted = all ? core->inline_count : 0;
+	core->inline_packets_submitted = all ? core->inline_packet_count : 0;
 	/* -EBUSY, -EAGAIN: the kernel wants completions taken first. */
 	if (ret == -ETIME || ret == -EINTR || ret == -EBUSY || ret == -EAGAIN)
 		return 0;

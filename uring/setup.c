@@ -60,8 +60,12 @@ static int place_buffers(struct rn_core *core)
 {
 	const struct rn_bounds *bounds = &core->bounds;
 	/* Only with DEFER_TASKRUN does the kernel write when it is entered, and not before. */
-	bool incremental = core->shared.setup_flags & IORING_SETUP_DEFER_TASKRUN &&
-			   takes_buffer_ring(&core->ring, true);
+	int ret = core->shared.setup_flags & IORING_SETUP_DEFER_TASKRUN
+			  ? try_buffer_ring(&core->ring, true)
+			  : -EINVAL;
+	if (ret < 0 && ret != -EINVAL)
+		return ret;
+	bool incremental = !ret;
 	uint32_t parts = incremental ? 1 : parts_of_a_buffer(bounds);
 	uint32_t size = bounds->buffer_size / parts;
 	core->groups[STREAM_GROUP] = (struct group){
@@ -93,48 +97,57 @@ static int place_buffers(struct rn_core *core)
 	return core->shared.memory ? 0 : -ENOMEM;
 }
 
-/* calloc of a large table takes no memory for the slots that are never used. */
+/* Tables are mappings of their own, which take no memory for what is never used: malloc would take
+ * large ones from its heaps once some were freed, and clear them there. (Under the address
+ * sanitizer they are from malloc, so that it sees what is written beyond one.) */
+static void *table(struct rn_core *core, size_t count, size_t size)
+{
+#ifdef __SANITIZE_ADDRESS__
+	void *at = calloc(count, size);
+#else
+	void *at = map(count * size);
+#endif
+	if (at)
+		core->tables[core->table_count++] = (struct table){at, count * size};
+	return at;
+}
+
 static int open_tables(struct rn_core *core)
 {
 	size_t slots = core->bounds.slots;
-	core->slots = calloc(slots, sizeof *core->slots);
-	core->inline_sends = calloc(2 * slots, sizeof *core->inline_sends);
-	core->shared.events = calloc(core->bounds.events, 4 * sizeof *core->shared.events);
-	core->shared.staged = calloc(slots, sizeof *core->shared.staged);
-	core->shared.sent = calloc(slots, sizeof *core->shared.sent);
-	core->later = calloc(slots, sizeof *core->later);
-	core->shared.pinned = calloc(slots, sizeof *core->shared.pinned);
-	core->shared.released = calloc(slots, sizeof *core->shared.released);
-	core->shared.live = calloc(slots, sizeof *core->shared.live);
-	core->packets = calloc(PACKETS_AT_ONCE, sizeof *core->packets);
-	core->packet_numbers = calloc(PACKETS_AT_ONCE, sizeof *core->packet_numbers);
-	core->inline_packets = calloc(PACKETS_AT_ONCE, sizeof *core->inline_packets);
-	bool all = core->slots && core->inline_sends && core->shared.events &&
-		   core->shared.staged && core->shared.sent && core->later &&
-		   core->shared.pinned && core->shared.released && core->shared.live &&
-		   core->packets &&
-		   core->packet_numbers && core->inline_packets;
-	while (all && core->packets_free < PACKETS_AT_ONCE) {
+	core->slots = table(core, slots, sizeof *core->slots);
+	core->inline_sends = table(core, INLINE_PER_SLOT * slots, sizeof *core->inline_sends);
+	core->shared.events = table(core, core->bounds.events, 4 * sizeof *core->shared.events);
+	core->shared.staged = table(core, slots, sizeof *core->shared.staged);
+	core->shared.sent = table(core, slots, sizeof *core->shared.sent);
+	core->later = table(core, slots, sizeof *core->later);
+	core->shared.pinned = table(core, slots, sizeof *core->shared.pinned);
+	core->shared.released = table(core, slots, sizeof *core->shared.released);
+	core->shared.live = table(core, slots, sizeof *core->shared.live);
+	core->packets = table(core, PACKETS_AT_ONCE, sizeof *core->packets);
+	core->packet_numbers = table(core, PACKETS_AT_ONCE, sizeof *core->packet_numbers);
+	core->inline_packets = table(core, PACKETS_AT_ONCE, sizeof *core->inline_packets);
+	if (core->table_count < TABLES)
+		return -ENOMEM;
+	while (core->packets_free < PACKETS_AT_ONCE) {
 		core->packet_numbers[core->packets_free] = core->packets_free;
 		core->packets_free++;
 	}
-	return all ? 0 : -ENOMEM;
+	return 0;
 }
 
 static void close_tables(struct rn_core *core)
 {
-	free(core->slots);
-	free(core->inline_sends);
-	free(core->shared.events);
-	free(core->shared.staged);
-	free(core->shared.sent);
-	free(core->later);
-	free(core->shared.pinned);
-	free(core->shared.released);
-	free(core->shared.live);
-	free(core->packets);
-	free(core->packet_numbers);
-	free(core->inline_packets);
+	/* Packets that were over, and not concluded yet. */
+	for (unsigned i = 0; core->packets && i < PACKETS_AT_ONCE; i++)
+		free(core->packets[i]);
+	for (unsigned i = 0; i < core->table_count; i++) {
+#ifdef __SANITIZE_ADDRESS__
+		free(core->tables[i].at);
+#else
+		munmap(core->tables[i].at, core->tables[i].size);
+#endif
+	}
 	pool_dispose(&core->pool);
 	for (unsigned i = 0; i < GROUPS; i++)
 		group_close(core, i);
@@ -298,8 +311,8 @@ int rn_probe(int32_t *features)
 	if (ret < 0)
 		return ret;
 	features[RN_HAS_EXT_ARG] = !!(ring.features & IORING_FEAT_EXT_ARG);
-	features[RN_HAS_BUFFER_RING] = takes_buffer_ring(&ring, false);
-	features[RN_HAS_INCREMENTAL_BUFFERS] = takes_buffer_ring(&ring, true);
+	features[RN_HAS_BUFFER_RING] = !try_buffer_ring(&ring, false);
+	features[RN_HAS_INCREMENTAL_BUFFERS] = !try_buffer_ring(&ring, true);
 	features[RN_HAS_MULTISHOT_ACCEPT] = multishot_fails_with(&ring, false, EBADF);
 	features[RN_HAS_MULTISHOT_RECV] = multishot_fails_with(&ring, true, EBADF);
 	probe_operations(&ring, features);

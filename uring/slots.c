@@ -18,6 +18,7 @@ int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, str
 	*slot = (struct slot){
 		.generation = (uint32_t)(handle >> INDEX_BITS),
 		.fd = fd,
+		.flags = slot->flags & SEND_LATER, /* the index is in that list still */
 		.role = (uint8_t)role,
 		.next_owed = NO_SLOT,
 		.next_starved = NO_SLOT,

@@ -122,7 +122,9 @@ void send_later(struct rn_core *core, struct slot *slot)
 
 void stage_start(struct rn_core *core)
 {
-	for (uint32_t i = 0; i < core->later_count; i++) {
+	uint32_t count = core->later_count;
+	core->later_count = 0; /* who has to wait again takes a place that was looked at already */
+	for (uint32_t i = 0; i < count; i++) {
 		struct slot *slot = &core->slots[core->later[i]];
 		slot->flags &= ~SEND_LATER;
 		if (slot->role == ROLE_PACKETS)
@@ -130,7 +132,6 @@ void stage_start(struct rn_core *core)
 		else
 			stage_send(core, slot);
 	}
-	core->later_count = 0;
 }
 
 static void stage_copy(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
@@ -229,22 +230,9 @@ static void submit_flight(struct rn_core *core, struct slot *slot, bool at_once)
 	if (at_once) {
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 		slot->flags |= INLINE;
+		slot->ticket = core->inline_ticket + core->inline_count;
 		core->inline_sends[core->inline_count++] = index_of(core, slot);
 	}
-}
-
-/* Send what is staged, if nothing is in flight. */
-void stage_send(struct rn_core *core, struct slot *slot)
-{
-	if (!may_send(slot))
-		return;
-	if (!slot->flight.used) {
-		if (!slot->stage.used)
-			return;
-		slot->flight = slot->stage;
-		slot->stage = (struct block){0};
-	}
-	submit_flight(core, slot, true);
 }
 
 static void end_flight(struct rn_core *core, struct slot *slot)
@@ -258,6 +246,34 @@ static void end_flight(struct rn_core *core, struct slot *slot)
 		stage_free(core, &slot->flight);
 	}
 	slot->sent = 0;
+}
+
+/* What the socket does not take now waits inside the kernel. */
+static void send_waiting(struct rn_core *core, struct slot *slot)
+{
+	if (keep_rest(core, slot)) {
+		submit_flight(core, slot, false);
+		return;
+	}
+	end_flight(core, slot);
+	slot_break(core, slot, ENOMEM);
+}
+
+/* Send what is staged, if nothing is in flight. */
+void stage_send(struct rn_core *core, struct slot *slot)
+{
+	if (!may_send(slot))
+		return;
+	if (!slot->flight.used) {
+		if (!slot->stage.used)
+			return;
+		slot->flight = slot->stage;
+		slot->stage = (struct block){0};
+	}
+	if (core->inline_count < INLINE_PER_SLOT * core->bounds.slots)
+		submit_flight(core, slot, true);
+	else
+		send_waiting(core, slot);
 }
 
 /* Forget what was not sent; `staged` keeps its number, for CLOSED. Nothing is in flight. */
@@ -294,11 +310,8 @@ void on_send(struct rn_core *core, struct slot *slot, int res)
 	} else if (res < 0 && !is_passing(slot, -res, waited)) {
 		end_flight(core, slot);
 		slot_break(core, slot, -res);
-	} else if (slot->flight.used && !keep_rest(core, slot)) {
-		end_flight(core, slot);
-		slot_break(core, slot, ENOMEM);
 	} else if (slot->flight.used) {
-		submit_flight(core, slot, false);
+		send_waiting(core, slot);
 	} else if (slot->stage.used) {
 		stage_send(core, slot);
 	} else {
@@ -315,10 +328,12 @@ void stage_conclude(struct rn_core *core)
 		return;
 	for (uint32_t i = 0; i < count; i++) {
 		struct slot *slot = &core->slots[core->inline_sends[i]];
-		if (slot->flags & INLINE)
+		/* A slot may be there twice: once for a send that did make a completion. */
+		if (slot->flags & INLINE && slot->ticket == core->inline_ticket + i)
 			on_send(core, slot, (int)next_size(slot));
 	}
 	/* What was started meanwhile stands behind them, and is not submitted yet. */
+	core->inline_ticket += count;
 	core->inline_count -= count;
 	core->inline_submitted = 0;
 	memmove(core->inline_sends, core->inline_sends + count,

@@ -1,0 +1,47 @@
+"""What the C core does that is refused memory: for the build of build_sanitized.sh."""
+
+from __future__ import annotations
+
+import errno
+
+import faults
+from contract_tools import Rig, make_backend
+from engine_tools import open_descriptors
+from ringnet.completion import CLOSED, ERROR, NOW, Bounds
+
+
+def test_whatever_is_refused_at_set_up_leaves_nothing() -> None:
+    """Each thing in turn that the core asks for: an error, and no descriptor is left."""
+    core = faults.uring_core()
+    faults.begin(0)
+    before, refusals = open_descriptors(), 0
+    while True:
+        core.rn_faults_refuse(refusals + 1)
+        try:
+            backend = make_backend("io_uring", Bounds())
+        except OSError as error:
+            assert error.errno == errno.ENOMEM  # noqa: PT017 - whichever of them fails
+            assert open_descriptors() == before
+            refusals += 1
+        else:
+            core.rn_faults_refuse(0)
+            backend.dispose()
+            break
+    assert refusals > 12, "the tables, the ring, the memory, the buffers"
+    assert open_descriptors() == before
+
+
+def test_without_memory_for_a_send_the_stream_is_broken() -> None:
+    core = faults.uring_core()
+    faults.begin(0)
+    made = Rig("io_uring")
+    handle, _ = made.pair()
+    made.turn()
+    made.backend.send(handle, b"x" * 1000)
+    made.backend.send(handle, b"x" * 4000)  # both go out together, so they are copied
+    core.rn_faults_refuse(1)
+    assert made.until(handle, ERROR) == (-errno.ENOMEM, 0)
+    core.rn_faults_refuse(0)
+    made.backend.close(handle, NOW)
+    assert made.until(handle, CLOSED) == (5000, -errno.ENOMEM)
+    made.end()
