@@ -9,7 +9,7 @@ RINGNET_FAULTS=${1:-21}
 export RINGNET_FAULTS
 mkdir -p build
 echo "seed $RINGNET_FAULTS; replay: sh tests/faults.sh $RINGNET_FAULTS"
-python=$(sh tests/build_sanitized.sh)
+python=${RINGNET_SANITIZED:-$(sh tests/build_sanitized.sh)}
 engine="tests/test_r0[379]*.py tests/test_g04*.py tests/test_g06*.py tests/test_g07*.py
 	tests/test_g14*.py tests/test_engine_echo.py"
 # The gigabyte's bound is one of plain memory; what is measured needs no faults.
