@@ -45,13 +45,15 @@ def changes(a: Record, b: Record) -> Iterator[Change]:
     for scenario in SCENARIOS.values():
         before = of_scenario(a.samples, scenario.name, scenario.higher_is_better)
         after = of_scenario(b.samples, scenario.name, scenario.higher_is_better)
-        reference = _reference(before, after)
+        reference = _reference(scenario, before, after)
         if reference is not None:
             yield from _of_scenario(scenario, before, after, reference)
 
 
-def _reference(before: Mapping[str, Summary], after: Mapping[str, Summary]) -> str | None:
-    limit = better_limit(before)
+def _reference(
+    scenario: Scenario, before: Mapping[str, Summary], after: Mapping[str, Summary]
+) -> str | None:
+    limit = better_limit(before, scenario.higher_is_better)
     names = [limit.peer] if limit is not None else []
     return next((n for n in (*names, *FALLBACKS) if n in before and n in after), None)
 
