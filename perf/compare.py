@@ -2,7 +2,8 @@
 
 Machines and hours differ, so that only ratios within a run are compared: each of ours to the
 better C server, or, where there is none, to another peer that both runs have. It is a regression
-when the ratio got worse by more than the threshold and the runs' ratios do not overlap.
+when the ratio got worse by more than the threshold, the runs' ratios do not overlap, and the
+samples were not disturbed.
 Exit status: 0 none; 1 some; 2 the files cannot be compared.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from peers import PEERS
 from record import BadRecord, Record, read
+from samples import DISTURBED
 from scenarios import SCENARIOS, Scenario
 from summary import Spread, Summary, better_limit, of_scenario, ratio
 
@@ -34,10 +36,11 @@ class Change:
     after: Spread
     factor: float
     overlaps: bool
+    disturbed: bool  # in most of the samples of one of the four
 
     def is_regression(self, threshold: float) -> bool:
         """Did it get worse, by more than what the runs differ among themselves?"""
-        return self.factor < 1 - threshold and not self.overlaps
+        return self.factor < 1 - threshold and not self.overlaps and not self.disturbed
 
 
 def changes(a: Record, b: Record) -> Iterator[Change]:
@@ -45,13 +48,15 @@ def changes(a: Record, b: Record) -> Iterator[Change]:
     for scenario in SCENARIOS.values():
         before = of_scenario(a.samples, scenario.name, scenario.higher_is_better)
         after = of_scenario(b.samples, scenario.name, scenario.higher_is_better)
-        reference = _reference(before, after)
+        reference = _reference(scenario, before, after)
         if reference is not None:
             yield from _of_scenario(scenario, before, after, reference)
 
 
-def _reference(before: Mapping[str, Summary], after: Mapping[str, Summary]) -> str | None:
-    limit = better_limit(before)
+def _reference(
+    scenario: Scenario, before: Mapping[str, Summary], after: Mapping[str, Summary]
+) -> str | None:
+    limit = better_limit(before, scenario.higher_is_better)
     names = [limit.peer] if limit is not None else []
     return next((n for n in (*names, *FALLBACKS) if n in before and n in after), None)
 
@@ -66,10 +71,12 @@ def _of_scenario(
         if was is None or now is None:
             continue
         factor = now.middle / was.middle
+        four = (before[peer], before[name], after[peer], after[name])
         yield Change(
             scenario.name, peer, name, was, now,
             factor=factor if scenario.higher_is_better else 1 / factor,
             overlaps=was.least <= now.most and now.least <= was.most,
+            disturbed=any(2 * one.marks.get(DISTURBED, 0) > len(one.samples) for one in four),
         )  # fmt: skip
 
 
@@ -87,6 +94,7 @@ def _cells(one: Change, threshold: float) -> tuple[str, ...]:
     verdict = "worse" if one.is_regression(threshold) else ""
     if not verdict and abs(one.factor - 1) > threshold:
         verdict = "within the spread" if one.overlaps else "better"
+        verdict = "disturbed" if one.disturbed else verdict
     factor = f"{one.factor:.2f}"
     ratios = (_cell(one.before), _cell(one.after), factor)
     return (one.scenario, one.peer, one.reference, *ratios, verdict)

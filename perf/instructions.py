@@ -14,22 +14,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
-import select
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 import callgrind
-from nudge import nudge
 from programs import HERE
 from servers import end, first_line, port_in
 
@@ -42,8 +39,8 @@ MESSAGES, WARM_UP = 500, 500  # of each profile
 CONNECTIONS = 50
 BYTES = b"x" * 64
 MARK, GATE = b"mark", b"gate"  # as peers/counted_server.py
-SECONDS = 30.0  # for the server to come up, and for any answer
-NUDGE = 0.05  # seconds between two
+SECONDS = 15.0  # for the server to come up, and for any answer
+ATTEMPTS = 3  # valgrind's threads may stand in each other's way: see counted_server.py
 
 Counts = dict[str, int]  # "io_uring one process": instructions a message
 
@@ -55,20 +52,10 @@ class CannotCount(Exception):
 class Driver:
     """The other side of the server that is counted: it decides what each of its turns finds."""
 
-    def __init__(self, port: int, gate: int, stack: ExitStack) -> None:
-        self.gate = gate  # the server's standard input
+    def __init__(self, port: int, gate: tuple[IO[bytes], IO[bytes]], stack: ExitStack) -> None:
+        self.stopped, self.go = gate  # the server's standard output and input
         self.conns = [stack.enter_context(_connected(port)) for _ in range(CONNECTIONS)]
         self.control = stack.enter_context(_connected(port))
-
-    def wait_until_served(self, pid: int) -> None:
-        """Nudge the server until it answers."""
-        self.control.sendall(BYTES)
-        deadline = time.monotonic() + SECONDS
-        while not select.select([self.control], [], [], NUDGE)[0]:
-            if time.monotonic() > deadline:
-                raise CannotCount("the server does not answer")
-            nudge(pid)
-        _receive(self.control, len(BYTES))
 
     def mark(self) -> None:
         """What was counted since the last one is a part of its own."""
@@ -85,9 +72,10 @@ class Driver:
         """All connections' messages at once."""
         for _ in range(messages // CONNECTIONS):
             self.control.sendall(GATE)
+            self.stopped.read(1)
             for conn in self.conns:
                 conn.sendall(BYTES)
-            os.write(self.gate, b"x")
+            self.go.write(b"x")
             for conn in self.conns:
                 _receive(conn, len(BYTES))
             _receive(self.control, len(GATE))
@@ -109,6 +97,15 @@ def _receive(conn: socket.socket, size: int) -> None:
 
 def count(backend: str) -> Counts:
     """The counts of one backend. Raises CannotCount."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _count(backend)
+        except CannotCount as error:
+            print(f"once more: {error}", file=sys.stderr)
+    return _count(backend)
+
+
+def _count(backend: str) -> Counts:
     with tempfile.TemporaryDirectory(prefix="ringnet-perf-") as folder, ExitStack() as stack:
         out = Path(folder) / "out"
         driver = stack.enter_context(_driven(backend, out))
@@ -143,8 +140,8 @@ def _driven(backend: str, out: Path) -> Iterator[Driver]:
         raise CannotCount("there is no valgrind: apt install valgrind")
     child = subprocess.Popen(
         [
-            valgrind, *callgrind.OPTIONS, "--dump-before=getppid", f"--callgrind-out-file={out}",
-            sys.executable, str(SERVER), backend,
+            valgrind, *callgrind.OPTIONS, "--fair-sched=yes", "--dump-before=getppid",
+            f"--callgrind-out-file={out}", sys.executable, str(SERVER), backend,
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -155,12 +152,10 @@ def _driven(backend: str, out: Path) -> Iterator[Driver]:
     )  # fmt: skip
     try:
         port = port_in(first_line(child, SECONDS))
-        if port is None or child.stdin is None:
+        if port is None or child.stdin is None or child.stdout is None:
             raise CannotCount(f"the server on {backend} does not start under valgrind")
         with ExitStack() as stack:
-            driver = Driver(port, child.stdin.fileno(), stack)
-            driver.wait_until_served(child.pid)
-            yield driver
+            yield Driver(port, (child.stdout, child.stdin), stack)
     except OSError as error:
         raise CannotCount(f"{backend}: {error}") from error
     finally:

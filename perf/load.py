@@ -31,8 +31,7 @@ class Settings:
     seconds: float
     warmup: float
     runs: int
-    patience: float  # seconds to wait for a quiet machine, before each sample
-    retries: int  # of a sample that was disturbed
+    spare: float  # seconds in all to wait for a quiet machine and to take samples again
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Before each sample it waits for a quiet machine; one that was disturbed all the 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from scenarios import Scenario
 from servers import START_SECONDS, CannotServe, Server
 
 IDLE_SHARE = 0.92  # of both CPUs before a sample
+WAIT_SECONDS = 5.0  # for that, before each
+ATTEMPTS = 3  # at a sample that nobody disturbs
 HALF = 0.5  # of what the slowest can do, for an open loop
 TARGET = "limit-epoll"  # what a proxy stands in front of
 LIFETIME_SECONDS = 120.0  # of a server beyond its samples: an alarm is the last resort
@@ -60,6 +63,7 @@ class Measurement:
     settings: Settings
     watcher: Watcher
     results: Results
+    spent: float = 0.0  # of the spare seconds
 
     def measure(self, scenario: Scenario, peers: Sequence[Peer]) -> None:
         """Take every sample of a scenario. What fails is told of, and measured no more."""
@@ -87,9 +91,10 @@ class Measurement:
         return stack.enter_context(server).port
 
     def _lifetime(self, scenario: Scenario) -> int:
-        sample = self.settings.seconds + self.settings.warmup + self.settings.patience + 2
+        sample = self.settings.seconds + self.settings.warmup + 2
         steps = 2 * len(scenario.peers()) * (self.settings.runs + 1)
-        return math.ceil(2 * sample * steps + LIFETIME_SECONDS + START_SECONDS)
+        spare = self.settings.spare + LIFETIME_SECONDS + START_SECONDS
+        return math.ceil(2 * sample * steps + spare)
 
     def _prepared(
         self, scenario: Scenario, peer: Peer, variant: str, target: int, stack: ExitStack
@@ -152,13 +157,20 @@ class Measurement:
     def _undisturbed(self, turn: Turn) -> Sample:
         """The first sample that nobody disturbed, or the last one, which is marked."""
         on = (self.load.placement.server, self.load.placement.load)
-        for _ in range(self.settings.retries + 1):
-            quiet = cpus.wait_until_quiet(on, IDLE_SHARE, self.settings.patience)
+        for left in reversed(range(ATTEMPTS)):
+            began = time.monotonic()
+            patience = min(WAIT_SECONDS, max(0.0, self.settings.spare - self.spent))
+            quiet = cpus.wait_until_quiet(on, IDLE_SHARE, patience)
+            waited = time.monotonic()
             sample = kinds.KINDS[turn.scenario.kind](turn)
-            if not quiet and DISTURBED not in sample.marks:
-                sample = replace(sample, marks=(*sample.marks, DISTURBED))
-            if DISTURBED not in sample.marks:
+            if quiet and DISTURBED not in sample.marks:
                 break
+            self.spent += waited - began
+            if left == 0 or self.spent >= self.settings.spare:
+                break
+            self.spent += time.monotonic() - waited
+        if not quiet and DISTURBED not in sample.marks:
+            sample = replace(sample, marks=(*sample.marks, DISTURBED))
         return sample
 
     def _skip(self, scenario: Scenario, peer: Peer, reason: str) -> None:

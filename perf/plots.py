@@ -43,7 +43,8 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, An
     mpl.rcParams["svg.hashsalt"] = "ringnet"  # the same picture is the same file
     from matplotlib import pyplot
 
-    return pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    return figure, axes
 
 
 def _bars(

@@ -32,7 +32,7 @@ def rows(scenario: Scenario, summaries: Mapping[str, Summary]) -> Iterator[Row]:
         summaries.values(), key=lambda s: s.value.middle, reverse=scenario.higher_is_better
     )
     for one in order:
-        ratios = [_ratio(one, reference(summaries, name)) for name in REFERENCES]
+        ratios = [_ratio(one, reference(scenario, summaries, name)) for name in REFERENCES]
         yield (
             one.peer + (f" ({one.variant})" if one.variant else ""),
             number(one.value.middle),
@@ -46,9 +46,11 @@ def rows(scenario: Scenario, summaries: Mapping[str, Summary]) -> Iterator[Row]:
         )
 
 
-def reference(summaries: Mapping[str, Summary], name: str) -> Summary | None:
+def reference(scenario: Scenario, summaries: Mapping[str, Summary], name: str) -> Summary | None:
     """Who a column compares with."""
-    return better_limit(summaries) if name == "limit" else summaries.get(name)
+    if name == "limit":
+        return better_limit(summaries, scenario.higher_is_better)
+    return summaries.get(name)
 
 
 def _ratio(one: Summary, other: Summary | None) -> str:

@@ -34,8 +34,8 @@ from peers import PEERS, Peer
 from progress import Progress
 from scenarios import SCENARIOS, Scenario
 
-FULL = Settings(seconds=1.0, warmup=0.25, runs=3, patience=5.0, retries=2)
-QUICK = Settings(seconds=0.3, warmup=0.1, runs=1, patience=0.5, retries=0)
+FULL = Settings(seconds=1.0, warmup=0.25, runs=3, spare=300.0)
+QUICK = Settings(seconds=0.3, warmup=0.1, runs=1, spare=10.0)
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -60,8 +60,7 @@ def settings_of(given: argparse.Namespace) -> Settings:
         seconds=given.seconds or base.seconds,
         warmup=base.warmup,
         runs=given.runs or base.runs,
-        patience=base.patience,
-        retries=base.retries,
+        spare=base.spare,
     )
 
 

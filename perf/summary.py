@@ -105,7 +105,8 @@ def ratio(one: Summary, other: Summary) -> Spread | None:
     return spread(ratios) if ratios else None
 
 
-def better_limit(summaries: Mapping[str, Summary]) -> Summary | None:
-    """The faster of the C servers."""
+def better_limit(summaries: Mapping[str, Summary], higher_is_better: bool) -> Summary | None:
+    """The better one of the C servers."""
     found = [summaries[name] for name in LIMITS if name in summaries]
-    return max(found, key=lambda s: s.value.middle, default=None)
+    found.sort(key=lambda s: s.value.middle, reverse=higher_is_better)
+    return found[0] if found else None

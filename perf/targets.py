@@ -108,7 +108,9 @@ def judged(samples: Sequence[Sample]) -> Iterator[Judged]:
 def reached(target: Target, summaries: Mapping[str, Summary]) -> Spread | None:
     """The ratio of a target, where both were measured."""
     ours = summaries.get(target.peer)
-    theirs = better_limit(summaries) if target.other == LIMIT else summaries.get(target.other)
+    theirs = summaries.get(target.other)
+    if target.other == LIMIT:
+        theirs = better_limit(summaries, SCENARIOS[target.scenario].higher_is_better)
     if ours is None or theirs is None:
         return None
     if target.of == "cpu":

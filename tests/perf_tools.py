@@ -26,7 +26,7 @@ def record_of(found: Sequence[Sample]) -> Record:
             "architecture": "x86_64", "server_cpu": 1, "load_cpu": 0, "caveat": "",
         },
         "versions": {"uvloop": "uvloop 1"},
-        "settings": {"seconds": 1.0, "warmup": 0.1, "runs": 3, "patience": 1.0, "retries": 0},
+        "settings": {"seconds": 1.0, "warmup": 0.1, "runs": 3, "spare": 1.0},
         "skipped": {"nginx": "there is no nginx: apt install nginx-light"},
         "failures": {},
     }  # fmt: skip

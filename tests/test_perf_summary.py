@@ -41,14 +41,13 @@ def test_of_variants_the_better_one_counts(higher: bool, best: str) -> None:
     assert of_scenario(both, "echo-64", higher)["gnet"].variant == best
 
 
-def test_the_limit_is_the_faster_c_server() -> None:
-    found = of_scenario(
-        [*samples("sink", "limit-uring", 5), *samples("sink", "limit-epoll", 6)], "sink", True
-    )
-    limit = better_limit(found)
+@pytest.mark.parametrize(("higher", "better"), [(True, "limit-epoll"), (False, "limit-uring")])
+def test_the_limit_is_the_better_c_server(higher: bool, better: str) -> None:
+    both = [*samples("sink", "limit-uring", 5), *samples("sink", "limit-epoll", 6)]
+    limit = better_limit(of_scenario(both, "sink", True), higher)
     assert limit is not None
-    assert limit.peer == "limit-epoll"
-    assert better_limit({}) is None
+    assert limit.peer == better
+    assert better_limit({}, higher) is None
 
 
 def test_latencies_and_cpu_time_are_medians_of_what_is_there() -> None:
