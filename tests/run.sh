@@ -12,4 +12,4 @@ venv=${RINGNET_VENV:-.venv}
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 "$venv/bin/pip" install --quiet --disable-pip-version-check '.[test]'
-exec "$venv/bin/python" -m pytest "$@"
+exec "$venv/bin/python" -m pytest -n 4 "$@" # they mostly wait
