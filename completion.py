@@ -72,7 +72,7 @@ class Bounds:
 
     slots: int = 65_536  # handles alive at once
     events: int = 1_024  # events that one turn() returns at most
-    receive_buffers: int = 16  # buffers that wait for data, for all connections together
+    receive_buffers: int = 8  # buffers that wait for data, for all connections together
     receive_buffer_size: int = 262_144  # bytes of each; several small receives may share one
     stage_bytes: int = 65_536  # bytes of one connection that are copied and wait to be sent
     packet_buffers: int = 64  # buffers for datagrams, of all sockets together

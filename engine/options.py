@@ -116,7 +116,7 @@ class Options:
     stage_bytes: int = _whole(
         64 * KIB, 512, 64 * MIB, "bytes", "of a connection that are copied and wait in the backend"
     )
-    receive_buffers: int = _whole(16, 1, 32_768, "buffers", "of a reactor, for data that arrives")
+    receive_buffers: int = _whole(8, 1, 32_768, "buffers", "of a reactor, for data that arrives")
     receive_buffer_size: int = _whole(
         256 * KIB, 64, 64 * MIB, "bytes", "of each, and of what is read of a connection at once"
     )
