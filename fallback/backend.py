@@ -35,6 +35,8 @@ class FallbackBackend(Operations):
         self._targets: list[int] = []
         self._pieces: list[bytes] = []
         self.outbox = (self._targets, self._pieces)
+        # No more than one turn can serve: who is left out comes first the next time.
+        self._ready_at_once = min(bounds.events, len(self._places))
         self._open_wake()
 
     def _open_wake(self) -> None:
@@ -164,8 +166,7 @@ class FallbackBackend(Operations):
             timeout = 0
         for unserved, mask in self._take_unserved():
             self._serve(unserved, mask)
-        # No more than can be served now: who is left out comes first the next time.
-        self._serve_ready(self._poller.wait(timeout, min(self._most, len(self._places))))
+        self._serve_ready(self._poller.wait(timeout, self._ready_at_once))
         return events
 
     def _serve_ready(self, ready: Iterable[tuple[int, int]]) -> None:
