@@ -37,8 +37,8 @@ The rules
     `b & 0xffffffff` behind `a + NAME_ROOM`. One that does not fit into a buffer is dropped and said
     as TRUNCATED. One that cannot be sent is dropped and said as REFUSED, as is an error that came
     back for an earlier one; only a connection of packets (SOCK_SEQPACKET) breaks by it, with ERROR.
-    Its empty packet is the end, EOF. Packets leave in the order of the calls; only datagrams of UDP may be passed by later
-    ones where one finds the socket full, as they may in the network.
+    Its empty packet is the end, EOF. Packets leave in the order of the calls; only datagrams of UDP
+    may be passed by later ones where one finds the socket full, as they may in the network.
 """
 
 from __future__ import annotations
