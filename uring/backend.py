@@ -118,6 +118,8 @@ class UringBackend:
         self._start(_POLL, handle, mask << 32 | fd)
 
     def send(self, handle: int, data: bytes) -> None:
+        if not isinstance(data, bytes):  # the core reads it from where it is
+            raise TypeError(f"only bytes can be sent, not {type(data).__name__}")
         self._outbox.handles.append(handle)
         self._outbox.pieces.append(data)
 
