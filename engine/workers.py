@@ -164,7 +164,8 @@ class WorkerPool(Executor):
                 self._wait_for_room()
             self._running += 1
             self._tasks.append(task)
-            if len(self._tasks) > self._idle:
+            # Where there are as many threads as may be, one of them is on its way to wait.
+            if len(self._tasks) > self._idle and len(self._threads) < self._capacity:
                 self._add_worker()
             else:
                 self._has_task.notify()

@@ -123,6 +123,16 @@ def test_preallocation(gate: Gate) -> None:
     assert pool.release(WAIT)
 
 
+def test_there_are_never_more_workers_than_the_capacity() -> None:
+    """Also where they have only begun, or have just ended a task."""
+    for _ in range(100):
+        pool = ringnet.WorkerPool(3, preallocate=True)
+        for _ in range(20):
+            pool.spawn(int)
+            assert pool.workers <= 3
+        assert pool.release(WAIT)
+
+
 def test_tuning_up_lets_the_waiting_go_on(gate: Gate) -> None:
     pool = ringnet.WorkerPool(1)
     fill(pool, gate, 1)
