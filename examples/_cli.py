@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,3 +78,18 @@ def plain_words() -> Iterator[None]:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)  # as shells say that it was interrupted
+
+
+@contextmanager
+def heeding_signals() -> Iterator[None]:
+    """For a main thread that waits for futures and queues, which are locks.
+
+    Ctrl-C that comes just before it sleeps on a lock is heeded when it wakes: so it wakes now and
+    then. `ringnet.run` needs no such thing.
+    """
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

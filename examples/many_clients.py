@@ -12,7 +12,7 @@ from threading import Event
 from time import monotonic
 
 import ringnet
-from _cli import plain_words
+from _cli import heeding_signals, plain_words
 
 AT_ONCE = 1000  # that are being dialed
 
@@ -66,5 +66,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with plain_words():
+    with plain_words(), heeding_signals():
         main()

@@ -13,7 +13,7 @@ from functools import partial
 from queue import SimpleQueue
 
 import ringnet
-from _cli import plain_words
+from _cli import heeding_signals, plain_words
 
 AT_ONCE = 500  # that are being dialed
 
@@ -68,5 +68,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with plain_words():
+    with plain_words(), heeding_signals():
         main()
