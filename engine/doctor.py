@@ -19,7 +19,7 @@ from .errors import RingnetError
 FEATURES = {
     "ext_arg": "wait with a timeout (5.11)",
     "buffer_ring": "rings of receive buffers (5.19)",
-    "incremental_buffers": "many receives into one buffer (6.12)",
+    "incremental_buffers": "many receives into one buffer (6.15)",
     "accept": "accept (5.5)",
     "multishot_accept": "one request accepts many (5.19)",
     "connect": "connect (5.5)",

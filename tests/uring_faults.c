@@ -7,7 +7,7 @@
  *   short reads and writes   the request asks for less, once
  *   EAGAIN, EINTR, ENOBUFS   the request becomes a no-op with that result; it is made again
  *   failing accept           ECONNABORTED, EPROTO: the newcomer was gone; the next is not
- *   reordered completions    those of different requests; each request's own keep their order
+ *   reordered completions    those of different requests and buffers; each one's keep their order
  *   lost cancel races        the cancellation is submitted one call later
  *   CQ overflow              rings of a few entries
  *   interrupted waits        EINTR, EAGAIN and EBUSY of io_uring_enter(2)
@@ -270,7 +270,10 @@ static void change_completions(struct io_uring *ring)
 	for (unsigned n = 2 * (tail - head); n; n--) {
 		unsigned i = head + below(tail - head - 1);
 		struct io_uring_cqe a = *cqe_at(ring, i), b = *cqe_at(ring, i + 1);
-		if (a.user_data != b.user_data) {
+		/* A buffer that several receives fill is filled in the order of their completions. */
+		bool share = a.flags & b.flags & IORING_CQE_F_BUFFER &&
+			     a.flags >> IORING_CQE_BUFFER_SHIFT == b.flags >> IORING_CQE_BUFFER_SHIFT;
+		if (a.user_data != b.user_data && !share) {
 			*cqe_at(ring, i) = b;
 			*cqe_at(ring, i + 1) = a;
 		}

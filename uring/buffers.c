@@ -1,6 +1,6 @@
 /* buffers.c: receive buffers, and who waits for one.
  *
- * From kernel 6.12 on several receives fill a buffer one after the other, so that a buffer can be
+ * From kernel 6.15 on several receives fill a buffer one after the other, so that a buffer can be
  * large, and small messages still lie close together.
  *
  * The law of this file: a buffer is the kernel's, or lent to the caller until the next turn. Who
@@ -32,10 +32,22 @@ static int register_buffers(struct io_uring *ring, void *at, unsigned count, uns
 	return io_uring_register_buf_ring(ring, &reg, 0);
 }
 
+/* Where the bytes of a receive are follows from the order of the completions. Until kernel 6.15 the
+ * last one of a multishot request could be told after later ones of others. */
+static bool keeps_order(struct io_uring *ring)
+{
+	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
+	bool keeps = probe && io_uring_opcode_supported(probe, OP_EPOLL_WAIT);
+	io_uring_free_probe(probe);
+	return keeps;
+}
+
 /* Whether the kernel has such rings: 0, -EINVAL where it has not, or why it cannot be said. */
 int try_buffer_ring(struct io_uring *ring, bool incremental)
 {
 	_Alignas(4096) char entries[4096];
+	if (incremental && !keeps_order(ring))
+		return -EINVAL;
 	int ret = register_buffers(ring, entries, 4, STREAM_GROUP, incremental);
 	if (!ret)
 		io_uring_unregister_buf_ring(ring, STREAM_GROUP);

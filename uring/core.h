@@ -38,6 +38,7 @@
 #define IORING_CQE_F_BUF_MORE (1U << 4)
 #endif
 #define BUFFERS_INCREMENTAL 2U /* IOU_PBUF_RING_INC: a flag of struct io_uring_buf_reg */
+#define OP_EPOLL_WAIT 59       /* of kernel 6.15 */
 
 #define INDEX_BITS 24
 #define INDEX_MASK ((1U << INDEX_BITS) - 1)
