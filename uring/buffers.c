@@ -32,8 +32,8 @@ static int register_buffers(struct io_uring *ring, void *at, unsigned count, uns
 	return io_uring_register_buf_ring(ring, &reg, 0);
 }
 
-/* Where the bytes of a receive are follows from the order of the completions. Until kernel 6.15 the
- * last one of a multishot request could be told after later ones of others. */
+/* Where the bytes of a receive are follows from the order of the completions. The last one of a
+ * multishot request was once told later than others; kernels before 6.15 are not relied on. */
 static bool keeps_order(struct io_uring *ring)
 {
 	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
