@@ -256,7 +256,8 @@ class Reactor(EventLoop, Callbacks, Endings):
                 elif not conn._append(a, b):
                     continue
                 try:
-                    action = conn._origin.on_traffic(conn)
+                    on_traffic = conn._origin.on_traffic  # no method, so no call of one
+                    action = on_traffic(conn)
                     if action is not None:
                         self._act(conn, check_action(action, "on_traffic"))
                 except Exception as error:

@@ -30,6 +30,7 @@
 #define MOST_FDS 256
 #define LARGEST 40000
 #define BOXES 16
+#define MOST_SENDS 50
 #define NO_HANDLE -1
 
 struct input {
@@ -49,6 +50,13 @@ static struct box {
 	int64_t size;
 	char bytes[LARGEST];
 } boxes[BOXES];
+
+/* Lists of boxes: each begins with another one. */
+static struct box *in_turn[BOXES + MOST_SENDS];
+static struct pieces {
+	int64_t size;
+	struct box **items;
+} lists[BOXES];
 static char block[MOST_BYTES];
 static size_t used;
 static uint32_t generations[SLOTS]; /* of the handle started last */
@@ -140,8 +148,12 @@ static void make_boxes(void)
 {
 	static const int64_t sizes[BOXES] = {0, 1, 7, 100, 511, 512, 513, 5000, 16383, 16384, 16385,
 					     20000, LARGEST, 1, 512, -1};
-	for (int i = 0; i < BOXES; i++)
+	for (int i = 0; i < BOXES + MOST_SENDS; i++)
+		in_turn[i] = &boxes[i % BOXES];
+	for (int i = 0; i < BOXES; i++) {
 		boxes[i].size = sizes[i];
+		lists[i] = (struct pieces){MOST_SENDS, in_turn + i};
+	}
 }
 
 /* Descriptors */
@@ -202,13 +214,13 @@ static void put_sends(struct input *in)
 {
 	static const int64_t absurd[] = {-1, INT64_MAX, INT64_MIN, (int64_t)1 << 40};
 	unsigned how = byte(in);
-	int64_t count = how > 200 ? how % 50 : how % 6;
-	int64_t layout = (int64_t)offsetof(struct box, bytes) << 32 | offsetof(struct box, size);
+	int64_t count = how > 200 ? how % MOST_SENDS : how % 6;
+	int64_t layout = (int64_t)offsetof(struct pieces, items) << 48 |
+			 (int64_t)offsetof(struct box, bytes) << 32 | offsetof(struct box, size);
 	put_head(RN_SENDS, byte(in) ? count : absurd[how % 4], layout);
+	put_word((int64_t)(intptr_t)&lists[byte(in) % BOXES]);
 	for (int64_t i = 0; i < count; i++)
 		put_word(some_handle(in));
-	for (int64_t i = 0; i < count; i++)
-		put_word(byte(in) ? (int64_t)(intptr_t)&boxes[byte(in) % BOXES] : 0);
 }
 
 static void put_send_to(struct input *in)

@@ -18,7 +18,7 @@ def made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """In place is CPython's way; copied is the way of an interpreter without fixed addresses."""
     if request.param == "copied":
         monkeypatch.setattr(outbox, "_LAYOUT", None)
-        monkeypatch.setattr(outbox, "_WHERE", 8 << 32)
+        monkeypatch.setattr(outbox, "_WHERE", outbox.Layout(0, 0, 8).packed())
     with rig("io_uring") as made:
         yield made
 
@@ -33,7 +33,7 @@ def test_this_interpreter_needs_no_copy() -> None:
 
 
 def test_small_pieces_of_many(made: Rig) -> None:
-    """More than one command takes."""
+    """More than packers are kept for."""
     pairs = [made.pair() for _ in range(300)]
     for number, (handle, _) in enumerate(pairs):
         made.backend.send(handle, b"%05d" % number)

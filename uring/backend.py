@@ -98,7 +98,7 @@ class UringBackend:
 
     def _command(self, operation: int, handle: int, argument: int) -> None:
         if self._targets:
-            self._commands += self._outbox.take()
+            self._commands.append(self._outbox.take())
         self._commands.append(_COMMAND(operation, handle, argument))
 
     def listen(self, handle: int, fd: int) -> None:
@@ -149,7 +149,7 @@ class UringBackend:
         wait = -1 if timeout is None else int(timeout * 1e9) + 1 if timeout > 0 else 0
         commands = self._commands
         if self._targets:
-            commands += self._outbox.take()
+            commands.append(self._outbox.take())
         if commands:
             block = b"".join(commands)
             commands.clear()

@@ -76,30 +76,36 @@ static int start(struct rn_core *core, int64_t op, int64_t handle, int64_t argum
 	return 0;
 }
 
-/* The arrays of a batch are not aligned, hence memcpy. */
-static int64_t word_at(const char *array, int64_t i)
+/* What is in the block is not aligned, hence memcpy. */
+static int64_t word_at(const char *at, int64_t offset)
 {
 	int64_t word;
-	memcpy(&word, array + i * (int64_t)sizeof word, sizeof word);
+	memcpy(&word, at + offset, sizeof word);
 	return word;
+}
+
+static const char *address_at(const char *at, int64_t offset)
+{
+	return (const char *)(intptr_t)word_at(at, offset);
 }
 
 static int take_sends(struct rn_core *core, int64_t count, int64_t layout, struct reader *in)
 {
-	const char *handles = in->at;
-	if (count < 0 || count > (in->end - in->at) / 16 || !skip_bytes(in, 16 * count))
+	const char *list = in->at;
+	if (count < 0 || count > (in->end - in->at) / 8 - 1 || !skip_bytes(in, 8 * (1 + count)))
 		return -EINVAL;
-	const char *addresses = handles + 8 * count;
+	if (!count)
+		return 0;
+	const char *handles = list + 8;
+	const char *pieces = address_at(address_at(list, 0), layout >> 48);
 	for (int64_t i = 0; i < count; i++) {
-		const char *piece = (const char *)(intptr_t)word_at(addresses, i);
-		struct slot *slot = find(core, word_at(handles, i));
-		if (!piece)
-			return -EINVAL;
-		int64_t size = word_at(piece + (layout & 0xffffffff), 0);
+		const char *piece = address_at(pieces, 8 * i);
+		int64_t size = word_at(piece, layout & 0xffffffff);
+		struct slot *slot = find(core, word_at(handles, 8 * i));
 		if (size < 0)
 			return -EINVAL;
 		if (slot)
-			stage_borrow(core, slot, piece + (layout >> 32), (size_t)size);
+			stage_borrow(core, slot, piece + (layout >> 32 & 0xffff), (size_t)size);
 	}
 	return 0;
 }

@@ -7,52 +7,75 @@ are, and the objects are kept until it has no more use for them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import chain
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ._ring import ffi, lib
 
-_AT_ONCE: Final = 256  # pieces in one command; so many packers there are at most
+_KEPT_PACKERS: Final = 256  # for so many pieces at once, and fewer
 _SIZE: Final = Struct("q").pack
 
 
-def _layout_of_bytes() -> tuple[int, int] | None:
-    """Where a `bytes` object has its size and its bytes, from the address that `id` gives.
+class Layout(NamedTuple):
+    """Where a list has the address of its items, and `bytes` have their size and their bytes."""
 
-    So it is in CPython (Include/cpython/bytesobject.h); whether it is so here is tried.
+    items_at: int
+    size_at: int
+    bytes_at: int
+
+    def packed(self) -> int:
+        """As RN_SENDS takes it."""
+        return self.items_at << 48 | self.bytes_at << 32 | self.size_at
+
+
+def _layout_of_objects() -> Layout | None:
+    """The layout here, from the address that `id` gives; None where that is no address.
+
+    So it is in CPython (Include/cpython/bytesobject.h and listobject.h); whether it is so in this
+    one is tried.
     """
     if sys.implementation.name != "cpython":
         return None
     bytes_at = bytes.__basicsize__ - 1  # without the zero at the end
-    size_at = bytes_at - 16  # before the hash
+    layout = Layout(list.__basicsize__ - 16, bytes_at - 16, bytes_at)  # before the hash
     probe = bytes(range(123))
+    pieces = [b"", probe]
     address = int(ffi.cast("intptr_t", ffi.from_buffer(probe)))
-    if address != id(probe) + bytes_at:
-        return None
-    size = ffi.cast("int64_t *", id(probe) + size_at)[0]
-    return (size_at, bytes_at) if size == len(probe) else None
+    fits = (
+        address == id(probe) + bytes_at
+        and _word(id(probe) + layout.size_at) == len(probe)
+        and _word(id(pieces) + layout.items_at - 8) == len(pieces)
+        and _word(_word(id(pieces) + layout.items_at) + 8) == id(probe)
+    )
+    return layout if fits else None
 
 
-_LAYOUT: Final = _layout_of_bytes()
-_SIZE_AT, _BYTES_AT = _LAYOUT or (0, 8)
-_WHERE: Final = _BYTES_AT << 32 | _SIZE_AT
+def _word(address: int) -> int:
+    return int(ffi.cast("int64_t *", address)[0])
 
 
-def _copied(pieces: list[bytes]) -> tuple[Iterable[int], Any]:
-    """The addresses of copies that have their size before them, and what keeps them in place."""
-    addresses = []
+_LAYOUT: Final = _layout_of_objects()
+_WHERE: Final = (_LAYOUT or Layout(0, 0, 8)).packed()
+
+
+def _copied(pieces: list[bytes]) -> tuple[int, Any]:
+    """The address of what looks like the list, of copies, and what keeps all of it in place."""
     parts: list[bytes] = []
+    offsets = []
     end = 0
     for piece in pieces:
         gap = bytes(-len(piece) % 8)
         parts += (_SIZE(len(piece)), piece, gap)
-        addresses.append(end)
+        offsets.append(end)
         end += 8 + len(piece) + len(gap)
     block = ffi.from_buffer(b"".join(parts))
     start = int(ffi.cast("intptr_t", block))
-    return [start + offset for offset in addresses], block
+    table = ffi.new("int64_t[]", [0, *(start + offset for offset in offsets)])
+    first = int(ffi.cast("intptr_t", table))
+    table[0] = first + 8
+    return first, (table, block)
 
 
 class Outbox:
@@ -65,27 +88,26 @@ class Outbox:
         self._lent: list[tuple[list[int], list[Any]]] = []  # in this turn
         self.pins: dict[int, list[Any]] = {}  # what is kept beyond its turn, by handle
 
-    def take(self) -> list[bytes]:
-        """Make it commands, and begin anew."""
-        handles, pieces = self.handles, self.pieces
-        commands = []
-        while handles:
-            commands.append(self._command(handles[:_AT_ONCE], pieces[:_AT_ONCE]))
-            del handles[:_AT_ONCE], pieces[:_AT_ONCE]
-        return commands
-
-    def _command(self, handles: list[int], pieces: list[bytes]) -> bytes:
-        count = len(handles)
-        pack = self._packers.get(count)
-        if pack is None:
-            pack = self._packers[count] = Struct(f"{3 + 2 * count}q").pack
-        addresses: Iterable[int] = map(id, pieces)
+    def take(self) -> bytes:
+        """Make it a command, and begin anew."""
+        handles, pieces = self.handles.copy(), self.pieces.copy()
+        self.handles.clear()
+        self.pieces.clear()
+        address = id(pieces)
         lent: list[Any] = pieces
         if _LAYOUT is None:
-            addresses, block = _copied(pieces)
-            lent = [block] * count
+            address, copies = _copied(pieces)
+            lent = [copies] * len(pieces)
         self._lent.append((handles, lent))
-        return pack(lib.RN_SENDS, count, _WHERE, *handles, *addresses)
+        return self._packer(len(pieces))(lib.RN_SENDS, len(pieces), _WHERE, address, *handles)
+
+    def _packer(self, count: int) -> Callable[..., bytes]:
+        pack = self._packers.get(count)
+        if pack is None:
+            pack = Struct(f"{4 + count}q").pack
+            if count <= _KEPT_PACKERS:
+                self._packers[count] = pack
+        return pack
 
     def settle(self, shared: Any) -> None:
         """The turn is over: keep what the core still reads, and no more."""

@@ -39,8 +39,9 @@ enum {
 	RN_SHUTDOWN = 9,
 	RN_CLOSE = 10, /* argument: mode */
 	RN_POLL = 11,  /* argument: mask << 32 | descriptor */
-	RN_SENDS = 12, /* handle: how many, n; argument: bytes_at << 32 | size_at; then n handles and
-			* n addresses. At each address + size_at is an int64 size, and at address +
+	RN_SENDS = 12, /* handle: how many, n; argument: items_at << 48 | bytes_at << 32 | size_at;
+			* then the address of a list, and n handles. At list + items_at is the address
+			* of n addresses. At each of them + size_at is an int64 size, and at it +
 			* bytes_at are so many bytes. They stay in place until the turn ends; those of
 			* the handles in `pinned`, until the handle is in `released`. */
 	RN_ADOPT_PACKETS = 13, /* argument: descriptor */
