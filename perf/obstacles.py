@@ -1,0 +1,33 @@
+"""What stands in the way of targets that are not met, as the profiles show it: an entry for each.
+
+The key is the scenario and whom the target compares with (`echo-64 gnet`), with the backend before
+that where it is not io_uring (`echo-64 epoll asyncio`); or the scenario alone, for all of its
+targets that have no entry of their own. Without a peer are `idle-memory bytes` and, against 50
+connections, `connections-500 limit` and `connections-5000 limit`. Targets with the same text share
+a number in the report.
+
+Shares are of the server's CPU time. There are no absolute times here: those are of one machine.
+"""
+
+from __future__ import annotations
+
+_ECHO_LIMIT = (
+    "The kernel takes 83 % of the CPU time, as much a message as the bare C server uses in all. "
+    "1.10 of that would leave user space, the interpreter above all, about half of what it takes "
+    "now; taking the event apart, three calls, two thread checks and one slice are three quarters "
+    "of that half ([where a message's time goes](../perf/README.md#where-a-messages-time-goes))."
+)
+_ECHO_PEERS = ""
+OBSTACLES = {
+    "echo-64 limit-uring": _ECHO_LIMIT,
+    "echo-1k limit-uring": _ECHO_LIMIT,
+    "echo-64 uvloop": _ECHO_PEERS,
+    "echo-64 gnet": _ECHO_PEERS,
+    "echo-1k uvloop": _ECHO_PEERS,
+    "echo-1k gnet": _ECHO_PEERS,
+}
+
+
+def obstacle(key: str) -> str:
+    """Of the target with this key; empty where it is not known."""
+    return OBSTACLES.get(key) or OBSTACLES.get(key.partition(" ")[0], "")
