@@ -186,14 +186,16 @@ class Measurement:
         """Of each peer the variant that counts."""
         best = of_scenario(self.results.samples, scenario.name, scenario.higher_is_better)
         for turn in turns:
-            server = turn.server
-            if server.peer.name not in best or best[server.peer.name].variant != server.variant:
+            server, counts = turn.server, best.get(turn.server.peer.name)
+            failed = _key(scenario, server) in self.results.failures
+            if failed or counts is None or counts.variant != server.variant:
                 continue
             try:
                 self.results.profiles.append(profiling.take(turn))
                 self.watcher.step(f"{server.name} profile")
             except (profiling.CannotProfile, CannotServe, OSError) as error:
-                self.watcher.say(f"{_key(scenario, server)} has no profile: {error}")
+                said = " ".join(str(error).split())
+                self.watcher.say(f"{_key(scenario, server)} has no profile: {said}")
 
     def _skip(self, scenario: Scenario, peer: Peer, reason: str) -> None:
         """What one scenario needs may be missing where others run."""

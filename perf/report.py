@@ -139,18 +139,20 @@ def print_tables(made: Record) -> None:
 
     console = Console(width=None if Console().is_terminal else 150)
     for scenario, table in tables(made):
-        console.print(_for_terminal(f"{scenario.name}: {scenario.about}", table))
+        console.print(f"{scenario.name}: {scenario.about}", style="italic", highlight=False)
+        console.print(_for_terminal(table))
         if profile := profile_table(made, scenario):
-            console.print(_for_terminal(f"{scenario.name}: {PROFILE_TITLE}", profile))
+            console.print(f"{scenario.name}: {PROFILE_TITLE}", style="italic", highlight=False)
+            console.print(_for_terminal(profile))
     for text in remarks(made):
         console.print(text, highlight=False, markup=False)
 
 
-def _for_terminal(title: str, rows: Sequence[Row]) -> Table:
+def _for_terminal(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     head, *body = rows
-    table = Table(title=title, title_justify="left", box=None)
+    table = Table(box=None)
     for index, name in enumerate(head):
         table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
     for row in body:
