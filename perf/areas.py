@@ -9,9 +9,10 @@ knows has an area too, so that the shares sum to 1.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import translate
 from typing import Any
@@ -73,21 +74,28 @@ def _compiled(table: Mapping[str, str]) -> dict[str, re.Pattern[str]]:
 
 
 _KERNEL, _USER = _compiled(KERNEL), _compiled(USER)
-_SAMPLE = re.compile(r"\s*(\d+\.\d+): ")
-_FRAME = re.compile(r"\s+([0-9a-f]+) (.*) \((.*)\)$")
+_SAMPLE = re.compile(r" *(\d+\.\d+): ")
 
 
-def area_of(stack: Iterable[Frame]) -> str:
+def area_of(stack: Sequence[Frame]) -> str:
     """The area of a sample, its innermost frame first."""
-    (address, _, file), *_ = stack = list(stack)
+    address, _, file = stack[0]
     if not address >> KERNEL_ADDRESSES:
-        name = file.rpartition("/")[2]
-        return next((area for area, known in _USER.items() if known.match(name)), OTHER)
-    functions = [function for at, function, _ in stack if at >> KERNEL_ADDRESSES]
-    for area, known in _KERNEL.items():
-        if any(map(known.match, functions)):
-            return area
-    return OTHER_KERNEL
+        return _area_of_file(file)
+    return KERNEL_AREAS[min(_line(name) for at, name, _ in stack if at >> KERNEL_ADDRESSES)]
+
+
+@functools.cache
+def _area_of_file(file: str) -> str:
+    name = file.rpartition("/")[2]
+    return next((area for area, known in _USER.items() if known.match(name)), OTHER)
+
+
+@functools.cache
+def _line(function: str) -> int:
+    """The first line of KERNEL that knows it, or the one after the last."""
+    knows = (number for number, known in enumerate(_KERNEL.values()) if known.match(function))
+    return next(knows, len(_KERNEL))
 
 
 def stacks(lines: Iterable[str]) -> Iterator[tuple[float, list[Frame]]]:
@@ -98,8 +106,10 @@ def stacks(lines: Iterable[str]) -> Iterator[tuple[float, list[Frame]]]:
             if stack:
                 yield second, stack
             second, stack = float(begin[1]), []
-        elif frame := _FRAME.match(line):
-            stack.append((int(frame[1], 16), frame[2], frame[3]))
+        elif line[:1].isspace():
+            address, _, rest = line.strip().partition(" ")
+            function, _, file = rest.rpartition(" (")
+            stack.append((int(address, 16), function, file.removesuffix(")")))
     if stack:
         yield second, stack
 
