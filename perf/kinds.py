@@ -36,8 +36,11 @@ class Turn:
     rate: float = 0.0
     restart: Callable[[], Server] = lambda: _cannot()
 
-    def timing(self) -> tuple[str, ...]:
-        return ("--warmup", str(self.settings.warmup), "--seconds", str(self.settings.seconds))
+    def told(self) -> tuple[str, ...]:
+        """The load's options."""
+        rate = ("--rate", f"{self.rate:.0f}") if self.rate else ()
+        timing = ("--warmup", str(self.settings.warmup), "--seconds", str(self.settings.seconds))
+        return (*self.options, *rate, *timing)
 
     def sample(self, value: float, **more: object) -> Sample:
         peer, variant = self.server.peer.name, self.server.variant
@@ -51,14 +54,13 @@ def _cannot() -> Server:
 
 def by_load(turn: Turn) -> Sample:
     """Throughput in a closed loop."""
-    answer = turn.load.run(turn.server, *turn.options, *turn.timing())
+    answer = turn.load.run(turn.server, *turn.told())
     return sample_of(turn.scenario, turn.server, turn.run, answer)
 
 
 def open_loop(turn: Turn) -> Sample:
     """p99.9 at a fixed rate, counted from when each message was due."""
-    options = (*turn.options, "--rate", f"{turn.rate:.0f}", *turn.timing())
-    answer = turn.load.run(turn.server, *options)
+    answer = turn.load.run(turn.server, *turn.told())
     return turn.sample(
         answer["latency_us"]["p99.9"],
         cpu_us=answer["server_cpu_seconds"] / answer["messages"] * 1e6,
@@ -72,7 +74,7 @@ def open_loop(turn: Turn) -> Sample:
 
 def capacity(turn: Turn) -> float:
     """Messages a second in a closed loop: what an open one takes half of."""
-    answer = turn.load.run(turn.server, *turn.options, *turn.timing())
+    answer = turn.load.run(turn.server, *turn.told())
     rate: float = answer["messages"] / answer["seconds"]
     return rate
 

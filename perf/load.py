@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cpus
+from programs import pinned
 from samples import Sample, marks_of
 from scenarios import PER_SECOND, Scenario
 from servers import CannotServe, Server, end
@@ -21,7 +21,8 @@ CHECK_MESSAGES = 100
 CHECK_SECONDS = 10.0
 REPLY_SECONDS = 5.0
 LOADED = {"load", "open"}  # kinds of scenarios that the load generator has a part in
-GRACE = 30.0  # beyond what it was asked; the load ends itself sooner
+COMMAND_SECONDS = 600  # the most that one may take; the load ends itself sooner
+GRACE = 30.0
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,29 @@ class Load:
     placement: cpus.Placement
     folder: Path  # for the request's and the reply's files
 
-    def run(self, server: Server, *options: str) -> dict[str, Any]:
-        """Let it talk to a server. Raises CannotServe with what it said if that went wrong."""
+    def run(self, server: Server, *options: str, under: Sequence[str] = ()) -> dict[str, Any]:
+        """Let it talk to a server, run by another command if need be.
+
+        Raises CannotServe with what it said if that went wrong.
+        """
         pids = ",".join(map(str, server.pids()))
         both = f"{self.placement.load},{self.placement.server}"
         command = [str(self.program), "--port", str(server.port), "--watch", pids, "--cpus", both]
-        out = self.command(server, [*command, *options])
+        out = self.command(server, [*under, *command, *options])
         answer: dict[str, Any] = json.loads(out)
         return answer
 
     def command(self, server: Server, command: list[str]) -> str:
         """Run any program on the load's CPU. Returns what it printed; raises CannotServe."""
         child = subprocess.Popen(
-            command,
+            pinned({self.placement.load}, COMMAND_SECONDS, command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=lambda: os.sched_setaffinity(0, {self.placement.load}),
             start_new_session=True,
         )
         try:
-            out, complaints = child.communicate(timeout=600 + GRACE)
+            out, complaints = child.communicate(timeout=COMMAND_SECONDS + GRACE)
         finally:
             end(child)
         if child.returncode:

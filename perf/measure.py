@@ -16,6 +16,8 @@ from typing import Protocol
 
 import cpus
 import kinds
+import profiling
+from areas import Profile
 from kinds import Turn
 from load import Load, Settings
 from peers import PEERS, Peer
@@ -23,6 +25,7 @@ from programs import CannotBuild
 from samples import DISTURBED, Sample
 from scenarios import Scenario
 from servers import START_SECONDS, CannotServe, Server
+from summary import of_scenario
 
 IDLE_SHARE = 0.92  # of both CPUs before a sample
 WAIT_SECONDS = 5.0  # for that, before each
@@ -51,6 +54,7 @@ class Results:
 
     settings: Settings
     samples: list[Sample] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)  # by peer, or scenario and peer
     failures: dict[str, str] = field(default_factory=dict)  # by scenario and server
 
@@ -63,6 +67,7 @@ class Measurement:
     settings: Settings
     watcher: Watcher
     results: Results
+    profiles: bool = False  # too, after the timed samples of a scenario
     spent: float = 0.0  # of the spare seconds
 
     def measure(self, scenario: Scenario, peers: Sequence[Peer]) -> None:
@@ -75,12 +80,16 @@ class Measurement:
                     turn = self._prepared(scenario, peer, variant, target, stack)
                     if turn is not None:
                         turns.append(turn)
-            self.watcher.scenario(scenario, len(turns) * self.settings.runs)
+            profiled = self.profiles and scenario.kind in profiling.KINDS
+            more = len({turn.server.peer.name for turn in turns}) if profiled else 0
+            self.watcher.scenario(scenario, len(turns) * self.settings.runs + more)
             if scenario.kind == "open":
                 self._set_rate(turns)
             for run in range(self.settings.runs):
                 for turn in rotated(turns, run):
                     self._take(replace(turn, run=run))
+            if profiled:
+                self._profile(scenario, turns)
 
     def _target(self, scenario: Scenario, stack: ExitStack) -> int:
         """A proxy's other side: on the load's CPU, the proxy has its own. Its port, or 0."""
@@ -172,6 +181,21 @@ class Measurement:
         if not quiet and DISTURBED not in sample.marks:
             sample = replace(sample, marks=(*sample.marks, DISTURBED))
         return sample
+
+    def _profile(self, scenario: Scenario, turns: Sequence[Turn]) -> None:
+        """Of each peer the variant that counts."""
+        best = of_scenario(self.results.samples, scenario.name, scenario.higher_is_better)
+        for turn in turns:
+            server, counts = turn.server, best.get(turn.server.peer.name)
+            failed = _key(scenario, server) in self.results.failures
+            if failed or counts is None or counts.variant != server.variant:
+                continue
+            try:
+                self.results.profiles.append(profiling.take(turn))
+                self.watcher.step(f"{server.name} profile")
+            except (profiling.CannotProfile, CannotServe, OSError) as error:
+                said = " ".join(str(error).split())
+                self.watcher.say(f"{_key(scenario, server)} has no profile: {said}")
 
     def _skip(self, scenario: Scenario, peer: Peer, reason: str) -> None:
         """What one scenario needs may be missing where others run."""

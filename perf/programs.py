@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NATIVE = HERE / "native"
 GNET = HERE / "gnet"
 BUILD = HERE.parent / "build" / "perf"  # git does not look there
-FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra")
+FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wl,--as-needed")
 COMPILE_SECONDS = 300
 C_REMEDY = "install a C compiler and liburing (on Debian: apt install gcc libc6-dev liburing-dev)"
 GO_REMEDY = "install Go 1.21 or newer (https://go.dev/dl), with its module proxy in reach"
@@ -24,6 +26,7 @@ class CannotBuild(Exception):
     """A program could not be compiled; the text says why, and what to install."""
 
 
+@functools.cache
 def build(name: str) -> Path:
     """Give the program made of native/`name`.c. Raises CannotBuild."""
     program = BUILD / name
@@ -32,6 +35,14 @@ def build(name: str) -> Path:
         compiler = shlex.split(os.environ.get("CC", "cc"))
         _compile([*compiler, *FLAGS, *sources], ["-luring"], program, C_REMEDY)
     return program
+
+
+def pinned(on: Collection[int], seconds: int, command: Sequence[str]) -> list[str]:
+    """That command on these CPUs, for `seconds` at most. Raises CannotBuild.
+
+    A program of its own, since what subprocess runs after fork() may hang where there are threads.
+    """
+    return [str(build("pinned")), ",".join(map(str, sorted(on))), str(seconds), *command]
 
 
 def build_gnet() -> Path:

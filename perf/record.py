@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from areas import Profile
 from cpus import Placement
 from measure import Results
 from peers import PEERS
 from programs import HERE, CannotBuild
 from samples import Sample, from_json
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # the first has no profiles
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Record:
 
     made: dict[str, Any]
     samples: tuple[Sample, ...]
+    profiles: tuple[Profile, ...] = ()
 
 
 class BadRecord(Exception):
@@ -46,26 +49,29 @@ def record(results: Results, placement: Placement) -> Record:
         "skipped": results.skipped,
         "failures": results.failures,
     }
-    return Record(made, tuple(results.samples))
+    return Record(made, tuple(results.samples), tuple(results.profiles))
 
 
 def write(what: Record, path: Path) -> None:
-    """As JSON, a sample a line."""
-    samples = ",\n".join("  " + json.dumps(s.as_json()) for s in what.samples)
-    text = json.dumps(what.made, indent=1)
-    path.write_text(f'{text[:-2]},\n "samples": [\n{samples}\n ]\n}}\n')
+    """As JSON, a sample or a profile a line."""
+    text = json.dumps(what.made, indent=1)[:-2]
+    for name, found in (("samples", what.samples), ("profiles", what.profiles)):
+        lines = ",\n".join("  " + json.dumps(one.as_json()) for one in found)
+        text += f',\n "{name}": [\n{lines}\n ]'
+    path.write_text(text + "\n}\n")
 
 
 def read(path: Path) -> Record:
     """The record in a file. Raises BadRecord."""
     try:
         made = json.loads(path.read_text())
-        if made["format"] != FORMAT:
+        if made["format"] not in READABLE:
             raise BadRecord(f"{path}: format {made['format']}, this is {FORMAT}")
         samples = tuple(map(from_json, made.pop("samples")))
+        profiles = tuple(Profile(**one) for one in made.pop("profiles", ()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRecord(f"{path}: {error}") from error
-    return Record(made, samples)
+    return Record(made, samples, profiles)
 
 
 def _versions(peers: Iterable[str]) -> dict[str, str]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import plots
 import targets
+from areas import AREAS, KERNEL_AREAS, Profile
+from obstacles import obstacle
 from record import Record
 from samples import MARKS, MEANINGS
 from scenarios import SCENARIOS, Scenario
 from summary import Summary, better_limit, of_scenario, ratio
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 REFERENCES = ("limit", "uvloop", "gnet", "asyncio")
 PAGE = "performance.md"
+PROFILE_TITLE = "where the server's CPU time goes"
 
 Row = tuple[str, ...]
 
@@ -28,10 +35,7 @@ def columns(scenario: Scenario) -> Row:
 
 def rows(scenario: Scenario, summaries: Mapping[str, Summary]) -> Iterator[Row]:
     """One line a peer, the best first."""
-    order = sorted(
-        summaries.values(), key=lambda s: s.value.middle, reverse=scenario.higher_is_better
-    )
-    for one in order:
+    for one in _ordered(scenario, summaries):
         ratios = [_ratio(one, reference(scenario, summaries, name)) for name in REFERENCES]
         yield (
             one.peer + (f" ({one.variant})" if one.variant else ""),
@@ -44,6 +48,12 @@ def rows(scenario: Scenario, summaries: Mapping[str, Summary]) -> Iterator[Row]:
             *ratios,
             _marks(one),
         )
+
+
+def _ordered(scenario: Scenario, summaries: Mapping[str, Summary]) -> list[Summary]:
+    return sorted(
+        summaries.values(), key=lambda s: s.value.middle, reverse=scenario.higher_is_better
+    )
 
 
 def reference(scenario: Scenario, summaries: Mapping[str, Summary], name: str) -> Summary | None:
@@ -87,6 +97,29 @@ def tables(made: Record) -> Iterator[tuple[Scenario, list[Row]]]:
             yield scenario, [columns(scenario), *rows(scenario, found)]
 
 
+def profile_table(made: Record, scenario: Scenario) -> list[Row]:
+    """Areas of CPU time by server, the best first; nothing where there are no profiles."""
+    summaries = of_scenario(made.samples, scenario.name, scenario.higher_is_better)
+    profiles = {p.peer: p for p in made.profiles if p.scenario == scenario.name}
+    found = [(s, profiles[s.peer]) for s in _ordered(scenario, summaries) if s.peer in profiles]
+    if not found:
+        return []
+    return [
+        (f"CPU us/{scenario.cpu_unit}", *(one.peer for one, _ in found)),
+        *_area_rows([(one.cpu_us or 0.0, profile) for one, profile in found]),
+    ]
+
+
+def _area_rows(found: Sequence[tuple[float, Profile]]) -> Iterator[Row]:
+    for area in AREAS:
+        if any(area in profile.shares for _, profile in found):
+            shares = [(cpu_us, profile.shares.get(area)) for cpu_us, profile in found]
+            yield (area, *("" if s is None else number(cpu_us * s) for cpu_us, s in shares))
+    yield ("in all", *(number(cpu_us) for cpu_us, _ in found))
+    kernel = [sum(profile.shares.get(area, 0) for area in KERNEL_AREAS) for _, profile in found]
+    yield ("of it the kernel", *(f"{share:.0%}" for share in kernel))
+
+
 def remarks(made: Record) -> Iterator[str]:
     """What a reader of the tables must know."""
     seen = {mark for sample in made.samples for mark in sample.marks}
@@ -103,18 +136,28 @@ def remarks(made: Record) -> Iterator[str]:
 def print_tables(made: Record) -> None:
     """On the terminal."""
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(width=None if Console().is_terminal else 150)
-    for scenario, (head, *body) in tables(made):
-        table = Table(title=f"{scenario.name}: {scenario.about}", title_justify="left", box=None)
-        for index, name in enumerate(head):
-            table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
-        for row in body:
-            table.add_row(*row, style="bold" if row[0].startswith("ringnet") else "")
-        console.print(table)
+    for scenario, table in tables(made):
+        console.print(f"{scenario.name}: {scenario.about}", style="italic", highlight=False)
+        console.print(_for_terminal(table))
+        if profile := profile_table(made, scenario):
+            console.print(f"{scenario.name}: {PROFILE_TITLE}", style="italic", highlight=False)
+            console.print(_for_terminal(profile))
     for text in remarks(made):
         console.print(text, highlight=False, markup=False)
+
+
+def _for_terminal(rows: Sequence[Row]) -> Table:
+    from rich.table import Table
+
+    head, *body = rows
+    table = Table(box=None)
+    for index, name in enumerate(head):
+        table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in body:
+        table.add_row(*row, style="bold" if row[0].startswith("ringnet") else "")
+    return table
 
 
 def write(made: Record, folder: Path) -> None:
@@ -143,6 +186,11 @@ def page(made: Record, drawn: Sequence[str]) -> Iterator[str]:
         yield ""
         yield from markdown(head, body)
         yield ""
+        if profile := profile_table(made, scenario):
+            yield f"{PROFILE_TITLE[:1].upper()}{PROFILE_TITLE[1:]}:"
+            yield ""
+            yield from markdown(profile[0], profile[1:])
+            yield ""
     yield from (f"- {text}" for text in remarks(made))
 
 
@@ -176,10 +224,28 @@ def _target_lines(made: Record) -> Iterator[str]:
         return
     yield "## Targets"
     yield ""
+    numbers = obstacle_numbers(found)
     body = [
-        (t.scenario, t.text, f"{t.reached:.2f}", f"{t.least:.2f}..{t.most:.2f}",
-         "yes" if t.met else "no")
+        (t.scenario, t.text, f"{t.reached:.2f}", f"{t.least:.2f}..{t.most:.2f}", _met(t, numbers))
         for t in found
-    ]  # fmt: skip
+    ]
     yield from markdown(("scenario", "target", "reached", "spread", "met"), body)
     yield ""
+    if numbers:
+        yield "What stands in the way, by the numbers in the table:"
+        yield ""
+        yield from (f"{number}. {text}" for text, number in numbers.items())
+        yield ""
+
+
+def obstacle_numbers(found: Iterable[targets.Judged]) -> dict[str, int]:
+    """Each text that unmet targets have, numbered from 1."""
+    texts = dict.fromkeys(obstacle(one.key) for one in found if not one.met)
+    return {text: number for number, text in enumerate(filter(None, texts), 1)}
+
+
+def _met(one: targets.Judged, numbers: Mapping[str, int]) -> str:
+    if one.met:
+        return "yes"
+    number = numbers.get(obstacle(one.key))
+    return f"no ({number})" if number else "no; why is not known"

@@ -20,7 +20,7 @@ from typing import IO, Self
 
 import cpus
 from peers import Ask, Launch, Peer
-from programs import CannotBuild
+from programs import CannotBuild, pinned
 
 START_SECONDS = 20.0
 STOP_SECONDS = 3.0
@@ -126,18 +126,13 @@ def port_in(line: str) -> int | None:
 def _spawn(
     launch: Launch, on: Collection[int], lifetime: int, complaints: IO[str]
 ) -> subprocess.Popen[bytes]:
-    def pin() -> None:
-        os.sched_setaffinity(0, on)
-        signal.alarm(lifetime)  # survives exec; its default is to end the process
-
     return subprocess.Popen(
-        launch.command,
+        pinned(on, lifetime, launch.command),
         env={**os.environ, **launch.environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=complaints,
         bufsize=0,
-        preexec_fn=pin,
         start_new_session=True,  # Ctrl-C comes to us alone: we end the children in order
     )
 

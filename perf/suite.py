@@ -25,6 +25,7 @@ except ImportError as error:
 
 import compare
 import cpus
+import profiling
 import programs
 import record
 import report
@@ -49,6 +50,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     add("--runs", type=int, metavar="N", help=f"samples of each peer; default: {FULL.runs}")
     add("--seconds", type=float, metavar="S", help=f"of a sample; default: {FULL.seconds}")
     add("--json", type=Path, metavar="FILE", help="write every sample there")
+    add("--profile", action="store_true", help="also where each server's CPU time goes, by perf")
     add("--report", type=Path, metavar="DIR", help="write a page and plots there")
     return parser.parse_args(given)
 
@@ -82,6 +84,16 @@ def raise_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def can_profile(progress: Progress, results: Results) -> bool:
+    """If not, that is told."""
+    try:
+        profiling.check()
+    except profiling.CannotProfile as error:
+        results.skipped["profiles"] = str(error)
+        progress.say(f"there will be no profiles: {error}")
+    return "profiles" not in results.skipped
+
+
 def run(given: argparse.Namespace, progress: Progress, placement: cpus.Placement) -> Results | None:
     """Measure; None if nothing can be, which was told."""
     settings, chosen = settings_of(given), scenarios_of(given)
@@ -96,7 +108,8 @@ def run(given: argparse.Namespace, progress: Progress, placement: cpus.Placement
         progress.say(f"caveat: {placement.caveat}")
     with tempfile.TemporaryDirectory(prefix="ringnet-perf-") as folder:
         load = Load(program, placement, Path(folder))
-        measurement = Measurement(load, settings, progress, results)
+        profiles = given.profile and can_profile(progress, results)
+        measurement = Measurement(load, settings, progress, results, profiles)
         for scenario in chosen:
             measurement.measure(scenario, peers_of(scenario, given))
     return results

@@ -24,12 +24,19 @@ class Target:
     of: str = "value"  # or "cpu": the server's CPU time a message
     peer: str = OURS
 
+    @property
+    def key(self) -> str:
+        """As obstacles.py has it."""
+        backend = "" if self.peer == OURS else self.peer.removeprefix("ringnet-") + " "
+        return f"{self.scenario} {backend}{self.other}"
+
 
 @dataclass(frozen=True)
 class Judged:
     """A target beside what was reached."""
 
     scenario: str
+    key: str
     text: str
     reached: float
     least: float
@@ -84,7 +91,15 @@ TARGETS = (
     Target("open-loop", "gnet", 1.0, at_most=True),
 )  # fmt: skip
 IDLE_BYTES = 1024  # of user memory for an idle connection, at most
+IDLE_KEY = "idle-memory bytes"
 MANY = ("connections-500", "connections-5000")  # no worse against the limit than with 50
+
+
+def keys() -> Iterator[str]:
+    """Of all targets, as obstacles.py has them."""
+    yield from (target.key for target in TARGETS)
+    yield IDLE_KEY
+    yield from (Target(scenario, LIMIT, 1.0).key for scenario in MANY)
 
 
 def judged(samples: Sequence[Sample]) -> Iterator[Judged]:
@@ -128,24 +143,25 @@ def _judge(target: Target, found: Spread) -> Judged:
     what = "CPU time a message" if target.of == "cpu" else target.peer.removeprefix("ringnet-")
     sign = "at most" if target.at_most else "at least"
     text = f"{what} {sign} {target.bound:.2f} of {target.other}"
-    return Judged(target.scenario, text, found.middle, found.least, found.most, met)
+    return Judged(target.scenario, target.key, text, found.middle, found.least, found.most, met)
 
 
 def _absolute(memory: Mapping[str, Summary]) -> Iterator[Judged]:
     if OURS in memory:
         value = memory[OURS].value
         text, met = f"at most {IDLE_BYTES} bytes", value.middle <= IDLE_BYTES
-        yield Judged("idle-memory", text, value.middle, value.least, value.most, met)
+        yield Judged("idle-memory", IDLE_KEY, text, value.middle, value.least, value.most, met)
 
 
 def _against_fifty(summaries: Callable[[str], dict[str, Summary]]) -> Iterator[Judged]:
     """The ratio to the limit, as a share of the one with 50 connections."""
     base = reached(Target("echo-64", LIMIT, 1.0), summaries("echo-64"))
     for scenario in MANY:
-        found = reached(Target(scenario, LIMIT, 1.0), summaries(scenario))
+        target = Target(scenario, LIMIT, 1.0)
+        found = reached(target, summaries(scenario))
         if base is None or found is None:
             continue
         shares = spread(x / base.middle for x in (found.least, found.middle, found.most))
         met = shares.most >= 1.0  # within the spread
         text = "ratio to the limit no worse than with 50"
-        yield Judged(scenario, text, shares.middle, shares.least, shares.most, met)
+        yield Judged(scenario, target.key, text, shares.middle, shares.least, shares.most, met)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import obstacles
 import pytest
+import targets
 from perf_tools import record_of, samples
 from report import columns, markdown, number, page, rows
 from scenarios import SCENARIOS
@@ -69,3 +71,40 @@ def test_the_page_names_the_machine_the_marks_and_who_was_left_out() -> None:
     assert "| echo-64 | io_uring at least 1.40 of uvloop | 1.50 | 1.50..1.50 | yes |" in text
     assert "- ~ samples in which others used the CPUs meanwhile" in text
     assert "- nginx: there is no nginx: apt install nginx-light" in text
+
+
+def test_every_obstacle_is_of_a_target() -> None:
+    keys = set(targets.keys())
+    assert obstacles.OBSTACLES.keys() <= keys | {key.partition(" ")[0] for key in keys}
+
+
+def test_a_target_that_is_not_met_says_what_stands_in_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = {"echo-64": "TCP.", "echo-64 gnet": "Go.", "echo-1k uvloop": "TCP.", "sink gnet": "-"}
+    monkeypatch.setattr(obstacles, "OBSTACLES", texts)
+    found = [
+        *samples("echo-64", "ringnet-io_uring", 100),
+        *samples("echo-64", "uvloop", 100),
+        *samples("echo-64", "gnet", 90),
+        *samples("echo-64", "ringnet-epoll", 150),
+        *samples("echo-64", "asyncio", 100),
+        *samples("echo-1k", "ringnet-io_uring", 100),
+        *samples("echo-1k", "uvloop", 100),
+        *samples("echo-1k", "gnet", 100),
+    ]
+    lines = list(page(record_of(found), []))
+    rows = [line.strip("| ").split(" | ") for line in lines if line.count(" | ") == 4]
+    met = {(scenario, target): met for scenario, target, _, _, met in rows}
+    assert met == {
+        ("scenario", "target"): "met",
+        ("echo-64", "io_uring at least 1.40 of uvloop"): "no (1)",
+        ("echo-64", "io_uring at least 1.40 of gnet"): "no (2)",
+        ("echo-64", "epoll at least 1.20 of asyncio"): "yes",
+        ("echo-1k", "io_uring at least 1.40 of uvloop"): "no (1)",
+        ("echo-1k", "io_uring at least 1.40 of gnet"): "no; why is not known",
+    }
+    assert [line for line in lines if line[:1].isdigit() and ". " in line[:3]] == [
+        "1. TCP.",
+        "2. Go.",
+    ]
