@@ -149,7 +149,7 @@ class Outbound(Inbound):
         options = loop.options
         waiting = self.outbound_buffered
         after = waiting + len(data)
-        room = min(options.stage_bytes, options.high_water)
+        room = loop.write_room
         if self._overflow is None and (not waiting or after <= room):
             self._limit = self._written - waiting + room
             self._written += len(data)

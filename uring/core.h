@@ -116,14 +116,22 @@ struct slot {
 	uint32_t awaited; /* final completions still to come */
 	uint32_t next_owed;
 	uint32_t next_starved;
-	uint32_t mask;	     /* of poll() */
-	struct block flight; /* `size` 0 where it refers to the caller's bytes */
-	size_t sent;	     /* of the flight */
-	uint32_t ticket;     /* of an INLINE flight: which of `inline_sends` it is */
-	struct block stage;
-	struct packet *first, *last; /* packets that are not with the kernel yet */
-	uint32_t blocked;	     /* packets with the kernel that wait for room */
-	struct inbox *inbox;	     /* for a kernel without multishot receive */
+	union {
+		uint32_t mask;	  /* of a poll */
+		uint32_t ticket;  /* of an INLINE flight: which of `inline_sends` it is */
+		uint32_t blocked; /* packets with the kernel that wait for room */
+	};
+	union {
+		struct { /* a stream */
+			struct block flight; /* `size` 0 where it refers to the caller's bytes */
+			size_t sent;	     /* of the flight */
+			struct block stage;
+		};
+		struct { /* packets */
+			struct packet *first, *last; /* those that are not with the kernel yet */
+			struct inbox *inbox; /* for a kernel without multishot receive */
+		};
+	};
 };
 
 struct list {

@@ -350,8 +350,9 @@ void slot_end_if_quiet(struct rn_core *core, struct slot *slot)
 		}
 		close(slot->fd);
 	}
-	stage_drop(core, slot);
-	if (slot->role == ROLE_PACKETS)
+	if (slot->role == ROLE_STREAM)
+		stage_drop(core, slot);
+	else if (slot->role == ROLE_PACKETS)
 		packets_drop(core, slot);
 	owe(core, slot, OWE_CLOSED);
 }
