@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..completion import GRACEFUL, NOW
+from ..completion import GRACEFUL, NOW, REFERRED_FROM
 from .errors import BufferLimitExceeded, ConnectionClosed, UsageError
 from .foreign import as_bytes
 from .inbound import Inbound
@@ -150,7 +150,8 @@ class Outbound(Inbound):
         waiting = self.outbound_buffered
         after = waiting + len(data)
         room = loop.write_room
-        if self._overflow is None and (not waiting or after <= room):
+        fits = after <= room or (len(data) >= REFERRED_FROM and after <= options.high_water)
+        if self._overflow is None and (fits or not waiting):
             self._limit = self._written - waiting + room
             self._written += len(data)
             loop.backend.send(self._handle, data)

@@ -7,8 +7,7 @@ are, and the objects are kept until it has no more use for them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from itertools import chain
+from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
@@ -40,7 +39,7 @@ _SIZE_AT, _BYTES_AT = _LAYOUT or (0, 8)
 _WHERE: Final = _BYTES_AT << 32 | _SIZE_AT
 
 
-def _copied(pieces: list[bytes]) -> tuple[Iterable[int], Any]:
+def _copied(pieces: list[bytes]) -> tuple[list[int], Any]:
     """The addresses of copies that have their size before them, and what keeps them in place."""
     addresses = []
     parts: list[bytes] = []
@@ -62,8 +61,8 @@ class Outbox:
         self.handles: list[int] = []
         self.pieces: list[bytes] = []
         self._packers: dict[int, Callable[..., bytes]] = {}
-        self._lent: list[tuple[list[int], list[Any]]] = []  # in this turn
-        self.pins: dict[int, list[Any]] = {}  # what is kept beyond its turn, by handle
+        self._lent: list[tuple[list[int] | None, list[Any]]] = []  # in this turn
+        self.pins: dict[int, list[Any]] = {}  # what is kept beyond its turn, by its address
 
     def take(self) -> list[bytes]:
         """Make it commands, and begin anew."""
@@ -79,27 +78,35 @@ class Outbox:
         pack = self._packers.get(count)
         if pack is None:
             pack = self._packers[count] = Struct(f"{3 + 2 * count}q").pack
-        addresses: Iterable[int] = map(id, pieces)
-        lent: list[Any] = pieces
         if _LAYOUT is None:
             addresses, block = _copied(pieces)
-            lent = [block] * count
-        self._lent.append((handles, lent))
-        return pack(lib.RN_SENDS, count, _WHERE, *handles, *addresses)
+            self._lent.append((addresses, [block] * count))
+            return pack(lib.RN_SENDS, count, _WHERE, *handles, *addresses)
+        self._lent.append((None, pieces))
+        return pack(lib.RN_SENDS, count, _WHERE, *handles, *map(id, pieces))
 
     def settle(self, shared: Any) -> None:
         """The turn is over: keep what the core still reads, and no more."""
         if shared.pinned_count:
-            for handle in ffi.unpack(shared.pinned, shared.pinned_count):
-                self.pins[handle] = self._lent_for(handle)
+            lent = self._lent_by_address()
+            for start in ffi.unpack(shared.pinned, shared.pinned_count):
+                self.pins.setdefault(start, []).append(lent[start])
         self._lent.clear()
         if self.pins and shared.released_count:
-            for handle in ffi.unpack(shared.released, shared.released_count):
-                del self.pins[handle]
+            for start in ffi.unpack(shared.released, shared.released_count):
+                kept = self.pins[start]
+                kept.pop()  # the same bytes may be sent several times
+                if not kept:
+                    del self.pins[start]
 
-    def _lent_for(self, handle: int) -> list[Any]:
-        pairs = chain.from_iterable(zip(*lent, strict=True) for lent in self._lent)
-        return [piece for target, piece in pairs if target == handle]
+    def _lent_by_address(self) -> dict[int, Any]:
+        """What was lent in this turn, by where its bytes begin."""
+        bytes_at = _WHERE >> 32
+        return {
+            address + bytes_at: piece
+            for addresses, pieces in self._lent
+            for address, piece in zip(addresses or map(id, pieces), pieces, strict=True)
+        }
 
     def leak(self) -> None:
         """For a ring that could not be ended: what it may still read stays for good."""

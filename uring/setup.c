@@ -121,8 +121,9 @@ static int open_tables(struct rn_core *core)
 	core->shared.staged = table(core, slots, sizeof *core->shared.staged);
 	core->shared.sent = table(core, slots, sizeof *core->shared.sent);
 	core->later = table(core, slots, sizeof *core->later);
-	core->shared.pinned = table(core, slots, sizeof *core->shared.pinned);
-	core->shared.released = table(core, slots, sizeof *core->shared.released);
+	/* One for each flight, and one for each piece that waits. */
+	core->shared.pinned = table(core, 2 * slots, sizeof *core->shared.pinned);
+	core->shared.released = table(core, 2 * slots, sizeof *core->shared.released);
 	core->shared.live = table(core, slots, sizeof *core->shared.live);
 	core->packets = table(core, PACKETS_AT_ONCE, sizeof *core->packets);
 	core->packet_numbers = table(core, PACKETS_AT_ONCE, sizeof *core->packet_numbers);
