@@ -207,6 +207,7 @@ struct rn_core {
 	struct pool pool;
 	uint64_t wake_value;
 	bool multishot_recv;
+	bool send_takes_name; /* cheaper than sendmsg, which reads two structures more */
 	bool wake_armed;
 	int failure; /* positive errno: the ring itself is broken */
 };

@@ -37,6 +37,8 @@ static int open_ring(struct rn_core *core)
 	}
 	/* SINGLE_ISSUER and multishot receive both came with kernel 6.0. */
 	core->multishot_recv = core->shared.setup_flags & IORING_SETUP_SINGLE_ISSUER;
+	/* So did DEFER_TASKRUN and the address of a send, with 6.1. */
+	core->send_takes_name = core->shared.setup_flags & IORING_SETUP_DEFER_TASKRUN;
 	return ret;
 }
 
