@@ -63,6 +63,9 @@ WRITABLE: Final = 0x004
 FAILED: Final = 0x008
 HUNG_UP: Final = 0x010
 
+# Bytes of a piece from which on send() takes it by reference, however much is staged.
+REFERRED_FROM: Final = 65_536
+
 Event = tuple[int, int, int, int]
 
 

@@ -23,12 +23,14 @@ The rules
 7. `memory[a : a + b]` of a DATA event is valid until the next `turn()` begins. Slicing the memory
    gives `bytes`, which are the caller's own.
 8. `send()` takes any number of bytes where nothing is staged, and otherwise what keeps
-   `staged[index]` within `stage_bytes`. It copies what is small and refers to what is large; the
+   `staged[index]` within `stage_bytes`; besides any piece of REFERRED_FROM bytes or more, as many
+   as the caller sees fit. It copies what is small and refers to what is large; the
    `bytes` object may not be changed, so it never matters which. A short write, a full socket and
    an interrupted call are the backend's business: it goes on until all is sent or the stream
    breaks. `staged[index]` is what is accepted and not yet sent, `sent[index]` what the kernel has
    taken since the handle began; both are true between turns, and 0 from CLOSED until the index is
-   used again. What is sent in one turn for a handle in a row goes out together.
+   used again. What is sent in one turn for a handle in a row goes out together, if
+   it is small.
 9. No turn returns more than `Bounds.events` events; what is left comes with the next.
 10. A listener that runs out of descriptors or memory says STALLED once and rests until `resume()`.
     A newcomer that went away before it was accepted is passed over.

@@ -74,7 +74,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._paused = False
         self._held = False
         self._written = 0
-        self._limit = 0
+        self._limit = loop.write_room
         self._overflow = None
         self._congested = False
         self._is_shut = False

@@ -59,7 +59,7 @@ class Inbound:
             length = self._length
             offset = self._offset
             if n == -1 or n == length:
-                self._length = 0
+                self._length = self._offset = 0  # an integer that all share
                 return self._memory[offset : offset + length]
             if 0 <= n < length:
                 self._offset = offset + n

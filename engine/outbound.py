@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..completion import GRACEFUL, NOW
+from ..completion import GRACEFUL, INDEX_MASK, NOW, REFERRED_FROM
 from .errors import BufferLimitExceeded, ConnectionClosed, UsageError
 from .foreign import as_bytes
 from .inbound import Inbound
@@ -145,17 +145,21 @@ class Outbound(Inbound):
         """See how many bytes wait: the backend has room for more, or the overflow takes them."""
         if self._is_shut:
             raise ConnectionClosed("our side of the connection is ended: shutdown_write was called")
-        loop = self.loop
-        options = loop.options
-        waiting = self.outbound_buffered
-        after = waiting + len(data)
-        room = min(options.stage_bytes, options.high_water)
-        if self._overflow is None and (not waiting or after <= room):
+        loop, size = self.loop, len(data)
+        options, room = loop.options, loop.write_room
+        # As outbound_buffered: large messages all come by here.
+        waiting = self._written - loop.backend.sent[self._handle & INDEX_MASK]
+        if self._overflow is not None:
+            waiting += len(self._overflow)
+        after = waiting + size
+        fits = after <= room or (size >= REFERRED_FROM and after <= options.high_water)
+        if self._overflow is None and (fits or not waiting):
             self._limit = self._written - waiting + room
-            self._written += len(data)
-            loop.backend.send(self._handle, data)
+            self._written += size
+            self._targets.append(self._handle)
+            self._pieces.append(data)
         else:
-            error = self._refusal(waiting, len(data))
+            error = self._refusal(waiting, size)
             if error is not None:
                 self._refuse(error)
                 return

@@ -17,6 +17,7 @@ from .connection import Connection
 from .deadlines import Deadlines
 from .errors import BufferLimitExceeded, ConnectionClosed, UsageError, network_error
 from .foreign import Callback, as_bytes
+from .handler import check_action
 from .origin import Origin
 from .outbound import Readable
 
@@ -35,14 +36,18 @@ class Endpoint:
     def __init__(self, loop: Reactor, handle: int, sock: socket.socket, origin: Origin) -> None:
         self.loop = loop
         self.origin = origin
+        self.on_traffic = origin.on_traffic
+        self.local_address: Any = None  # once it was asked for
         self.family = sock.family
         self.has_end = sock.type == getattr(socket, "SOCK_SEQPACKET", None)
         self.is_open = True
         self.handle = handle
         self.fd = sock.detach()
+        self._least = 1 if self.has_end else 0
         self._largest = LARGEST_UDP.get(self.family, 1 << 62)
         self._written = 0  # bytes so far
         self._limit = 0  # of `_written`, before somebody has to look how many still wait
+        self._send_to = loop.backend.send_to
 
     def send(self, data: bytes, to: bytes) -> None:
         """Send one packet."""
@@ -50,11 +55,14 @@ class Endpoint:
             raise ConnectionClosed("the socket of this datagram is closed")
         if type(data) is not bytes:
             data = as_bytes(data)
-        size = self.check_size(data)
-        if self._written + size > self._limit:
+        size = len(data)
+        if not self._least <= size <= self._largest:
+            self.check_size(data)
+        written = self._written + size
+        if written > self._limit:
             self._look(size)
-        self._written += size
-        self.loop.backend.send_to(self.handle, data, to)
+        self._written = written
+        self._send_to(self.handle, data, to)
 
     def check_size(self, data: bytes) -> int:
         """Raise ValueError for what can be no packet. On any thread."""
@@ -157,26 +165,43 @@ class Datagram(PacketConnection):
     """
 
     __slots__ = ()
-    _end_due = _peer_ended = False  # datagrams have no end  # type: ignore[misc]
+    # What of a connection is the same for every datagram: it has no end, and nothing is kept of it.
+    _end_due = _peer_ended = _paused = _held = False
+    _inbound = _error = None
 
-    def __init__(self, endpoint: Endpoint, sender: bytes) -> None:
+    def __init__(self, endpoint: Endpoint, sender: bytes, offset: int, length: int) -> None:
         # Only what a datagram needs of a connection: there is one of these for each.
         self.context: Any = None
-        self.loop = endpoint.loop
-        self._origin = endpoint.origin
-        self._owner = endpoint.loop.ident
-        self._handle = endpoint.handle
-        self._fd = endpoint.fd
-        self._memory = endpoint.loop.memory
-        self._inbound = None
-        self._paused = self._held = False
-        self._error = None
-        self._local = None
+        self.loop = loop = endpoint.loop
+        self._owner = loop.ident
+        self._memory = loop.memory
+        self._offset = offset
+        self._length = length
         self._endpoint = endpoint
         self._to = sender
 
     def __repr__(self) -> str:
         return f"<ringnet.Datagram from {self.remote_address}>"
+
+    @property
+    def _origin(self) -> Origin:  # type: ignore[override]
+        return self._endpoint.origin
+
+    @property
+    def _handle(self) -> int:  # type: ignore[override]
+        return self._endpoint.handle
+
+    @property
+    def _fd(self) -> int:  # type: ignore[override]
+        return self._endpoint.fd
+
+    @property
+    def local_address(self) -> Any:
+        """The listener's address, as `socket.getsockname` gives it. gnet: LocalAddr."""
+        endpoint = self._endpoint
+        if endpoint.local_address is None:
+            endpoint.local_address = self._ask("getsockname")
+        return endpoint.local_address
 
     @property
     def remote_address(self) -> Any:
@@ -257,16 +282,28 @@ class Endpoints:
 
     def on_datagram(self, handle: int, a: int, b: int) -> None:
         """A packet, of a connection or of a listener."""
-        reactor = self._reactor
-        conn = reactor.connections.get(handle)
-        if conn is None:
-            conn = Datagram(self._open[handle], reactor.memory[a : a + (b >> 32)])
-        elif conn._owner == 0:
+        endpoint = self._open.get(handle)
+        if endpoint is None:
+            self._on_packet(handle, a, b)
             return
-        conn._offset = a + NAME_ROOM
-        conn._length = b & 0xFFFFFFFF
-        reactor.traffic(conn)
+        reactor = self._reactor
+        sender = reactor.memory[a : a + (b >> 32)]
+        conn = Datagram(endpoint, sender, a + NAME_ROOM, b & 0xFFFFFFFF)
+        try:
+            action = endpoint.on_traffic(conn)
+            if action is not None:
+                reactor._act(conn, check_action(action, "on_traffic"))
+        except Exception as error:
+            reactor._handler_failed(conn, "on_traffic", error)
         conn._length = 0
+
+    def _on_packet(self, handle: int, a: int, b: int) -> None:
+        conn = self._reactor.connections[handle]
+        if conn._owner:
+            conn._offset = a + NAME_ROOM
+            conn._length = b & 0xFFFFFFFF
+            self._reactor.traffic(conn)
+            conn._length = 0
 
     def on_truncated(self, handle: int, a: int, b: int) -> None:
         """It is lost: a part of a datagram is none."""

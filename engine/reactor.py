@@ -86,6 +86,9 @@ class Reactor(EventLoop, Callbacks, Endings):
         self.buffered = 0
         # Up to here nobody need ask the other reactors whether it is too much.
         self.buffer_share = self.options.max_buffered if self.options.reactors == 1 else 0
+        # Bytes that a connection may write before somebody has to look how many wait: one integer
+        # for all of them.
+        self.write_room = min(self.options.stage_bytes, self.options.high_water)
         self._has_limits = self.options.has_time_limits
         self.again: dict[Connection, None] = {}  # those to call again, in order
         self._dispatch: dict[int, Callable[[int, int, int], None]] = {

@@ -24,6 +24,7 @@ from ringnet.completion import (
     ERROR,
     GRACEFUL,
     INDEX_MASK,
+    REFERRED_FROM,
     RESET,
     SHUT,
     STALLED,
@@ -134,7 +135,8 @@ class SimulatedBackend:
 
     def _do_send(self, slot: Slot, data: bytes) -> None:
         if slot.phase == "open" and not slot.fin and not slot.broken:
-            assert not slot.stage or len(slot.stage) + len(data) <= self.bounds.stage_bytes
+            fits = len(slot.stage) + len(data) <= self.bounds.stage_bytes
+            assert fits or not slot.stage or len(data) >= REFERRED_FROM
             slot.stage += data
             self.staged[slot.index] += len(data)
 

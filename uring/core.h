@@ -4,7 +4,8 @@
  * commands.c  what the caller asked for since the last turn
  * slots.c     the life of a handle: from its first command to its final event
  * accept.c    listeners
- * stage.c     bytes on their way out: one send in flight a stream, the rest staged
+ * stage.c     bytes on their way out: one send in flight a stream, the rest waits
+ * pool.c      memory for what waits
  * packets.c   sockets that keep message boundaries: datagrams in and out
  * buffers.c   receive buffers, and who waits for one
  * setup.c     making and ending a ring, and trying what this kernel can do
@@ -102,6 +103,13 @@ struct block {
 	size_t used;
 };
 
+/* Bytes of a stream that wait: behind the flight, and before the stage. */
+struct piece {
+	struct piece *next;
+	struct block memory; /* of the piece itself */
+	struct block bytes;  /* `size` 0 where it refers to the caller's, which are pinned */
+};
+
 struct packet; /* packets.c */
 struct inbox;
 
@@ -116,14 +124,23 @@ struct slot {
 	uint32_t awaited; /* final completions still to come */
 	uint32_t next_owed;
 	uint32_t next_starved;
-	uint32_t mask;	     /* of poll() */
-	struct block flight; /* `size` 0 where it refers to the caller's bytes */
-	size_t sent;	     /* of the flight */
-	uint32_t ticket;     /* of an INLINE flight: which of `inline_sends` it is */
-	struct block stage;
-	struct packet *first, *last; /* packets that are not with the kernel yet */
-	uint32_t blocked;	     /* packets with the kernel that wait for room */
-	struct inbox *inbox;	     /* for a kernel without multishot receive */
+	union {
+		uint32_t mask;	  /* of a poll */
+		uint32_t ticket;  /* of an INLINE flight: which of `inline_sends` it is */
+		uint32_t blocked; /* packets with the kernel that wait for room */
+	};
+	union {
+		struct { /* a stream */
+			struct block flight; /* `size` 0 where it refers to the caller's bytes */
+			size_t sent;	     /* of the flight */
+			struct piece *waiting, *last_waiting;
+			struct block stage;
+		};
+		struct { /* packets */
+			struct packet *first, *last; /* those that are not with the kernel yet */
+			struct inbox *inbox; /* for a kernel without multishot receive */
+		};
+	};
 };
 
 struct list {
@@ -186,9 +203,11 @@ struct rn_core {
 	uint32_t *inline_packets; /* as inline_sends */
 	uint32_t inline_packet_count;
 	uint32_t inline_packets_submitted;
+	uint32_t waiting_count; /* pieces, of all streams */
 	struct pool pool;
 	uint64_t wake_value;
 	bool multishot_recv;
+	bool send_takes_name; /* cheaper than sendmsg, which reads two structures more */
 	bool wake_armed;
 	int failure; /* positive errno: the ring itself is broken */
 };
@@ -277,11 +296,14 @@ void stage_free(struct rn_core *core, struct block *block);
 void on_send(struct rn_core *core, struct slot *slot, int res);
 void stage_conclude(struct rn_core *core);
 bool stage_is_awaited(const struct rn_core *core);
+bool may_send(const struct slot *slot);
+bool has_waiting(const struct slot *slot);
+void send_later(struct rn_core *core, struct slot *slot);
+
+/* pool.c */
 bool pool_take(struct pool *pool, struct block *block, size_t size);
 void pool_give(struct pool *pool, struct block *block);
 void pool_dispose(struct pool *pool);
-bool may_send(const struct slot *slot);
-void send_later(struct rn_core *core, struct slot *slot);
 
 /* packets.c */
 void packets_adopt(struct rn_core *core, struct slot *slot);

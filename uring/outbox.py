@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from itertools import chain
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -42,9 +41,8 @@ def _layout_of_objects() -> Layout | None:
     layout = Layout(list.__basicsize__ - 16, bytes_at - 16, bytes_at)  # before the hash
     probe = bytes(range(123))
     pieces = [b"", probe]
-    address = int(ffi.cast("intptr_t", ffi.from_buffer(probe)))
     fits = (
-        address == id(probe) + bytes_at
+        _address(ffi.from_buffer(probe)) == id(probe) + bytes_at
         and _word(id(probe) + layout.size_at) == len(probe)
         and _word(id(pieces) + layout.items_at - 8) == len(pieces)
         and _word(_word(id(pieces) + layout.items_at) + 8) == id(probe)
@@ -52,16 +50,21 @@ def _layout_of_objects() -> Layout | None:
     return layout if fits else None
 
 
+def _address(data: Any) -> int:
+    return int(ffi.cast("intptr_t", data))
+
+
 def _word(address: int) -> int:
     return int(ffi.cast("int64_t *", address)[0])
 
 
 _LAYOUT: Final = _layout_of_objects()
-_WHERE: Final = (_LAYOUT or Layout(0, 0, 8)).packed()
+_COPIED: Final = Layout(0, 0, 8)
+_WHERE: Final = (_LAYOUT or _COPIED).packed()
 
 
-def _copied(pieces: list[bytes]) -> tuple[int, Any]:
-    """The address of what looks like the list, of copies, and what keeps all of it in place."""
+def _copied(pieces: list[bytes]) -> tuple[Any, Any]:
+    """What looks like the list, of copies; and what keeps all of it in place."""
     parts: list[bytes] = []
     offsets = []
     end = 0
@@ -71,11 +74,10 @@ def _copied(pieces: list[bytes]) -> tuple[int, Any]:
         offsets.append(end)
         end += 8 + len(piece) + len(gap)
     block = ffi.from_buffer(b"".join(parts))
-    start = int(ffi.cast("intptr_t", block))
+    start = _address(block)
     table = ffi.new("int64_t[]", [0, *(start + offset for offset in offsets)])
-    first = int(ffi.cast("intptr_t", table))
-    table[0] = first + 8
-    return first, (table, block)
+    table[0] = _address(table) + 8
+    return table, (table, block)
 
 
 class Outbox:
@@ -85,21 +87,23 @@ class Outbox:
         self.handles: list[int] = []
         self.pieces: list[bytes] = []
         self._packers: dict[int, Callable[..., bytes]] = {}
-        self._lent: list[tuple[list[int], list[Any]]] = []  # in this turn
-        self.pins: dict[int, list[Any]] = {}  # what is kept beyond its turn, by handle
+        self._lent: list[tuple[list[int] | None, list[Any]]] = []  # in this turn
+        self.pins: dict[int, list[Any]] = {}  # what is kept beyond its turn, by its address
 
     def take(self) -> bytes:
         """Make it a command, and begin anew."""
         handles, pieces = self.handles.copy(), self.pieces.copy()
         self.handles.clear()
         self.pieces.clear()
-        address = id(pieces)
-        lent: list[Any] = pieces
+        count = len(pieces)
         if _LAYOUT is None:
-            address, copies = _copied(pieces)
-            lent = [copies] * len(pieces)
-        self._lent.append((handles, lent))
-        return self._packer(len(pieces))(lib.RN_SENDS, len(pieces), _WHERE, address, *handles)
+            table, copies = _copied(pieces)
+            self._lent.append((list(table[1 : count + 1]), [copies] * count))
+            address = _address(table)
+        else:
+            self._lent.append((None, pieces))
+            address = id(pieces)
+        return self._packer(count)(lib.RN_SENDS, count, _WHERE, address, *handles)
 
     def _packer(self, count: int) -> Callable[..., bytes]:
         pack = self._packers.get(count)
@@ -112,16 +116,25 @@ class Outbox:
     def settle(self, shared: Any) -> None:
         """The turn is over: keep what the core still reads, and no more."""
         if shared.pinned_count:
-            for handle in ffi.unpack(shared.pinned, shared.pinned_count):
-                self.pins[handle] = self._lent_for(handle)
+            lent = self._lent_by_address()
+            for start in ffi.unpack(shared.pinned, shared.pinned_count):
+                self.pins.setdefault(start, []).append(lent[start])
         self._lent.clear()
         if self.pins and shared.released_count:
-            for handle in ffi.unpack(shared.released, shared.released_count):
-                del self.pins[handle]
+            for start in ffi.unpack(shared.released, shared.released_count):
+                kept = self.pins[start]
+                kept.pop()  # the same bytes may be sent several times
+                if not kept:
+                    del self.pins[start]
 
-    def _lent_for(self, handle: int) -> list[Any]:
-        pairs = chain.from_iterable(zip(*lent, strict=True) for lent in self._lent)
-        return [piece for target, piece in pairs if target == handle]
+    def _lent_by_address(self) -> dict[int, Any]:
+        """What was lent in this turn, by where its bytes begin."""
+        bytes_at = (_LAYOUT or _COPIED).bytes_at
+        return {
+            address + bytes_at: piece
+            for addresses, pieces in self._lent
+            for address, piece in zip(addresses or map(id, pieces), pieces, strict=True)
+        }
 
     def leak(self) -> None:
         """For a ring that could not be ended: what it may still read stays for good."""

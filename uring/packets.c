@@ -238,8 +238,14 @@ static void submit(struct rn_core *core, struct slot *slot, uint32_t number)
 	if (!sqe)
 		return;
 	bool at_once = packet->state == IMMEDIATE;
-	io_uring_prep_sendmsg(sqe, slot->fd, &packet->message,
-			      MSG_NOSIGNAL | (at_once ? MSG_DONTWAIT : 0));
+	int how = MSG_NOSIGNAL | (at_once ? MSG_DONTWAIT : 0);
+	if (core->send_takes_name) {
+		io_uring_prep_send(sqe, slot->fd, packet->bytes.iov_base, packet->bytes.iov_len, how);
+		io_uring_prep_send_set_addr(sqe, packet->message.msg_name,
+					    (uint16_t)packet->message.msg_namelen);
+	} else {
+		io_uring_prep_sendmsg(sqe, slot->fd, &packet->message, (unsigned)how);
+	}
 	sqe->user_data = (uint64_t)REQ_PACKET << INDEX_BITS | number;
 	if (at_once) {
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;

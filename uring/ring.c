@@ -253,7 +253,8 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 		pay_all(core);
 		if (core->failure)
 			return -core->failure;
-		if (core->event_count || timeout_ns == 0)
+		/* Also without an event: what need not stay any more is not kept until there is one. */
+		if (core->event_count || core->shared.released_count || timeout_ns == 0)
 			return 0;
 		if (timeout_ns > 0) {
 			timeout_ns = deadline - now_ns();

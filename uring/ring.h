@@ -42,8 +42,8 @@ enum {
 	RN_SENDS = 12, /* handle: how many, n; argument: items_at << 48 | bytes_at << 32 | size_at;
 			* then the address of a list, and n handles. At list + items_at is the address
 			* of n addresses. At each of them + size_at is an int64 size, and at it +
-			* bytes_at are so many bytes. They stay in place until the turn ends; those of
-			* the handles in `pinned`, until the handle is in `released`. */
+			* bytes_at are so many bytes. They stay in place until the turn ends; those in
+			* `pinned`, until they are in `released` as often. */
 	RN_ADOPT_PACKETS = 13, /* argument: descriptor */
 	RN_SEND_TO = 14, /* argument: n; then one integer m, m bytes of sockaddr, n bytes */
 	RN_WAKE_OTHER = 15 /* argument: descriptor of another ring */
@@ -96,8 +96,8 @@ struct rn_shared {
 	int64_t *events;   /* four integers an event; rn_turn returns how many events */
 	int64_t *staged;   /* for each slot, bytes accepted and not yet sent */
 	int64_t *sent;	   /* for each slot, bytes that the kernel has taken so far */
-	int64_t *pinned;   /* handles whose bytes must stay beyond this turn */
-	int64_t *released; /* those of earlier turns whose bytes need not stay any more */
+	int64_t *pinned;   /* where bytes begin that must stay beyond this turn */
+	int64_t *released; /* where pinned bytes begin that need not stay any more */
 	int64_t pinned_count;
 	int64_t released_count;
 	uint8_t *live; /* for each slot, whether a handle owns it */

@@ -37,6 +37,8 @@ static int open_ring(struct rn_core *core)
 	}
 	/* SINGLE_ISSUER and multishot receive both came with kernel 6.0. */
 	core->multishot_recv = core->shared.setup_flags & IORING_SETUP_SINGLE_ISSUER;
+	/* So did DEFER_TASKRUN and the address of a send, with 6.1. */
+	core->send_takes_name = core->shared.setup_flags & IORING_SETUP_DEFER_TASKRUN;
 	return ret;
 }
 
@@ -121,8 +123,9 @@ static int open_tables(struct rn_core *core)
 	core->shared.staged = table(core, slots, sizeof *core->shared.staged);
 	core->shared.sent = table(core, slots, sizeof *core->shared.sent);
 	core->later = table(core, slots, sizeof *core->later);
-	core->shared.pinned = table(core, slots, sizeof *core->shared.pinned);
-	core->shared.released = table(core, slots, sizeof *core->shared.released);
+	/* One for each flight, and one for each piece that waits. */
+	core->shared.pinned = table(core, 2 * slots, sizeof *core->shared.pinned);
+	core->shared.released = table(core, 2 * slots, sizeof *core->shared.released);
 	core->shared.live = table(core, slots, sizeof *core->shared.live);
 	core->packets = table(core, PACKETS_AT_ONCE, sizeof *core->packets);
 	core->packet_numbers = table(core, PACKETS_AT_ONCE, sizeof *core->packet_numbers);

@@ -151,7 +151,7 @@ void on_connect(struct rn_core *core, struct slot *slot, int res)
 		if (slot->phase == OPEN)
 			emit(core, handle_of(core, slot), RN_CONNECTED, 0, 0);
 		slot_read(core, slot);
-		if (slot->stage.used)
+		if (has_waiting(slot))
 			stage_send(core, slot);
 		else
 			slot_drained(core, slot);
@@ -256,7 +256,7 @@ bool slot_is_drained(const struct slot *slot)
 {
 	if (slot->role == ROLE_PACKETS)
 		return !slot->first && slot->awaited == !!(slot->flags & ARMED);
-	return !(slot->flags & SENDING) && !slot->flight.used && !slot->stage.used;
+	return !(slot->flags & SENDING) && !slot->flight.used && !has_waiting(slot);
 }
 
 /* Nothing is staged and nothing in flight: do what waited for that. */
@@ -350,8 +350,9 @@ void slot_end_if_quiet(struct rn_core *core, struct slot *slot)
 		}
 		close(slot->fd);
 	}
-	stage_drop(core, slot);
-	if (slot->role == ROLE_PACKETS)
+	if (slot->role == ROLE_STREAM)
+		stage_drop(core, slot);
+	else if (slot->role == ROLE_PACKETS)
 		packets_drop(core, slot);
 	owe(core, slot, OWE_CLOSED);
 }

@@ -1,9 +1,10 @@
 /* stage.c: bytes on their way out.
  *
- * The law of this file: one send in flight a stream. What is accepted meanwhile is copied to the
- * stage, and becomes the next flight as a whole. A flight that nothing is ahead of points to the
- * caller's bytes, which stay for the turn that brings them; in nearly every case it is over by then.
- * Of what is left, a little is copied, and of much the caller is told to keep it in place.
+ * The law of this file: one send in flight a stream. What is accepted meanwhile waits: large pieces
+ * where they are, in a line, and small ones copied to the stage, which is behind that line and
+ * becomes a flight as a whole. A flight that nothing is ahead of points to the caller's bytes, which
+ * stay for the turn that brings them; in nearly every case it is over by then. Of what is left, a
+ * little is copied, and of much the caller is told to keep it in place.
  *
  * A flight is first sent with MSG_DONTWAIT and IOSQE_CQE_SKIP_SUCCESS: such a request is over when
  * its submission is, and makes a completion only where the socket did not take all of it. So the
@@ -13,66 +14,10 @@
  */
 #include "core.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#define SMALLEST_BLOCK 512U
-#define POOL_KEEPS ((size_t)4 << 20) /* bytes; beyond, a free block goes back to the system */
 #define COPY_BELOW ((size_t)16 << 10) /* bytes; referring to more is cheaper than copying it */
 #define LARGEST_SEND ((size_t)1 << 30) /* sqe->len has 32 bits, and send(2) stops at 2 GiB */
-
-static size_t class_size(int class)
-{
-	return (size_t)SMALLEST_BLOCK << (2 * class); /* 512 B, 2, 8, 32, 128 KiB */
-}
-
-static int class_for(size_t size)
-{
-	for (int class = 0; class < POOL_CLASSES; class++)
-		if (size <= class_size(class))
-			return class;
-	return -1;
-}
-
-bool pool_take(struct pool *pool, struct block *block, size_t size)
-{
-	int class = class_for(size);
-	block->used = 0;
-	block->size = class < 0 ? size : class_size(class);
-	if (class >= 0 && pool->free[class]) {
-		block->at = pool->free[class];
-		memcpy(&pool->free[class], block->at, sizeof(void *));
-		pool->kept -= block->size;
-		return true;
-	}
-	block->at = malloc(block->size);
-	return block->at != NULL;
-}
-
-void pool_give(struct pool *pool, struct block *block)
-{
-	int class = class_for(block->size);
-	if (class >= 0 && class_size(class) == block->size && pool->kept + block->size <= POOL_KEEPS) {
-		memcpy(block->at, &pool->free[class], sizeof(void *));
-		pool->free[class] = block->at;
-		pool->kept += block->size;
-	} else {
-		free(block->at);
-	}
-	*block = (struct block){0};
-}
-
-void pool_dispose(struct pool *pool)
-{
-	for (int class = 0; class < POOL_CLASSES; class++) {
-		while (pool->free[class]) {
-			void *next;
-			memcpy(&next, pool->free[class], sizeof next);
-			free(pool->free[class]);
-			pool->free[class] = next;
-		}
-	}
-}
 
 /* Append to a block, which moves to a larger one where it has to. */
 bool stage_keep(struct rn_core *core, struct block *block, const char *bytes, size_t count)
@@ -104,6 +49,12 @@ static bool accepts(struct rn_core *core, struct slot *slot, size_t count)
 		return false;
 	core->shared.staged[index_of(core, slot)] += (int64_t)count;
 	return !(slot->flags & BROKEN); /* a broken stream counts them as never sent */
+}
+
+/* Whether something waits behind the flight. */
+bool has_waiting(const struct slot *slot)
+{
+	return slot->waiting || slot->stage.used;
 }
 
 bool may_send(const struct slot *slot)
@@ -160,25 +111,81 @@ static bool join_borrowed(struct rn_core *core, struct slot *slot)
 	return stage_keep(core, &slot->stage, flight.at, flight.used);
 }
 
+static void pin(struct rn_core *core, const char *bytes)
+{
+	core->shared.pinned[core->shared.pinned_count++] = (int64_t)(intptr_t)bytes;
+}
+
+static void unpin(struct rn_core *core, const char *bytes)
+{
+	core->shared.released[core->shared.released_count++] = (int64_t)(intptr_t)bytes;
+}
+
+static bool line_up(struct rn_core *core, struct slot *slot, struct block bytes)
+{
+	struct block memory;
+	if (core->waiting_count == core->bounds.slots ||
+	    !pool_take(&core->pool, &memory, sizeof(struct piece)))
+		return false;
+	struct piece *piece = (struct piece *)memory.at;
+	*piece = (struct piece){.memory = memory, .bytes = bytes};
+	if (slot->waiting)
+		slot->last_waiting->next = piece;
+	else
+		slot->waiting = piece;
+	slot->last_waiting = piece;
+	core->waiting_count++;
+	return true;
+}
+
+/* Takes the first of the line out of it. */
+static struct block step_up(struct rn_core *core, struct slot *slot)
+{
+	struct piece *piece = slot->waiting;
+	struct block bytes = piece->bytes, memory = piece->memory;
+	slot->waiting = piece->next;
+	core->waiting_count--;
+	pool_give(&core->pool, &memory);
+	return bytes;
+}
+
+/* Have a large piece wait where it is. False where there is no room for one more, or no memory. */
+static bool refer(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
+{
+	if (slot->stage.used) {
+		if (!line_up(core, slot, slot->stage))
+			return false;
+		slot->stage = (struct block){0};
+	}
+	if (!line_up(core, slot, (struct block){.at = (char *)bytes, .used = count}))
+		return false;
+	pin(core, bytes);
+	send_later(core, slot);
+	return true;
+}
+
+/* What is small, or makes one send with what is staged, while nothing is ahead of that. */
+static bool is_to_be_copied(const struct rn_core *core, const struct slot *slot, size_t count)
+{
+	if (count < COPY_BELOW)
+		return true;
+	return !slot->flight.used && !slot->waiting &&
+	       slot->stage.used + count <= core->bounds.stage_bytes;
+}
+
 void stage_borrow(struct rn_core *core, struct slot *slot, const char *bytes, size_t count)
 {
 	if (!count || !accepts(core, slot, count))
 		return;
-	if (may_send(slot) && !slot->stage.used && !slot->flight.used) {
+	if (may_send(slot) && !slot->flight.used && !has_waiting(slot)) {
 		slot->flags |= REFERRED;
 		slot->flight = (struct block){.at = (char *)bytes, .used = count};
 		send_later(core, slot);
 	} else if (is_borrowed(slot) && !(slot->flags & SENDING) && !join_borrowed(core, slot)) {
 		slot_break(core, slot, ENOMEM);
-	} else {
+	} else if (is_to_be_copied(core, slot, count) || !refer(core, slot, bytes, count)) {
 		stage_copy(core, slot, bytes, count);
 	}
-}
-
-static void pin(struct rn_core *core, struct slot *slot)
-{
-	slot->flags |= PINNED;
-	core->shared.pinned[core->shared.pinned_count++] = handle_of(core, slot);
 }
 
 /* The flight goes on after this turn, while the caller's bytes need not stay where they are. */
@@ -188,7 +195,8 @@ static bool keep_rest(struct rn_core *core, struct slot *slot)
 	if (!is_borrowed(slot))
 		return true;
 	if (left >= COPY_BELOW) {
-		pin(core, slot);
+		slot->flags |= PINNED;
+		pin(core, slot->flight.at);
 		return true;
 	}
 	struct block own = {0};
@@ -205,8 +213,10 @@ void stage_pin_unfinished(struct rn_core *core)
 {
 	for (uint32_t i = 0; i < core->inline_count; i++) {
 		struct slot *slot = &core->slots[core->inline_sends[i]];
-		if (slot->flags & INLINE && is_borrowed(slot))
-			pin(core, slot);
+		if (slot->flags & INLINE && is_borrowed(slot)) {
+			slot->flags |= PINNED;
+			pin(core, slot->flight.at);
+		}
 	}
 }
 
@@ -239,7 +249,7 @@ static void end_flight(struct rn_core *core, struct slot *slot)
 {
 	if (slot->flags & REFERRED) {
 		if (slot->flags & PINNED)
-			core->shared.released[core->shared.released_count++] = handle_of(core, slot);
+			unpin(core, slot->flight.at);
 		slot->flags &= ~(REFERRED | PINNED);
 		slot->flight = (struct block){0};
 	} else {
@@ -259,16 +269,27 @@ static void send_waiting(struct rn_core *core, struct slot *slot)
 	slot_break(core, slot, ENOMEM);
 }
 
-/* Send what is staged, if nothing is in flight. */
+static void next_flight(struct rn_core *core, struct slot *slot)
+{
+	if (!slot->waiting) {
+		slot->flight = slot->stage;
+		slot->stage = (struct block){0};
+		return;
+	}
+	slot->flight = step_up(core, slot);
+	if (!slot->flight.size)
+		slot->flags |= REFERRED | PINNED;
+}
+
+/* Send what waits, if nothing is in flight. */
 void stage_send(struct rn_core *core, struct slot *slot)
 {
 	if (!may_send(slot))
 		return;
 	if (!slot->flight.used) {
-		if (!slot->stage.used)
+		if (!has_waiting(slot))
 			return;
-		slot->flight = slot->stage;
-		slot->stage = (struct block){0};
+		next_flight(core, slot);
 	}
 	if (core->inline_count < INLINE_PER_SLOT * core->bounds.slots)
 		submit_flight(core, slot, true);
@@ -280,7 +301,10 @@ void stage_send(struct rn_core *core, struct slot *slot)
 void stage_drop(struct rn_core *core, struct slot *slot)
 {
 	end_flight(core, slot);
-	stage_free(core, &slot->stage);
+	while (has_waiting(slot)) {
+		next_flight(core, slot);
+		end_flight(core, slot);
+	}
 }
 
 /* A request that waits in the kernel gives EAGAIN only on a socket made non-blocking. */
@@ -312,7 +336,7 @@ void on_send(struct rn_core *core, struct slot *slot, int res)
 		slot_break(core, slot, -res);
 	} else if (slot->flight.used) {
 		send_waiting(core, slot);
-	} else if (slot->stage.used) {
+	} else if (has_waiting(slot)) {
 		stage_send(core, slot);
 	} else {
 		slot_drained(core, slot);
@@ -347,7 +371,7 @@ bool stage_is_awaited(const struct rn_core *core)
 	for (uint32_t i = 0; i < core->inline_count; i++) {
 		const struct slot *slot = &core->slots[core->inline_sends[i]];
 		if (slot->flags & INLINE &&
-		    (slot->stage.used || slot->phase != OPEN || slot->flags & (NOTIFY | FIN)))
+		    (has_waiting(slot) || slot->phase != OPEN || slot->flags & (NOTIFY | FIN)))
 			return true;
 	}
 	return false;
