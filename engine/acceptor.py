@@ -86,7 +86,8 @@ class Acceptor:
 
     def _give(self, fd: int, origin: Origin) -> None:
         assert origin.listener is not None
-        keeps = origin.listener.has_one_for_each
+        has_choice = self._reactor.engine.balancing.has_choice
+        keeps = not has_choice or origin.listener.has_one_for_each
         target = self._reactor if keeps else self._pick(fd)
         if target is self._reactor:
             target.given += 1

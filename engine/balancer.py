@@ -55,6 +55,7 @@ class Balancing:
     def __init__(self, chosen: str | Balancer, reactors: Sequence[Reactor]) -> None:
         self._ask = BALANCERS[chosen]() if isinstance(chosen, str) else chosen
         self._reactors = tuple(reactors)
+        self.has_choice = len(self._reactors) > 1 or not isinstance(chosen, str)
         self.needs_address = not isinstance(chosen, str) or chosen == "source_hash"
 
     def pick(self, address: Any) -> Reactor:

@@ -77,14 +77,17 @@ class Callbacks:
         self, conn: Connection, method: Callable[[Connection], Action | None], name: str
     ) -> None:
         try:
-            self._act(conn, check_action(method(conn), name))
+            action = method(conn)
+            if action is not None:
+                self._act(conn, check_action(action, name))
         except Exception as error:
             self._handler_failed(conn, name, error)
 
     def _call_on_close(self, conn: Connection) -> None:
         try:
             reply = conn._origin.handler.on_close(conn, conn._error)
-            self._act(conn, check_action(reply, "on_close"))
+            if reply is not None:
+                self._act(conn, check_action(reply, "on_close"))
         except Exception:
             self.log.exception("%r: on_close raised", conn)
         for callback in conn._on_closed or ():

@@ -115,7 +115,8 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._forget_inbound()
         if self._overflow is None:
             self.loop.backend.close(self._handle, GRACEFUL)
-        self.loop.watch_close(self)
+        if not self._peer_ended or self.outbound_buffered:
+            self.loop.watch_close(self)  # else it waits for nobody
 
     def _when_closed(self, callback: Callback) -> None:
         """Have `callback` called right after `on_close`."""

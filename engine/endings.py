@@ -128,7 +128,8 @@ class Endings:
                 self._acceptor.on_closed(handle)
             return
         self.ended += 1
-        self.again.pop(conn, None)
+        if self.again:
+            self.again.pop(conn, None)
         self._cancel_timer(conn)
         if conn._deadlines is not None:
             conn._deadlines.cancel()

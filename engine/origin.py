@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 class Origin:
     """What all connections of one listener, or of one client, have in common."""
 
-    __slots__ = ("handler", "knows_peers", "listener", "on_traffic")
+    __slots__ = ("handler", "is_stream", "knows_peers", "listener", "on_traffic")
 
     def __init__(self, handler: EventHandler, listener: Listener | None = None) -> None:
         self.handler = handler
         self.listener = listener
+        self.is_stream = listener is None or listener.parsed.is_stream
         self.on_traffic = handler.on_traffic  # once, and not for each message
         self.knows_peers = overrides(handler, "on_close")

@@ -131,11 +131,8 @@ class Reactor(EventLoop, Callbacks, Endings):
 
     def open(self, fd: int, origin: Origin) -> None:
         """Make a connection of an accepted descriptor, which is the reactor's from now on."""
-        listener = origin.listener
-        if listener is not None and not listener.parsed.is_stream:
-            conn = self._own_packets(fd, origin)
-        else:
-            conn = self._own_stream(fd, origin)
+        own = self._own_stream if origin.is_stream else self._own_packets
+        conn = own(fd, origin)
         if conn is None:
             os.close(fd)
             self.ended += 1

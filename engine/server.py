@@ -120,7 +120,10 @@ class Engine(Dialing, Shared):
 
         From any thread; exact when nothing changes meanwhile. One reactor's are its `load`.
         """
-        return sum(reactor.load for reactor in self._reactors)
+        count = 0
+        for reactor in self._reactors:  # their `load`: this is asked for each newcomer
+            count += reactor.given + reactor.begun - reactor.ended
+        return count
 
     def connections(self) -> list[Connection]:
         """The connections that are open now. From any thread; what they offer has its own rule."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
-from functools import lru_cache
 from http import HTTPStatus
 
 import httptools
@@ -24,6 +23,11 @@ MAX_OWED = MAX_BODY  # once requests that came together have earned more, no mor
 MAX_TARGET = 8192  # bytes of a request's target, such as "/bytes/5?x=1"
 BLOCK = bytes(range(256)) * 256  # what /bytes/N is made of, by reference
 
+MAX_KEPT = 256  # answers
+
+Request = tuple[bytes, bytes, bool]  # the method, the target, and whether the connection stays
+UNREADABLE: Request = b"GET", b"", False  # no target: a bad request
+Answer = tuple[list[bytes], int]  # its pieces, and how many bytes they are together
 Page = tuple[HTTPStatus, str, list[bytes]]  # the status, the type, and the body in pieces
 
 
@@ -59,91 +63,116 @@ def message(status: HTTPStatus) -> Page:
     return status, "text/plain", [f"{status.value} {status.phrase}\n".encode()]
 
 
-@lru_cache(maxsize=256)
-def answer(method: bytes, target: bytes, keep_alive: bool, second: int) -> tuple[list[bytes], int]:
-    """The whole answer to a request: its pieces, and how many bytes they are together."""
-    status, kind, body = route(method, target)
-    head = [
-        f"HTTP/1.1 {status.value} {status.phrase}",
-        f"Date: {formatdate(second, usegmt=True)}",
-        "Server: ringnet",
-        f"Content-Type: {kind}",
-        f"Content-Length: {sum(map(len, body))}",
-        f"Connection: {'keep-alive' if keep_alive else 'close'}",
-    ]
-    if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        head.append("Allow: GET, HEAD")
-    pieces = ["\r\n".join([*head, "\r\n"]).encode()]
-    if method != b"HEAD":
-        pieces += body
-    return pieces, sum(map(len, pieces))
+class Answers:
+    """Whole answers with the Date of one second: made when first asked for, and then looked up."""
+
+    def __init__(self) -> None:
+        self.date = formatdate(time.time(), usegmt=True)
+        self.kept: dict[Request, Answer] = {}
+
+    def to(self, requests: list[Request]) -> tuple[bytes, bool]:
+        """The answers in order, and whether the connection ends with the last of them."""
+        kept = self.kept
+        pieces: list[bytes] = []
+        owed = 0
+        for request in requests:
+            more, size = kept.get(request) or self.keep(request)
+            pieces += more
+            owed += size
+            if not request[2] or (owed > MAX_OWED and request is not requests[-1]):
+                return b"".join(pieces), True
+        return b"".join(pieces), False
+
+    def keep(self, request: Request) -> Answer:
+        """Make an answer, and keep it."""
+        pieces = self.make(*request)
+        size = sum(map(len, pieces))
+        if size < len(BLOCK):
+            pieces = [b"".join(pieces)]
+        if len(self.kept) >= MAX_KEPT:
+            self.kept.clear()
+        self.kept[request] = pieces, size
+        return pieces, size
+
+    def make(self, method: bytes, target: bytes, keep_alive: bool) -> list[bytes]:
+        """The head, and the body in pieces."""
+        status, kind, body = route(method, target)
+        head = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            f"Date: {self.date}",
+            "Server: ringnet",
+            f"Content-Type: {kind}",
+            f"Content-Length: {sum(map(len, body))}",
+            f"Connection: {'keep-alive' if keep_alive else 'close'}",
+        ]
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            head.append("Allow: GET, HEAD")
+        first = "\r\n".join([*head, "\r\n"]).encode()
+        return [first] if method == b"HEAD" else [first, *body]
 
 
 class Requests:
     """The requests of one connection. httptools calls its `on_` methods."""
 
-    __slots__ = ("closing", "owed", "parser", "pieces", "second", "target")
+    __slots__ = ("complete", "parser", "target")
 
     def __init__(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
         self.target = b""
-        self.pieces: list[bytes] = []
-        self.owed = 0
-        self.second = 0
-        self.closing = False
+        self.complete: list[Request] = []
 
-    def feed(self, data: bytes) -> bytes:
-        """The answers to all requests that `data` completes."""
-        self.pieces = []
-        self.owed = 0
-        self.second = int(time.time())
-        while data and not self.closing:
+    def take(self, data: bytes) -> list[Request]:
+        """The requests that `data` completes."""
+        self.complete = []
+        while data:
             try:
                 self.parser.feed_data(data)
                 break
             except httptools.HttpParserUpgrade as upgrade:
                 data = data[upgrade.args[0] :]  # declined: the next request follows
             except httptools.HttpParserError:
-                if not self.closing:  # after a request to close it is no error but ignored
-                    self.answer(b"GET", b"", last=True)  # no target: a bad request
-        return b"".join(self.pieces)
+                self.complete.append(UNREADABLE)
+                break
+        return self.complete
 
     def on_url(self, part: bytes) -> None:
-        if len(self.target) <= MAX_TARGET:
+        if not self.target:
+            self.target = part
+        elif len(self.target) <= MAX_TARGET:
             self.target += part
 
     def on_message_complete(self) -> None:
-        target, self.target = self.target, b""
-        if self.owed > MAX_OWED:
-            self.closing = True
-        if not self.closing:
-            self.answer(self.parser.get_method(), target, not self.parser.should_keep_alive())
-
-    def answer(self, method: bytes, target: bytes, last: bool) -> None:
-        pieces, size = answer(method, target, not last, self.second)
-        self.pieces += pieces
-        self.owed += size
-        self.closing = last
+        parser = self.parser
+        self.complete.append((parser.get_method(), self.target, parser.should_keep_alive()))
+        self.target = b""
 
 
 class HttpServer(ringnet.EventHandler):
     """Gives each connection a parser, and writes what comes of it."""
 
+    def __init__(self) -> None:
+        self.answers = Answers()
+
     def on_boot(self, engine: ringnet.Engine) -> None:
         announce(engine)
+
+    def on_tick(self) -> float:
+        self.answers = Answers()
+        return 1 - time.time() % 1  # seconds to when the date is another
 
     def on_open(self, conn: ringnet.Connection) -> None:
         conn.context = Requests()
 
     def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
-        requests: Requests = conn.context
-        answers = requests.feed(conn.next())
+        requests = conn.context.take(conn.next())
+        if not requests:
+            return None
+        answers, is_last = self.answers.to(requests)
         try:
-            if answers:
-                conn.write(answers)
+            conn.write(answers)
         except ringnet.BufferLimitExceeded:  # it asks on and on, and does not read
             return ringnet.Action.CLOSE
-        return ringnet.Action.CLOSE if requests.closing else None
+        return ringnet.Action.CLOSE if is_last else None
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Each command takes the store and its arguments as bytes, and returns the reply a
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -15,12 +16,24 @@ T = TypeVar("T")
 
 OK = b"+OK\r\n"
 NIL = b"$-1\r\n"
+HEADS = [b"$%d\r\n" % size for size in range(256)]  # of short values, which nearly all are
 MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
-COMMANDS: dict[bytes, tuple[Command, int, int | None]] = {}  # function, least and most arguments
+ANY = sys.maxsize  # number of arguments
+# By its name, in the two usual spellings: the function, and the least and most words it is called
+# with, the name included.
+COMMANDS: dict[bytes, tuple[Command, int, int]] = {}
 
 
 class Refusal(Exception):
     """An error reply; the connection stays."""
+
+
+class NotACommand(Exception):
+    """A protocol error."""
+
+
+class Quit(Exception):
+    """The client wants to go."""
 
 
 def integer(n: int) -> bytes:
@@ -28,7 +41,10 @@ def integer(n: int) -> bytes:
 
 
 def bulk(value: bytes | None) -> bytes:
-    return NIL if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+    if value is None:
+        return NIL
+    size = len(value)
+    return (HEADS[size] if size < len(HEADS) else b"$%d\r\n" % size) + value + b"\r\n"
 
 
 def array(values: Iterable[bytes | None]) -> bytes:
@@ -40,31 +56,44 @@ def error(text: str) -> bytes:
     return b"-" + text.encode() + b"\r\n"
 
 
-def command(least: int, most: int | None = -1) -> Callable[[Command], Command]:
-    """Enter a function into the table; it takes `least` to `most` (None: any) arguments."""
+def command(least: int, most: int | None = None) -> Callable[[Command], Command]:
+    """Enter a function into the table; it takes `least` to `most` arguments, or just `least`."""
 
     def enter(function: Command) -> Command:
-        name = function.__name__.rstrip("_").upper().encode()
-        COMMANDS[name] = function, least, least if most == -1 else most
+        name = function.__name__.rstrip("_").encode()
+        entry = function, least + 1, (least if most is None else most) + 1
+        COMMANDS[name] = COMMANDS[name.upper()] = entry
         return function
 
     return enter
 
 
-def execute(store: Store, words: list[bytes]) -> bytes:
-    """The reply to one command."""
-    name = words[0].upper()
-    known = COMMANDS.get(name)
-    if known is None:
-        return error(f"ERR unknown command '{words[0].decode(errors='replace')}'")
-    function, least, most = known
-    if len(words) - 1 < least or (most is not None and len(words) - 1 > most):
-        text = name.decode().lower()
-        return error(f"ERR wrong number of arguments for '{text}' command")
+def execute(store: Store, words: list[Any]) -> bytes:
+    """The reply to a command, whose list is used up. Raises NotACommand and Quit."""
     try:
-        return function(store, *words[1:])
+        b"".join(words)  # all are bytes: no quicker way to see that
+        function, least, most = COMMANDS[words[0]]
+    except (TypeError, LookupError):
+        return execute_rare(store, words)
+    if not least <= len(words) <= most:
+        return error(f"ERR wrong number of arguments for '{words[0].decode().lower()}' command")
+    words[0] = store  # now they are the function's arguments
+    try:
+        return function(*words)
     except Refusal as refusal:
         return error(str(refusal))
+
+
+def execute_rare(store: Store, words: Any) -> bytes:
+    """What is no command, no known one, or one of them in mixed case."""
+    if type(words) is not list or any(type(word) is not bytes for word in words):
+        raise NotACommand("a command is an array of bulk strings")
+    if not words:
+        return b""
+    name = words[0].upper()
+    if name in COMMANDS:
+        return execute(store, [name, *words[1:]])
+    return error(f"ERR unknown command '{words[0].decode(errors='replace')}'")
 
 
 def typed(store: Store, key: bytes, kind: type[T]) -> T | None:
@@ -111,18 +140,16 @@ def set_(store: Store, key: bytes, value: bytes) -> bytes:
 
 @command(1)
 def get(store: Store, key: bytes) -> bytes:
-    return bulk(typed(store, key, bytes))
+    value = store.get(key)
+    return bulk(value if type(value) is bytes else typed(store, key, bytes))
 
 
-@command(1, None)
-def delete(store: Store, *keys: bytes) -> bytes:
+@command(1, ANY)
+def del_(store: Store, *keys: bytes) -> bytes:
     return integer(sum(store.pop(key, None) is not None for key in keys))
 
 
-COMMANDS[b"DEL"] = COMMANDS.pop(b"DELETE")
-
-
-@command(1, None)
+@command(1, ANY)
 def exists(store: Store, *keys: bytes) -> bytes:
     return integer(sum(key in store for key in keys))
 
@@ -139,7 +166,7 @@ def incrby(store: Store, key: bytes, by: bytes) -> bytes:
     return integer(value)
 
 
-@command(2, None)
+@command(2, ANY)
 def mset(store: Store, *pairs: bytes) -> bytes:
     if len(pairs) % 2:
         raise Refusal("ERR wrong number of arguments for 'mset' command")
@@ -147,20 +174,20 @@ def mset(store: Store, *pairs: bytes) -> bytes:
     return OK
 
 
-@command(1, None)
+@command(1, ANY)
 def mget(store: Store, *keys: bytes) -> bytes:
     values = (store.get(key) for key in keys)
     return array(value if type(value) is bytes else None for value in values)
 
 
-@command(2, None)
+@command(2, ANY)
 def lpush(store: Store, key: bytes, *values: bytes) -> bytes:
     items: deque[bytes] = made(store, key, deque)
     items.extendleft(values)
     return integer(len(items))
 
 
-@command(2, None)
+@command(2, ANY)
 def rpush(store: Store, key: bytes, *values: bytes) -> bytes:
     items: deque[bytes] = made(store, key, deque)
     items.extend(values)
@@ -197,7 +224,7 @@ def lrange(store: Store, key: bytes, start: bytes, stop: bytes) -> bytes:
     return array(items[first : last + 1])
 
 
-@command(2, None)
+@command(2, ANY)
 def sadd(store: Store, key: bytes, *members: bytes) -> bytes:
     items: set[bytes] = made(store, key, set)
     before = len(items)
@@ -210,7 +237,7 @@ def spop(store: Store, key: bytes) -> bytes:
     return bulk(take(store, key, set, set.pop))
 
 
-@command(3, None)
+@command(3, ANY)
 def hset(store: Store, key: bytes, *pairs: bytes) -> bytes:
     if len(pairs) % 2:
         raise Refusal("ERR wrong number of arguments for 'hset' command")
@@ -229,7 +256,7 @@ class SortedSet(dict[bytes, float]):
     """Members with their scores."""
 
 
-@command(3, None)
+@command(3, ANY)
 def zadd(store: Store, key: bytes, *pairs: bytes) -> bytes:
     if len(pairs) % 2:
         raise Refusal("ERR syntax error")
@@ -264,7 +291,7 @@ def flushall(store: Store, how: bytes = b"") -> bytes:
     return OK
 
 
-@command(1, None)
+@command(1, ANY)
 def config(store: Store, verb: bytes, *names: bytes) -> bytes:
     if verb.upper() != b"GET":
         raise Refusal("ERR only CONFIG GET is there")
@@ -272,12 +299,12 @@ def config(store: Store, verb: bytes, *names: bytes) -> bytes:
     return array(word for name in names if name in known for word in (name, known[name]))
 
 
-@command(0, None)
+@command(0, ANY)
 def command_(store: Store, *words: bytes) -> bytes:
-    return array(()) if words else array(sorted(COMMANDS))
+    return array(()) if words else array(sorted(filter(bytes.isupper, COMMANDS)))
 
 
-@command(1, None)
+@command(1, ANY)
 def client(store: Store, *words: bytes) -> bytes:
     return OK
 
@@ -291,4 +318,4 @@ def select(store: Store, which: bytes) -> bytes:
 
 @command(0)
 def quit_(store: Store) -> bytes:
-    return OK
+    raise Quit

@@ -53,6 +53,43 @@ def test_pipelined_and_in_single_bytes(backend: str) -> None:
 
 
 @EACH
+def test_requests_that_come_together(backend: str) -> None:
+    request = b"GET /bytes/3 HTTP/1.1\r\nHost: x\r\n\r\n"
+    upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nGET "
+    last = b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with example("http_server", backend) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
+            client.sendall(request + upgrade * 2 + post + request + last + request + b"\0garbage")
+            got = receive(client, 1 << 20)
+    assert re.findall(rb"HTTP/1.1 (\d+)", got) == [
+        b"200", b"200", b"200", b"405", b"200", b"200",
+    ]  # fmt: skip
+    assert got.endswith(b"Connection: close\r\n\r\n")
+
+
+@EACH
+def test_garbage_behind_requests(backend: str) -> None:
+    request = b"GET /bytes/3 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with example("http_server", backend) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
+            client.sendall(request * 2 + b"\0garbage\r\n\r\n" + request)
+            got = receive(client, 1 << 20)
+    assert re.findall(rb"HTTP/1.1 (\d+)", got) == [b"200", b"200", b"400"]
+
+
+@EACH
+def test_no_more_answers_than_may_be_owed(backend: str) -> None:
+    request = b"GET /bytes/40000000 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with example("http_server", backend, "--option", "max_outbound=200000000") as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
+            client.sendall(request * 3)
+            got = receive(client, 1 << 28)
+    assert got.count(b"HTTP/1.1 200 OK") == 2
+    assert len(got) > 80_000_000
+
+
+@EACH
 def test_garbage_is_refused(backend: str) -> None:
     with example("http_server", backend) as port:
         with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:

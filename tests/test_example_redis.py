@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 
 import pytest
 import redis
-from engine_tools import IN_CHILDREN, WAIT
+from engine_tools import IN_CHILDREN, WAIT, receive
 from real_clients import example, run
 
 EACH = pytest.mark.parametrize("backend", IN_CHILDREN)
@@ -64,6 +65,42 @@ def test_redis_py(backend: str) -> None:
             r.execute_command("GET")
         assert r.flushall()
         assert r.dbsize() == 0
+
+
+SET = b"*3\r\n$3\r\nsEt\r\n$1\r\nk\r\n$1\r\nv\r\n"
+GET = b"*2\r\n$3\r\nget\r\n$1\r\nk\r\n"
+LAST = {
+    "quit": (b"*1\r\n$4\r\nQuit\r\n", b"+OK"),
+    "a number": (b"*2\r\n$3\r\nGET\r\n:5\r\n", b"-ERR Protocol error: a command is an array"),
+    "no array": (b":5\r\n", b"-ERR Protocol error: a command is an array"),
+    "a map": (b"%1\r\n$1\r\nx\r\n$1\r\nx\r\n", b"-ERR Protocol error: a command is an array"),
+    "a list in it": (b"*1\r\n*1\r\n$4\r\nPING\r\n", b"-ERR Protocol error: a command is an array"),
+    "no type": (b"*1\r\n?4\r\nPING\r\n", b"-ERR Protocol error: Protocol error, got "),
+}
+
+
+@EACH
+@pytest.mark.parametrize("last", LAST)
+def test_what_came_before_the_last_command_is_answered(backend: str, last: str) -> None:
+    request, reply = LAST[last]
+    with example("redis_server", backend) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as peer:
+            peer.sendall(SET + b"*0\r\n" + GET + request + GET)
+            got = receive(peer, 1 << 20)
+    before = b"+OK\r\n$1\r\nv\r\n"
+    assert got.startswith(before + reply)
+    assert got.count(b"\r\n") == before.count(b"\r\n") + 1
+
+
+@EACH
+def test_commands_typed_by_hand(backend: str) -> None:
+    with example("redis_server", backend) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as peer:
+            peer.sendall(b"set k v\r\n\r\nGet k\r\nquit\r\nget k\r\n")
+            assert receive(peer, 1 << 20) == b"+OK\r\n$1\r\nv\r\n+OK\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as peer:
+            peer.sendall(b"PING " + b"x" * 100_000)
+            assert receive(peer, 1 << 20).startswith(b"-ERR Protocol error: too big inline")
 
 
 @EACH

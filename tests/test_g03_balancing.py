@@ -49,23 +49,24 @@ def test_source_hash_keeps_a_host_together(backend: str) -> None:
         assert sum(reactor.load > 0 for reactor in engine.reactors) > 1
 
 
+@pytest.mark.parametrize("reactors", [1, 3])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_balancer_of_the_users_own(backend: str) -> None:
+def test_a_balancer_of_the_users_own(backend: str, reactors: int) -> None:
     asked: list[tuple[int, Any]] = []
 
     def last(reactors: Sequence[ringnet.Reactor], address: Any) -> ringnet.Reactor:
         asked.append((len(reactors), address))
         return reactors[-1]
 
-    options = {"backend": backend, "reactors": 3, "load_balancing": last}
+    options = {"backend": backend, "reactors": reactors, "load_balancing": last}
     with (
         ringnet.Engine(Where(), "tcp://127.0.0.1:0", **options) as engine,
         dial(engine) as client,
     ):
         client.sendall(b"0001")
         assert receive(client, 4) == b"0001"
-        assert [reactor.load for reactor in engine.reactors] == [0, 0, 1]
-        assert asked == [(3, client.getsockname())]
+        assert [reactor.load for reactor in engine.reactors] == [0] * (reactors - 1) + [1]
+        assert asked == [(reactors, client.getsockname())]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -208,3 +208,20 @@ def test_messages_cost_no_timer(backend: str) -> None:
                 client.sendall(b"x")
                 assert receive(client, 1) == b"x"
             assert on_loop(conn.loop, lambda: conn.loop._timers._count) - before <= 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_only_a_close_that_waits_costs_a_timer(backend: str) -> None:
+    handler = Recorder()
+    with served(backend, handler) as engine:
+        reactor = engine.reactors[0]
+        for ours_is_first in (False, True):
+            before = on_loop(reactor, lambda: reactor._timers._count)
+            with dial(engine) as client:
+                conn = handler.expect("open")
+                if ours_is_first:
+                    conn.close()
+                    assert receive(client, 1) == b""
+            assert handler.expect("close") is None
+            made = on_loop(reactor, lambda: reactor._timers._count) - before
+            assert bool(made) == ours_is_first
