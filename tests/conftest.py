@@ -6,6 +6,7 @@ With RINGNET_FAULTS=SEED every test runs on faults: see faults.py.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +22,8 @@ import kqueue_shim
 from contract_tools import Rig, backend_names, rig
 from ringnet.completion import Bounds
 
+# Who is started in the background of a shell ignores SIGINT, and so would the children of tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 kqueue_shim.install()
 SEED = int(os.environ.get("RINGNET_FAULTS", "0"))
 if SEED:
