@@ -148,17 +148,16 @@ class UringBackend:
         # One nanosecond more than asked: waking before a timer is due would make the loop spin.
         wait = -1 if timeout is None else int(timeout * 1e9) + 1 if timeout > 0 else 0
         commands = self._commands
-        if self._targets:
-            commands.append(self._outbox.take())
-        if commands:
+        if not commands:
+            block = self._outbox.take() if self._targets else b""
+        else:
+            if self._targets:
+                commands.append(self._outbox.take())
             block = b"".join(commands)
             commands.clear()
-            count = lib.rn_turn(self._core, block, len(block), wait)
+        count = lib.rn_turn(self._core, block, len(block), wait)
+        if self._outbox.lent or self._outbox.pins:
             self._outbox.settle(self._shared)
-        else:
-            count = lib.rn_turn(self._core, ffi.NULL, 0, wait)
-            if self._outbox.pins:
-                self._outbox.settle(self._shared)
         if count < 0:
             raise self._failure(-count)
         return self._unpack(self._events[0 : count * 32])

@@ -87,7 +87,7 @@ class Outbox:
         self.handles: list[int] = []
         self.pieces: list[bytes] = []
         self._packers: dict[int, Callable[..., bytes]] = {}
-        self._lent: list[tuple[list[int] | None, list[Any]]] = []  # in this turn
+        self.lent: list[tuple[list[int] | None, list[Any]]] = []  # in this turn
         self.pins: dict[int, list[Any]] = {}  # what is kept beyond its turn, by its address
 
     def take(self) -> bytes:
@@ -98,19 +98,18 @@ class Outbox:
         count = len(pieces)
         if _LAYOUT is None:
             table, copies = _copied(pieces)
-            self._lent.append((list(table[1 : count + 1]), [copies] * count))
+            self.lent.append((list(table[1 : count + 1]), [copies] * count))
             address = _address(table)
         else:
-            self._lent.append((None, pieces))
+            self.lent.append((None, pieces))
             address = id(pieces)
-        return self._packer(count)(lib.RN_SENDS, count, _WHERE, address, *handles)
+        pack = self._packers.get(count) or self._new_packer(count)
+        return pack(lib.RN_SENDS, count, _WHERE, address, *handles)
 
-    def _packer(self, count: int) -> Callable[..., bytes]:
-        pack = self._packers.get(count)
-        if pack is None:
-            pack = Struct(f"{4 + count}q").pack
-            if count <= _KEPT_PACKERS:
-                self._packers[count] = pack
+    def _new_packer(self, count: int) -> Callable[..., bytes]:
+        pack = Struct(f"{4 + count}q").pack
+        if count <= _KEPT_PACKERS:
+            self._packers[count] = pack
         return pack
 
     def settle(self, shared: Any) -> None:
@@ -119,7 +118,7 @@ class Outbox:
             lent = self._lent_by_address()
             for start in ffi.unpack(shared.pinned, shared.pinned_count):
                 self.pins.setdefault(start, []).append(lent[start])
-        self._lent.clear()
+        self.lent.clear()
         if self.pins and shared.released_count:
             for start in ffi.unpack(shared.released, shared.released_count):
                 kept = self.pins[start]
@@ -132,13 +131,13 @@ class Outbox:
         bytes_at = (_LAYOUT or _COPIED).bytes_at
         return {
             address + bytes_at: piece
-            for addresses, pieces in self._lent
+            for addresses, pieces in self.lent
             for address, piece in zip(addresses or map(id, pieces), pieces, strict=True)
         }
 
     def leak(self) -> None:
         """For a ring that could not be ended: what it may still read stays for good."""
-        _still_read.append((self._lent, self.pins))
+        _still_read.append((self.lent, self.pins))
 
 
 _still_read: list[Any] = []
