@@ -34,6 +34,7 @@ PERIOD = 60.0  # seconds from one byte of a slow connection to its next
 SPARE = 200  # descriptors for all else
 PER_SOURCE = 10_000  # connections from one address: its ports are not used up, nor soon again
 PATIENCE = 30.0
+IP_BIND_ADDRESS_NO_PORT = 24  # connect(2) finds the port: bind(2) looks longer the more are taken
 LINE = b"hello hello hello\n"
 
 
@@ -79,8 +80,12 @@ def server(backend: str, connections: int, cpu: int) -> Iterator[tuple[int, int]
 
 def connect(port: int, number: int) -> socket.socket:
     """From one of several addresses of this machine."""
-    source = f"127.0.1.{1 + number // PER_SOURCE}"
-    return socket.create_connection(("127.0.0.1", port), PATIENCE, source_address=(source, 0))
+    client = socket.socket()
+    client.settimeout(PATIENCE)
+    client.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    client.bind((f"127.0.1.{1 + number // PER_SOURCE}", 0))
+    client.connect(("127.0.0.1", port))
+    return client
 
 
 class SlowOnes:
@@ -140,6 +145,7 @@ def measure(backend: str, connections: int, seconds: float, server_cpu: int) -> 
             unanswered = sum(not is_silent(sock) for sock in slow.all)
         if unanswered:
             raise AssertionError(f"{unanswered} slow connections were ended or answered")
+        round_trips(clients, seconds / 2, None)  # while all those are closed
         after = round_trips(clients, seconds, None)
     print(f"{backend:9} {connections:6} {slow.sent:6}  {p50_p99(before)}  {p50_p99(beside)}  "
           f"{p50_p99(after)}  {grown:7.1f}", flush=True)  # fmt: skip

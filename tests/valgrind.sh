@@ -27,7 +27,8 @@ left_out="5.19 or 6.0 or gigabyte or what_they_sent_back or ten_thousand"
 failed=0
 PYTHONMALLOC=malloc RINGNET_PATIENCE=10 valgrind --quiet --log-file=build/valgrind.%p.log \
 	--num-callers=30 --fair-sched=yes --trace-children=yes --trace-children-skip='/usr/*,/bin/*' \
-	"$venv/bin/python" -m pytest -q -n 4 -p no:cacheprovider --timeout 500 -o faulthandler_timeout=0 \
+	"$venv/bin/python" -m pytest -q -n 2 -p no:cacheprovider -p no:hypothesispytest --assert=plain \
+	--timeout 500 -o faulthandler_timeout=0 \
 	-k "io_uring and not ($left_out)" "$@" || failed=1
 if grep -E '(accept|buffers|commands|packets|ring|setup|slots|stage)\.c:|/_ring\.' build/valgrind.*.log; then
 	echo "valgrind has something to say: see build/valgrind.*.log"
