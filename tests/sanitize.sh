@@ -3,8 +3,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=${RINGNET_SANITIZED:-$(sh tests/build_sanitized.sh)}
+# By the name of a test or its file: what runs on another backend, and what has nothing to do with one.
+others="epoll or kqueue or select or perf or pages or layers or simulation or parsers or memory"
+others="$others or runTest or megabytes_back"
 # Bounds of memory: what was freed stays in ASan's quarantine, of 256 MiB unless it is told another.
-memory="gigabyte or what_they_sent_back"
-$python -m pytest -q -n 4 -k "(io_uring or core_faults) and not ($memory)" tests tests/core_faults.py
+bounds="gigabyte or what_they_sent_back"
+$python -m pytest -q -n 4 -k "not ($others or $bounds)" tests tests/core_faults.py
 exec ${python% *} ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 "${python##* }" \
-	-m pytest -q -k "io_uring and ($memory)" tests
+	-m pytest -q -k "($bounds) and not ($others)" tests
