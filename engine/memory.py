@@ -3,7 +3,7 @@
 A turn makes bytes objects and frees them at its end. By its defaults glibc gives some hundred
 kilobytes of that back to the system at once, and every page has to be had, and zeroed, again: with
 messages of 64 KiB that was 75,000 page faults a second. The setting is the process's, as is the
-memory.
+memory. Free-threaded CPython has an allocator of its own, mimalloc, which this does not reach.
 """
 
 from __future__ import annotations

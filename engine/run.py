@@ -29,15 +29,17 @@ def run(handler: EventHandler, *addresses: str, **options: Any) -> None:
     asked: list[int] = []
     with _Bell() as bell, _signals(asked, bell):
         engine.start()
-        threading.Thread(
+        announcer = threading.Thread(
             target=_announce_end, args=(engine, bell), name="ringnet-wait", daemon=True
-        ).start()
+        )
+        announcer.start()
         stops = 0
         while not engine._ended.is_set():
             bell.wait()
             for _ in asked[stops:]:
                 engine.request_stop(0 if stops else None)
                 stops += 1
+        announcer.join()
         engine.wait()
 
 

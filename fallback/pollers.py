@@ -33,7 +33,10 @@ class Poller(Protocol):
         """Replace the interest in a descriptor. Raises OSError where it cannot be watched."""
 
     def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
-        """(descriptor, mask) of at most `most` ready ones; waits `timeout` seconds at most."""
+        """(descriptor, mask) of ready ones; waits `timeout` seconds at most.
+
+        Of at most `most`, if those left out come first the next time; else of all.
+        """
 
     def close(self) -> None:
         """Give the kernel handle back."""
@@ -129,7 +132,7 @@ class SelectPoller:
         ready = dict.fromkeys(readable, READ)
         for fd in (*writable, *failed):
             ready[fd] = ready.get(fd, 0) | WRITE
-        return ready.items()
+        return ready.items()  # of all: a set has its order, and the last would always be left out
 
     def close(self) -> None:
         self._readers.clear()

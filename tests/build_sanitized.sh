@@ -15,7 +15,7 @@ for name in uring_faults uring_refusals; do
 	gcc -std=gnu11 -O1 -g -fPIC -Wall -Wextra -Werror -c "tests/$name.c" -o "build/$name.o"
 done
 python3 -m venv "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check cffi pytest pytest-timeout hypothesis \
+"$venv/bin/pip" install --quiet --disable-pip-version-check cffi pytest pytest-timeout pytest-xdist hypothesis \
 	httptools hiredis redis dnspython >&2
 forget_builds() { rm -rf build/temp.* build/lib.* build/bdist.*; } # setuptools would use them again
 forget_builds

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,7 @@ from ringnet.completion import Bounds
 signal.signal(signal.SIGINT, signal.default_int_handler)
 kqueue_shim.install()
 SEED = int(os.environ.get("RINGNET_FAULTS", "0"))
+_elsewhere: Counter[str] = Counter()  # what happened in other processes of the run
 if SEED:
     faults.install()
 
@@ -37,11 +40,22 @@ def _faults(request: pytest.FixtureRequest) -> None:
         faults.begin(faults.seed_of(SEED, request.node.name))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of pytest-xdist says what happened in it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["faults"] = faults.happened()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _elsewhere.update(getattr(node, "workeroutput", {}).get("faults", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not SEED:
         return
     for kind, count in faults.happened().items():
-        terminalreporter.write_line(f"{count:9} {kind}")
+        terminalreporter.write_line(f"{count + _elsewhere[kind]:9} {kind}")
     terminalreporter.write_line(f"replay: RINGNET_FAULTS={SEED} and the name of a test")
 
 

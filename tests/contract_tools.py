@@ -35,7 +35,8 @@ from ringnet.fallback.pollers import POLLERS, why_not
 
 # io_uring as older kernels have it: the set-up flags that may be used.
 OLDER_RINGS = {"io_uring-6.0": 1 << 7 | 1 << 8 | 1 << 12, "io_uring-5.19": 1 << 7 | 1 << 8}
-SECONDS = 15.0  # how long anything may take
+PATIENCE = float(os.environ.get("RINGNET_PATIENCE", "1"))  # more where all is slow, as in valgrind
+SECONDS = 15.0 * PATIENCE  # how long anything may take
 STEP = 0.002  # seconds a turn waits at most: the peers of a test act between turns
 
 

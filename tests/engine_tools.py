@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sysconfig
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,11 +12,17 @@ from queue import Queue
 from time import monotonic, sleep
 from typing import Any
 
+import pytest
 import ringnet
+from contract_tools import PATIENCE
 
 BACKENDS = ("io_uring", "epoll", "kqueue", "select")  # kqueue: by the shim, on Linux
 IN_CHILDREN = ("io_uring", "epoll", "select")  # other processes have no shim
-WAIT = 20.0  # seconds that any wait takes at most
+WAIT = 20.0 * PATIENCE  # seconds that any wait takes at most
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+USES_MALLOC = pytest.mark.skipif(
+    FREE_THREADED, reason="free-threaded CPython's memory is mimalloc's, which keeps what was freed"
+)
 
 
 class Recorder(ringnet.EventHandler):

@@ -222,9 +222,7 @@ class FaultyPoller:
         told = list(ready.items())
         if len(told) > 1 and _happens("reordered readiness"):
             _chance().shuffle(told)
-        for fd, mask in told[most:]:
-            self.owed[fd] = mask
-        return told[:most]
+        return told
 
     def _take_owed(self) -> dict[int, int]:
         owed, self.owed = self.owed, {}

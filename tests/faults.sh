@@ -6,19 +6,19 @@ set -eu
 cd "$(dirname "$0")/.."
 RINGNET_FAULTS=${1:-21}
 [ "$RINGNET_FAULTS" != new ] || RINGNET_FAULTS=$(date +%s)
-export RINGNET_FAULTS
+export RINGNET_FAULTS RINGNET_PATIENCE=2
 mkdir -p build
 echo "seed $RINGNET_FAULTS; replay: sh tests/faults.sh $RINGNET_FAULTS"
 python=${RINGNET_SANITIZED:-$(sh tests/build_sanitized.sh)}
 engine="tests/test_r0[379]*.py tests/test_g04*.py tests/test_g06*.py tests/test_g07*.py
 	tests/test_g14*.py tests/test_engine_echo.py"
 # The gigabyte's bound is one of plain memory; what is measured needs no faults.
-plain="not gigabyte and not slows_the_peer and not many_fairly and not any_kind and not 5.19 and not 6.0"
-${RINGNET_VENV:-.venv}/bin/python -m pytest -q --timeout 50 -k "(epoll or select) and $plain" \
+plain="not gigabyte and not slows_the_peer and not any_kind and not 5.19 and not 6.0"
+${RINGNET_VENV:-.venv}/bin/python -m pytest -q -n 2 --timeout 100 -k "(epoll or select) and $plain" \
 	tests/test_contract_*.py $engine >build/faults.log 2>&1 &
 others=$!
 failed=0
-$python -m pytest -q --timeout 50 -k "(io_uring or kqueue) and $plain" \
+$python -m pytest -q -n 2 --timeout 100 -k "(io_uring or kqueue) and $plain" \
 	tests/test_contract_*.py $engine || failed=1
 wait $others || failed=1
 cat build/faults.log

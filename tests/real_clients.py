@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -62,8 +63,11 @@ def run(program: str, *arguments: str) -> str:
     """What a program prints. One that is missing fails the test and says how to get it."""
     if shutil.which(program) is None:
         raise AssertionError(f"{program} is missing: apt-get install {PACKAGES[program]}")
+    own = dict(os.environ)
+    if program != sys.executable:
+        own.pop("LD_PRELOAD", None)  # of a sanitizer, which others are not built for
     done = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, timeout=50, check=False
+        [program, *arguments], capture_output=True, text=True, timeout=50, check=False, env=own
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,6 +1,13 @@
 #!/bin/sh
-# The contract suite of the io_uring backend, with the C core under ASan and UBSan.
+# Every test of the suite that makes a ring, with the C core under ASan and UBSan.
 set -eu
 cd "$(dirname "$0")/.."
 python=${RINGNET_SANITIZED:-$(sh tests/build_sanitized.sh)}
-exec $python -m pytest -q -k '(io_uring and not 6.0) or core_faults' tests/core_faults.py tests/test_contract_*.py
+# By the name of a test or its file: what runs on another backend, and what has nothing to do with one.
+others="epoll or kqueue or select or perf or pages or layers or simulation or parsers or memory"
+others="$others or runTest or megabytes_back"
+# Bounds of memory: what was freed stays in ASan's quarantine, of 256 MiB unless it is told another.
+bounds="gigabyte or what_they_sent_back"
+$python -m pytest -q -n 4 -k "not ($others or $bounds)" tests tests/core_faults.py
+exec ${python% *} ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 "${python##* }" \
+	-m pytest -q -k "($bounds) and not ($others)" tests

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, WAIT, receive, until
+from engine_tools import BACKENDS, USES_MALLOC, WAIT, receive, until
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -238,7 +238,14 @@ print(before, full, resident())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("name", ["RingBuffer", "LinkedBuffer", "MixedBuffer"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RingBuffer",
+        pytest.param("LinkedBuffer", marks=USES_MALLOC),
+        pytest.param("MixedBuffer", marks=USES_MALLOC),
+    ],
+)
 def test_a_thousand_buffers_give_their_megabytes_back(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, name], capture_output=True, text=True, timeout=55, check=True

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -28,6 +29,7 @@ from engine_tools import (
     served,
     until,
 )
+from real_clients import run
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -158,7 +160,7 @@ with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=sys.argv[1]) as engine
 @pytest.mark.parametrize("backend", IN_CHILDREN)
 def test_a_forked_child_is_told_and_the_parent_goes_on(backend: str) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", FORKS, backend],
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", FORKS, backend],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -332,3 +334,15 @@ def test_an_engine_beside_asyncio() -> None:
 
     with served("auto", Recorder()) as engine:
         assert asyncio.run(ask(endpoint(engine))) == b"hello"
+
+
+@pytest.mark.parametrize("backend", IN_CHILDREN)
+def test_normal_traffic_beside_slow_ones_is_measured(backend: str) -> None:
+    """A short run of the command that makes the figures: each answer is right, no slow one ends."""
+    program = str(Path(__file__).parent.parent / "perf" / "slow_loris.py")
+    said = run(
+        sys.executable, program, "--connections", "50", "--seconds", "0.2", "--backends", backend
+    )
+    name, slow, sent, *_ = said.splitlines()[-1].split()
+    assert (name, slow) == (backend, "50")
+    assert int(sent) >= 1

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import ringnet
+from engine_tools import USES_MALLOC
 from ringnet.engine.memory import keep_freed
 
 PROGRAM = """
@@ -40,6 +41,7 @@ def faults(kept: int, **environment: str) -> tuple[bool, int]:
     return said == "1", int(count)
 
 
+@USES_MALLOC
 def test_pages_are_kept_from_turn_to_turn() -> None:
     without, many = faults(0)
     told, few = faults(16 << 20)
@@ -48,6 +50,7 @@ def test_pages_are_kept_from_turn_to_turn() -> None:
     assert few < many / 4
 
 
+@USES_MALLOC
 def test_settings_of_the_environment_come_first() -> None:
     told, many = faults(16 << 20, MALLOC_TRIM_THRESHOLD_="131072")
     assert not told

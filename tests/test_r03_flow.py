@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, receive, served, until
+from engine_tools import (
+    BACKENDS,
+    FREE_THREADED,
+    WAIT,
+    Recorder,
+    dial,
+    on_loop,
+    receive,
+    served,
+    until,
+)
 
 MIB = 1024 * 1024
 
@@ -258,7 +268,10 @@ def test_marks_in_the_wrong_order_are_refused() -> None:
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "kqueue"])
 def test_a_gigabyte_through_a_proxy_to_a_slow_reader(backend: str, tmp_path: Path) -> None:
-    """In a process of its own, whose memory stays below 64 MiB."""
+    """In a process of its own, whose memory stays below 64 MiB.
+
+    A free-threaded interpreter is larger, and its mimalloc keeps more of what was freed.
+    """
     from proxy_tools import peak_of_a_gigabyte
 
-    assert peak_of_a_gigabyte(backend) < 64 * MIB
+    assert peak_of_a_gigabyte(backend) < (128 if FREE_THREADED else 64) * MIB

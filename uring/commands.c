@@ -184,6 +184,8 @@ static int take_command(struct rn_core *core, struct reader *in)
 
 int take_commands(struct rn_core *core, const char *commands, int64_t size)
 {
+	if (!size)
+		return 0; /* `commands` may be NULL, to which not even 0 may be added */
 	struct reader in = {commands, commands + size};
 	int ret = 0;
 	while (in.at < in.end && !ret && !core->failure)
