@@ -92,8 +92,7 @@ class Outbox:
 
     def take(self) -> bytes:
         """Make it a command, and begin anew."""
-        handles, pieces = self.handles.copy(), self.pieces.copy()
-        self.handles.clear()
+        pieces = self.pieces.copy()
         self.pieces.clear()
         count = len(pieces)
         if _LAYOUT is None:
@@ -104,7 +103,9 @@ class Outbox:
             self.lent.append((None, pieces))
             address = id(pieces)
         pack = self._packers.get(count) or self._new_packer(count)
-        return pack(lib.RN_SENDS, count, _WHERE, address, *handles)
+        block = pack(lib.RN_SENDS, count, _WHERE, address, *self.handles)
+        self.handles.clear()
+        return block
 
     def _new_packer(self, count: int) -> Callable[..., bytes]:
         pack = Struct(f"{4 + count}q").pack
