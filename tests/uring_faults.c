@@ -166,10 +166,18 @@ static void change_receive(struct io_uring *ring, struct io_uring_sqe *sqe)
 	}
 }
 
+/* Packets leave whole, and one that finds no buffer is lost. */
+static bool is_stream(int fd)
+{
+	int type = 0;
+	socklen_t size = sizeof type;
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
 static void change_send(struct io_uring *ring, struct io_uring_sqe *sqe)
 {
 	static const int passing[] = {EINTR, EAGAIN, ENOBUFS};
-	bool stream = sqe->opcode == IORING_OP_SEND;
+	bool stream = is_stream(sqe->fd);
 	if (happens(PASSING_ERROR)) {
 		become_noop(ring, sqe, one_of(passing, stream ? 3 : 2));
 	} else if (stream && sqe->len > 1 && happens(SHORT_WRITE)) {
