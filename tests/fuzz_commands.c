@@ -51,9 +51,8 @@ static struct box {
 	char bytes[LARGEST];
 } boxes[BOXES];
 
-/* Lists of boxes: each begins with another one. */
 static struct box *in_turn[BOXES + MOST_SENDS];
-static struct pieces {
+static struct pieces { /* lists of boxes: each begins with another one */
 	int64_t size;
 	struct box **items;
 } lists[BOXES];
@@ -148,11 +147,10 @@ static void make_boxes(void)
 {
 	static const int64_t sizes[BOXES] = {0, 1, 7, 100, 511, 512, 513, 5000, 16383, 16384, 16385,
 					     20000, LARGEST, 1, 512, -1};
-	for (int i = 0; i < BOXES + MOST_SENDS; i++)
+	for (int i = 0; i < BOXES + MOST_SENDS; i++) {
 		in_turn[i] = &boxes[i % BOXES];
-	for (int i = 0; i < BOXES; i++) {
-		boxes[i].size = sizes[i];
-		lists[i] = (struct pieces){MOST_SENDS, in_turn + i};
+		boxes[i % BOXES].size = sizes[i % BOXES];
+		lists[i % BOXES] = (struct pieces){MOST_SENDS, in_turn + i % BOXES};
 	}
 }
 
