@@ -207,8 +207,9 @@ def test_a_handler_that_does_not_read(backend: str) -> None:
 
     handler = Hoards()
     data = bytes(range(256)) * 80_000
-    # What is in the receive buffers already comes on top.
-    options: dict[str, Any] = {"max_inbound": MIB, "inbound_full": "pause", "receive_buffers": 16}
+    # What is in the receive buffers already comes on top: of this turn and of the one that pauses.
+    options: dict[str, Any] = {"max_inbound": MIB, "inbound_full": "pause"}
+    options |= {"receive_buffers": 16, "receive_buffer_size": 16384}
     with (
         served(backend, handler, socket_receive_buffer=65536, **options) as engine,
         dial(engine) as client,
