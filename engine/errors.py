@@ -56,7 +56,10 @@ class PoolClosed(RingnetError):
 
 
 class PoolOverload(RingnetError):
-    """No worker is free, and the caller may not wait for one. ants: ErrPoolOverload."""
+    """No worker is free, and the caller may not wait for one, or the system has no thread for one.
+
+    ants: ErrPoolOverload.
+    """
 
 
 class SystemRefusal(RingnetError):

@@ -118,7 +118,7 @@ class WorkerPool(Executor):
         return self._closed
 
     def preallocate(self) -> None:
-        """Make all the threads that it may have. ants: WithPreAlloc."""
+        """Make all the threads that it may have. Raises PoolOverload. ants: WithPreAlloc."""
         with self._lock:
             while len(self._threads) < self._capacity:
                 self._add_worker()
@@ -162,13 +162,13 @@ class WorkerPool(Executor):
                 raise PoolClosed("the pool was released: it takes no more tasks")
             if self._running >= self._capacity:
                 self._wait_for_room()
-            self._running += 1
-            self._tasks.append(task)
             # Where there are as many threads as may be, one of them is on its way to wait.
-            if len(self._tasks) > self._idle and len(self._threads) < self._capacity:
+            if len(self._tasks) >= self._idle and len(self._threads) < self._capacity:
                 self._add_worker()
             else:
                 self._has_task.notify()
+            self._running += 1
+            self._tasks.append(task)
 
     def _wait_for_room(self) -> None:
         is_ours = getattr(_here, "family", None) is self.family
@@ -189,15 +189,12 @@ class WorkerPool(Executor):
     def _add_worker(self) -> None:
         self._made += 1
         worker = threading.Thread(target=self._work, name=f"{self._name}-{self._made}", daemon=True)
-        self._threads.add(worker)
         try:
             worker.start()
-        except BaseException:
-            self._threads.discard(worker)
-            if not self._threads and self._tasks:  # nobody else will run it
-                self._tasks.pop()
-                self._running -= 1
-                raise
+        except RuntimeError as error:
+            self._has_room.notify()  # the room that is not taken is another's
+            raise PoolOverload(f"the system gives no thread to {self!r}: {error}") from error
+        self._threads.add(worker)
 
     def _work(self) -> None:
         _here.family = self.family

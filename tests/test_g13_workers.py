@@ -123,6 +123,33 @@ def test_preallocation(gate: Gate) -> None:
     assert pool.release(WAIT)
 
 
+def test_a_system_without_threads_is_an_overload(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is accepted then, whether or not there are other workers."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = ringnet.WorkerPool(3)
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr(threading.Thread, "start", refuse)
+        for call in (pool.preallocate, lambda: pool.submit(gate.task)):
+            with pytest.raises(ringnet.PoolOverload, match="can't start new thread"):
+                call()
+        assert (pool.running, pool.workers) == (0, 0)
+    busy = pool.submit(gate.task)
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(ringnet.PoolOverload, match="can't start new thread"):
+            pool.submit(print)
+        assert (pool.running, pool.workers) == (1, 1)
+    gate.open.set()
+    assert busy.result(WAIT) == 1
+    assert pool.submit(len, "abc").result(WAIT) == 3
+    assert pool.release(WAIT)
+
+
 def test_there_are_never_more_workers_than_the_capacity() -> None:
     """Also where they have only begun, or have just ended a task."""
     for _ in range(100):
