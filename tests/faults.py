@@ -36,6 +36,7 @@ URING_KINDS = (
     "short write",
     "passing error",
     "no receive buffer",
+    "polled first",
     "failed accept",
     "reordered completions",
     "late cancellation",

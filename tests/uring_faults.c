@@ -6,6 +6,7 @@
  *
  *   short reads and writes   the request asks for less, once
  *   EAGAIN, EINTR, ENOBUFS   the request becomes a no-op with that result; it is made again
+ *   polled first             the receive looks only when it is woken, for all that came until then
  *   failing accept           ECONNABORTED, EPROTO: the newcomer was gone; the next is not
  *   reordered completions    those of different requests and buffers; each one's keep their order
  *   lost cancel races        the cancellation is submitted one call later
@@ -33,6 +34,7 @@ enum kind {
 	SHORT_WRITE,
 	PASSING_ERROR,
 	NO_BUFFER,
+	POLLED_FIRST,
 	FAILED_ACCEPT,
 	REORDERED,
 	LATE_CANCEL,
@@ -163,6 +165,8 @@ static void change_receive(struct io_uring *ring, struct io_uring_sqe *sqe)
 	} else if (sqe->opcode == IORING_OP_RECV && happens(SHORT_READ)) {
 		sqe->ioprio &= (uint16_t)~IORING_RECV_MULTISHOT;
 		sqe->len = shorter(sqe->len ? sqe->len : 1U << 14);
+	} else if (happens(POLLED_FIRST)) {
+		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 	}
 }
 

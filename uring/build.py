@@ -26,6 +26,7 @@ SOURCES = [
     "pool.c",
     "packets.c",
     "buffers.c",
+    "ends.c",
     "setup.c",
 ]
 HEADERS = ["ring.h", "core.h"]

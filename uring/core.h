@@ -8,6 +8,7 @@
  * pool.c      memory for what waits
  * packets.c   sockets that keep message boundaries: datagrams in and out
  * buffers.c   receive buffers, and who waits for one
+ * ends.c      the peer's end, where a receive may miss it
  * setup.c     making and ending a ring, and trying what this kernel can do
  */
 #ifndef RINGNET_CORE_H
@@ -64,6 +65,7 @@ enum request {
 	REQ_PACKET, /* index: of the packet */
 	REQ_WOKEN, /* another ring's message */
 	REQ_WAKE_OTHER, /* ours, that did not arrive */
+	REQ_END, /* the poll for the peer's end */
 };
 
 enum role { ROLE_FREE, ROLE_LISTENER, ROLE_STREAM, ROLE_POLL, ROLE_PACKETS };
@@ -92,6 +94,8 @@ enum {
 	HAS_END = 1 << 17,    /* packets of a connection, whose end is told */
 	LATE_TOO = 1 << 18,   /* a closing listener still says whom it has accepted */
 	PINNED = 1 << 19,     /* REFERRED, and the caller was told to keep the bytes in place */
+	WATCHED = 1 << 20,    /* a poll for the peer's end is with the kernel */
+	END_SEEN = 1 << 21,   /* that poll has told of it: receives come one by one */
 };
 
 /* Events that wait for room, said in this order. */
@@ -284,6 +288,10 @@ void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 void on_connect(struct rn_core *core, struct slot *slot, int res);
 void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 void on_poll(struct rn_core *core, struct slot *slot, int res);
+
+/* ends.c */
+void end_watch(struct rn_core *core, struct slot *slot);
+void on_end(struct rn_core *core, struct slot *slot, int res);
 
 /* stage.c */
 void stage_borrow(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);

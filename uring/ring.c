@@ -185,6 +185,9 @@ static void dispatch(struct rn_core *core, const struct io_uring_cqe *cqe)
 	case REQ_POLL:
 		on_poll(core, slot, cqe->res);
 		return;
+	case REQ_END:
+		on_end(core, slot, cqe->res);
+		return;
 	}
 }
 

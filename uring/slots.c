@@ -46,6 +46,11 @@ void slot_disarm(struct slot *slot)
 
 /* Streams: reading */
 
+static bool receives_many(const struct rn_core *core, const struct slot *slot)
+{
+	return core->multishot_recv && !(slot->flags & END_SEEN);
+}
+
 void slot_read(struct rn_core *core, struct slot *slot)
 {
 	struct io_uring_sqe *sqe;
@@ -60,7 +65,7 @@ void slot_read(struct rn_core *core, struct slot *slot)
 	sqe = new_request(core, slot, REQ_RECV);
 	if (!sqe)
 		return;
-	if (core->multishot_recv)
+	if (receives_many(core, slot))
 		io_uring_prep_recv_multishot(sqe, slot->fd, NULL, 0, 0);
 	else
 		io_uring_prep_recv(sqe, slot->fd, NULL, core->bounds.buffer_size, 0);
@@ -71,6 +76,7 @@ void slot_read(struct rn_core *core, struct slot *slot)
 
 void slot_adopt(struct rn_core *core, struct slot *slot)
 {
+	end_watch(core, slot);
 	slot_read(core, slot);
 }
 
@@ -108,7 +114,7 @@ void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 		slot_end_if_quiet(core, slot);
 	else if (res == 0)
 		slot_take_end(core, slot);
-	else if (res > 0 && !core->multishot_recv && is_anyone_starved(core))
+	else if (res > 0 && !receives_many(core, slot) && is_anyone_starved(core))
 		starve(core, slot); /* one receive each, so that nobody is left out */
 	else if (res > 0 || res == -ECANCELED || res == -EINTR ||
 		 (res == -EAGAIN && make_blocking(slot->fd)))
@@ -150,7 +156,7 @@ void on_connect(struct rn_core *core, struct slot *slot, int res)
 	} else {
 		if (slot->phase == OPEN)
 			emit(core, handle_of(core, slot), RN_CONNECTED, 0, 0);
-		slot_read(core, slot);
+		slot_adopt(core, slot);
 		if (has_waiting(slot))
 			stage_send(core, slot);
 		else
@@ -300,6 +306,8 @@ static void cancel_all(struct rn_core *core, struct slot *slot)
 			       slot->flags & CONNECTING ? REQ_CONNECT : standing[slot->role]);
 	if (slot->flags & SENDING)
 		cancel_request(core, slot, REQ_SEND);
+	if (slot->flags & WATCHED)
+		cancel_request(core, slot, REQ_END);
 	if (slot->role == ROLE_PACKETS)
 		packets_cancel(core, slot);
 }

@@ -1,0 +1,141 @@
+"""The contract: streams over Unix sockets, whose end no backend may miss (rules 5 and 6)."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+from contract_tools import Rig, pattern
+from ringnet.completion import CLOSED, DATA, EOF, GRACEFUL, NOW, RESET, SHUT
+
+ALL = [(DATA, 0, 0), (EOF, 0, 0)]
+
+
+def unix_pair(made: Rig) -> tuple[int, socket.socket]:
+    ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.peers.append(peer)
+    return made.adopt(ours), peer
+
+
+def test_bytes_and_the_end_that_were_there_before(made: Rig) -> None:
+    ours, peer = socket.socketpair()
+    with peer:
+        peer.sendall(b"all there is")
+        peer.shutdown(socket.SHUT_WR)
+        handle = made.adopt(ours)
+        made.until(handle, EOF)
+    assert made.received[handle] == b"all there is"
+    assert made.of(handle) == ALL
+
+
+@pytest.mark.parametrize("size", [512, 4_096, 262_144])
+def test_the_end_behind_what_came_while_reading_rested(
+    make_rig: Callable[..., Rig], size: int
+) -> None:
+    """The receive that begins then has more to do than a kernel does at one go."""
+    made = make_rig(receive_buffers=256, receive_buffer_size=size)
+    handle, peer = unix_pair(made)
+    made.backend.pause(handle)
+    made.settle()
+    data = pattern(150_000)
+    peer.sendall(data)
+    peer.shutdown(socket.SHUT_WR)
+    made.settle()
+    made.backend.resume(handle)
+    made.until(handle, EOF)
+    assert made.received[handle] == data
+    assert made.of(handle) == ALL
+
+
+def test_the_end_where_buffers_are_few(make_rig: Callable[..., Rig]) -> None:
+    made = make_rig(receive_buffers=1, receive_buffer_size=512)
+    pairs = [unix_pair(made) for _ in range(10)]
+    for _, peer in pairs:
+        peer.sendall(pattern(50_000))
+        peer.shutdown(socket.SHUT_WR)
+    for handle, _ in pairs:
+        made.until(handle, EOF)
+        assert made.received[handle] == pattern(50_000)
+        assert made.of(handle) == ALL
+
+
+def test_the_end_whenever_it_comes(made: Rig) -> None:
+    """A peer on another thread: before the receive is made, meanwhile, and after."""
+    chance = random.Random(11)
+    for _ in range(100):
+        ours, peer = socket.socketpair()
+        begins = threading.Event()
+
+        def talk(peer: socket.socket, begins: threading.Event, spin: int) -> None:
+            with peer:
+                begins.wait(10)
+                for _ in range(spin):
+                    pass
+                peer.sendall(b"request")
+                peer.shutdown(socket.SHUT_WR)
+                peer.recv(1)  # until we close
+
+        thread = threading.Thread(target=talk, args=(peer, begins, chance.randrange(3_000)))
+        thread.start()
+        begins.set()
+        handle = made.adopt(ours)
+        made.until(handle, EOF)
+        made.backend.close(handle, NOW)
+        made.until(handle, CLOSED)
+        thread.join(10)
+        assert made.received[handle] == b"request"
+        assert made.of(handle) == [*ALL, (CLOSED, 0, 0)]
+
+
+def test_the_end_of_a_peer_that_is_gone(made: Rig) -> None:
+    handle, peer = unix_pair(made)
+    peer.sendall(b"farewell")
+    peer.close()
+    made.until(handle, EOF)
+    assert made.received[handle] == b"farewell"
+    assert made.of(handle) == ALL
+
+
+def test_our_end_first_then_the_peers(made: Rig) -> None:
+    handle, peer = unix_pair(made)
+    made.backend.send(handle, b"question")
+    made.backend.shutdown(handle)
+    assert made.read_to_end(peer) == b"question"
+    made.until(handle, SHUT)
+    peer.setblocking(True)
+    peer.sendall(b"answer")
+    peer.shutdown(socket.SHUT_WR)
+    made.until(handle, EOF)
+    assert made.of(handle) == [(SHUT, 0, 0), *ALL]
+
+
+def test_a_graceful_close_waits_for_the_peers_end(make_rig: Callable[..., Rig]) -> None:
+    made = make_rig(receive_buffers=256, receive_buffer_size=512)
+    handle, peer = unix_pair(made)
+    made.backend.pause(handle)
+    made.backend.send(handle, b"reply")
+    made.settle()
+    peer.sendall(pattern(150_000))
+    made.backend.close(handle, GRACEFUL)
+    assert made.read_to_end(peer) == b"reply"
+    made.until(handle, SHUT)
+    peer.shutdown(socket.SHUT_WR)
+    made.until(handle, CLOSED)
+    assert made.of(handle) == [(SHUT, 0, 0), (CLOSED, 0, 0)]
+
+
+@pytest.mark.parametrize("mode", [GRACEFUL, NOW, RESET])
+def test_places_are_free_again_after_a_close(make_rig: Callable[..., Rig], mode: int) -> None:
+    made = make_rig(slots=8)
+    for _ in range(5):
+        pairs = [unix_pair(made) for _ in range(8)]
+        made.turn()
+        for handle, peer in pairs:
+            made.backend.close(handle, mode)
+            peer.shutdown(socket.SHUT_WR)
+        for handle, _ in pairs:
+            made.until(handle, CLOSED)
+            assert made.kinds(handle).count(CLOSED) == 1
