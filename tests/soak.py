@@ -8,8 +8,8 @@ readers, peers that never read, resets, half closes, connections that say nothin
 answer is compared. Between rounds all is closed, and what this process has is noted.
 
 Exit status 1: a wrong byte, or what is printed as not flat: descriptors or threads that are not as
-many as after the first round, or resident memory that grew by more than `ALLOWED` from the first
-quarter after warming up to the last one (means).
+many as after the first round, or memory that grew by more than `ALLOWED` from the first quarter
+after warming up to the last one (means): resident, lent out by malloc, and small Python objects.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import Any, NamedTuple
 
+import heap
 import ringnet
 
-ALLOWED = 4 << 20  # bytes
+# The first may well be what the C library keeps of freed memory: a leak would show in the others.
+ALLOWED = {"resident": 4 << 20, "in_use": 256 << 10, "blocks": 5_000}
 ROUND = 2.0  # seconds of load between two looks
 PATIENCE = 30.0  # seconds for all to be closed
 CHOICES: dict[str, list[Any]] = {
@@ -141,11 +144,6 @@ def wait_until_closed(engines: list[ringnet.Engine]) -> None:
         time.sleep(0.01)
 
 
-def resident() -> int:
-    fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def trim() -> None:
     """Give back what malloc keeps of freed memory, where it can be told to: that is no leak."""
     gc.collect()
@@ -158,13 +156,26 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-Figures = list[tuple[int, int, int]]  # resident bytes, descriptors, threads
+class Figures(NamedTuple):
+    """What this process has, between two rounds."""
+
+    resident: int  # bytes
+    in_use: int  # bytes lent out by malloc
+    blocks: int  # small Python objects
+    descriptors: int
+    threads: int
 
 
-def soak(seconds: float, backends: list[str], seed: int) -> tuple[Figures, int]:
+def figures() -> Figures:
+    trim()
+    counts = descriptors(), threading.active_count()
+    return Figures(heap.resident(), heap.in_use(), heap.blocks(), *counts)
+
+
+def soak(seconds: float, backends: list[str], seed: int) -> tuple[list[Figures], int]:
     """What was noted between the rounds, and the number of conversations."""
     chance = random.Random(seed)
-    noted: Figures = []
+    noted: list[Figures] = []
     talks = 0
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack, load(seed) as child:
@@ -175,32 +186,30 @@ def soak(seconds: float, backends: list[str], seed: int) -> tuple[Figures, int]:
                 strict = [(e, True) for e in lasting]
                 talks += one_round(child, [*strict, (changing, False)])
             wait_until_closed(lasting)
-            trim()
-            noted.append((resident(), descriptors(), threading.active_count()))
+            noted.append(figures())
             if len(noted) % 100 == 1:
-                print(f"{len(noted)} rounds: {noted[-1][0] >> 10} KiB", flush=True)
+                print(f"{len(noted)} rounds: {noted[-1]}", flush=True)
     return noted, talks
 
 
-def mean(figures: Figures) -> float:
-    return sum(bytes_ for bytes_, _, _ in figures) / len(figures)
+def growth(noted: list[Figures], name: str) -> int:
+    """From the first quarter after warming up to the last one; printed."""
+    values = [getattr(each, name) for each in noted[len(noted) // 3 :]]
+    quarter = max(1, len(values) // 4)
+    first, last = mean(values[:quarter]), mean(values[-quarter:])
+    print(f"{name:12} {first:12,.0f}, at the end {last:12,.0f}: {last - first:+,.0f} "
+          f"(allowed {ALLOWED[name]:+,})")  # fmt: skip
+    return round(last - first)
 
 
-def judge(noted: Figures) -> list[str]:
+def judge(noted: list[Figures]) -> list[str]:
     """Print the figures; returns what is not flat."""
-    warm = noted[len(noted) // 3 :]
-    quarter = max(1, len(warm) // 4)
-    first, last = mean(warm[:quarter]), mean(warm[-quarter:])
-    fds = sorted({figure[1] for figure in noted})
-    threads = sorted({figure[2] for figure in noted})
-    mib = 1 << 20
-    print(f"resident memory  {first / mib:.1f} MiB, at the end {last / mib:.1f} MiB: "
-          f"{(last - first) / mib:+.2f} MiB (allowed {ALLOWED / mib:+.0f})")  # fmt: skip
-    print(f"descriptors      {', '.join(map(str, fds))}")
-    print(f"threads          {', '.join(map(str, threads))}")
-    wrong = [] if last - first <= ALLOWED else ["resident memory"]
-    wrong += [] if len(fds) == 1 else ["descriptors"]
-    return wrong + ([] if len(threads) == 1 else ["threads"])
+    wrong = [name for name in ALLOWED if growth(noted, name) > ALLOWED[name]]
+    for name in ("descriptors", "threads"):
+        values = sorted({getattr(each, name) for each in noted})
+        print(f"{name:12} {', '.join(map(str, values))}")
+        wrong += [] if len(values) == 1 else [name]
+    return wrong
 
 
 def main() -> int:
