@@ -19,7 +19,6 @@ from ringnet.completion import (
     NOW,
     READABLE,
     READY,
-    REFUSED,
     WOKEN,
     WRITABLE,
 )
@@ -216,12 +215,3 @@ def test_one_backend_wakes_another(made: Rig, make_rig: Callable[..., Rig]) -> N
         other.pump(lambda: other.has(0, WOKEN))
         assert list(other.turn()) == []
     assert made.said == []
-
-
-def test_a_wake_that_does_not_arrive_is_said(made: Rig, make_rig: Callable[..., Rig]) -> None:
-    other = make_rig()
-    if not hasattr(other.backend, "_ring_fd"):
-        return  # there the other way is the only one
-    other.backend._ring_fd = 0  # no ring
-    made.backend.wake_other(other.backend)
-    made.pump(lambda: made.has(0, REFUSED))
