@@ -77,6 +77,8 @@ def test_slow_loris(backend: str) -> None:
 
     handler = Requests()
     with served(backend, handler) as engine, dial(engine) as good:
+        good.sendall(b"hello\n")
+        assert receive(good, 6) == b"hello\n"
         slow = [dial(engine) for _ in range(count)]
         begun = monotonic()
         rounds = 0

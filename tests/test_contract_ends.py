@@ -1,27 +1,38 @@
-"""The contract: streams over Unix sockets, whose end no backend may miss (rules 5 and 6)."""
+"""The contract: the peer's end and its reset, which no backend may miss (rules 5 and 6)."""
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from contract_tools import Rig, pattern
-from ringnet.completion import CLOSED, DATA, EOF, GRACEFUL, NOW, RESET, SHUT
+from contract_tools import Rig, pattern, reset, tcp_pair
+from ringnet.completion import CLOSED, DATA, EOF, ERROR, GRACEFUL, NOW, RESET, SHUT
 
 ALL = [(DATA, 0, 0), (EOF, 0, 0)]
+SIZES = pytest.mark.parametrize("size", [512, 4_096, 262_144])
+Pair = Callable[[], tuple[socket.socket, socket.socket]]
 
 
-def unix_pair(made: Rig) -> tuple[int, socket.socket]:
-    ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+@pytest.fixture(params=["unix", "tcp"])
+def make_pair(request: pytest.FixtureRequest) -> Pair:
+    """Makes our end and the peer's."""
+    return socket.socketpair if request.param == "unix" else tcp_pair
+
+
+def connection(made: Rig, make_pair: Pair) -> tuple[int, socket.socket]:
+    ours, peer = make_pair()
+    peer.settimeout(10)
     made.peers.append(peer)
     return made.adopt(ours), peer
 
 
-def test_bytes_and_the_end_that_were_there_before(made: Rig) -> None:
-    ours, peer = socket.socketpair()
+def test_bytes_and_the_end_that_were_there_before(made: Rig, make_pair: Pair) -> None:
+    ours, peer = make_pair()
     with peer:
         peer.sendall(b"all there is")
         peer.shutdown(socket.SHUT_WR)
@@ -31,13 +42,13 @@ def test_bytes_and_the_end_that_were_there_before(made: Rig) -> None:
     assert made.of(handle) == ALL
 
 
-@pytest.mark.parametrize("size", [512, 4_096, 262_144])
+@SIZES
 def test_the_end_behind_what_came_while_reading_rested(
-    make_rig: Callable[..., Rig], size: int
+    make_rig: Callable[..., Rig], make_pair: Pair, size: int
 ) -> None:
     """The receive that begins then has more to do than a kernel does at one go."""
     made = make_rig(receive_buffers=256, receive_buffer_size=size)
-    handle, peer = unix_pair(made)
+    handle, peer = connection(made, make_pair)
     made.backend.pause(handle)
     made.settle()
     data = pattern(150_000)
@@ -50,9 +61,26 @@ def test_the_end_behind_what_came_while_reading_rested(
     assert made.of(handle) == ALL
 
 
-def test_the_end_where_buffers_are_few(make_rig: Callable[..., Rig]) -> None:
+@SIZES
+def test_the_reset_behind_what_came_while_reading_rested(
+    make_rig: Callable[..., Rig], size: int
+) -> None:
+    """Of the bytes before a reset, the last may be lost."""
+    made = make_rig(receive_buffers=256, receive_buffer_size=size)
+    handle, peer = made.pair()
+    made.backend.pause(handle)
+    made.settle()
+    peer.sendall(pattern(150_000))
+    reset(peer)
+    made.settle()
+    made.backend.resume(handle)
+    assert made.until(handle, ERROR) == (-errno.ECONNRESET, 0)
+    assert pattern(150_000).startswith(made.received[handle])
+
+
+def test_the_end_where_buffers_are_few(make_rig: Callable[..., Rig], make_pair: Pair) -> None:
     made = make_rig(receive_buffers=1, receive_buffer_size=512)
-    pairs = [unix_pair(made) for _ in range(10)]
+    pairs = [connection(made, make_pair) for _ in range(10)]
     for _, peer in pairs:
         peer.sendall(pattern(50_000))
         peer.shutdown(socket.SHUT_WR)
@@ -62,11 +90,11 @@ def test_the_end_where_buffers_are_few(make_rig: Callable[..., Rig]) -> None:
         assert made.of(handle) == ALL
 
 
-def test_the_end_whenever_it_comes(made: Rig) -> None:
+def test_the_end_whenever_it_comes(made: Rig, make_pair: Pair) -> None:
     """A peer on another thread: before the receive is made, meanwhile, and after."""
     chance = random.Random(11)
     for _ in range(100):
-        ours, peer = socket.socketpair()
+        ours, peer = make_pair()
         begins = threading.Event()
 
         def talk(peer: socket.socket, begins: threading.Event, spin: int) -> None:
@@ -90,8 +118,8 @@ def test_the_end_whenever_it_comes(made: Rig) -> None:
         assert made.of(handle) == [*ALL, (CLOSED, 0, 0)]
 
 
-def test_the_end_of_a_peer_that_is_gone(made: Rig) -> None:
-    handle, peer = unix_pair(made)
+def test_the_end_of_a_peer_that_is_gone(made: Rig, make_pair: Pair) -> None:
+    handle, peer = connection(made, make_pair)
     peer.sendall(b"farewell")
     peer.close()
     made.until(handle, EOF)
@@ -99,8 +127,8 @@ def test_the_end_of_a_peer_that_is_gone(made: Rig) -> None:
     assert made.of(handle) == ALL
 
 
-def test_our_end_first_then_the_peers(made: Rig) -> None:
-    handle, peer = unix_pair(made)
+def test_our_end_first_then_the_peers(made: Rig, make_pair: Pair) -> None:
+    handle, peer = connection(made, make_pair)
     made.backend.send(handle, b"question")
     made.backend.shutdown(handle)
     assert made.read_to_end(peer) == b"question"
@@ -112,9 +140,11 @@ def test_our_end_first_then_the_peers(made: Rig) -> None:
     assert made.of(handle) == [(SHUT, 0, 0), *ALL]
 
 
-def test_a_graceful_close_waits_for_the_peers_end(make_rig: Callable[..., Rig]) -> None:
+def test_a_graceful_close_waits_for_the_peers_end(
+    make_rig: Callable[..., Rig], make_pair: Pair
+) -> None:
     made = make_rig(receive_buffers=256, receive_buffer_size=512)
-    handle, peer = unix_pair(made)
+    handle, peer = connection(made, make_pair)
     made.backend.pause(handle)
     made.backend.send(handle, b"reply")
     made.settle()
@@ -128,14 +158,17 @@ def test_a_graceful_close_waits_for_the_peers_end(make_rig: Callable[..., Rig]) 
 
 
 @pytest.mark.parametrize("mode", [GRACEFUL, NOW, RESET])
-def test_places_are_free_again_after_a_close(make_rig: Callable[..., Rig], mode: int) -> None:
+def test_places_are_free_again_after_a_close(
+    make_rig: Callable[..., Rig], make_pair: Pair, mode: int
+) -> None:
     made = make_rig(slots=8)
     for _ in range(5):
-        pairs = [unix_pair(made) for _ in range(8)]
+        pairs = [connection(made, make_pair) for _ in range(8)]
         made.turn()
         for handle, peer in pairs:
             made.backend.close(handle, mode)
-            peer.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # RESET may have been faster
+                peer.shutdown(socket.SHUT_WR)
         for handle, _ in pairs:
             made.until(handle, CLOSED)
             assert made.kinds(handle).count(CLOSED) == 1
