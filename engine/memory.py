@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from functools import cache
 
 _TRIM_THRESHOLD = -1  # M_TRIM_THRESHOLD of mallopt(3)
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD
@@ -26,10 +27,16 @@ def keep_freed(count: int) -> bool:
     """
     if not count or any(name in os.environ for name in _OWN_SETTINGS) or not _has_glibc():
         return False
-    mallopt = ctypes.CDLL(None).mallopt
+    mallopt = _c_library().mallopt
     # Larger blocks are mappings of their own, and go back as soon as they are freed.
     mappings = min(max(count // 4, 128 << 10), _LARGEST_THRESHOLD)
     return bool(mallopt(_TRIM_THRESHOLD, count) and mallopt(_MMAP_THRESHOLD, mappings))
+
+
+@cache
+def _c_library() -> ctypes.CDLL:
+    """Once: ctypes makes classes for each, and does not forget all of them."""
+    return ctypes.CDLL(None)
 
 
 def _has_glibc() -> bool:

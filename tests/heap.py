@@ -7,9 +7,12 @@ and is no leak.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 from xml.etree import ElementTree
+
+libc = ctypes.CDLL(None)
 
 
 def in_use() -> int:
@@ -17,13 +20,19 @@ def in_use() -> int:
 
     Small Python objects are not among them: see `sys.getallocatedblocks`. See malloc_info(3).
     """
-    libc = ctypes.CDLL(None)
     if not hasattr(libc, "malloc_info"):
         return 0
-    return _in_use(ElementTree.fromstring(_malloc_info(libc)))
+    return _in_use(ElementTree.fromstring(_malloc_info()))
 
 
-def _malloc_info(libc: ctypes.CDLL) -> bytes:
+def trim() -> None:
+    """Give back what malloc keeps of freed memory, where it can be told to: that is no leak."""
+    gc.collect()
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+def _malloc_info() -> bytes:
     libc.open_memstream.restype = ctypes.c_void_p
     libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
     libc.fclose.argtypes = libc.free.argtypes = [ctypes.c_void_p]

@@ -15,8 +15,6 @@ after warming up to the last one (means): resident, lent out by malloc, and smal
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import os
 import random
 import subprocess
@@ -144,14 +142,6 @@ def wait_until_closed(engines: list[ringnet.Engine]) -> None:
         time.sleep(0.01)
 
 
-def trim() -> None:
-    """Give back what malloc keeps of freed memory, where it can be told to: that is no leak."""
-    gc.collect()
-    trims = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trims is not None:
-        trims(0)
-
-
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -167,7 +157,7 @@ class Figures(NamedTuple):
 
 
 def figures() -> Figures:
-    trim()
+    heap.trim()
     counts = descriptors(), threading.active_count()
     return Figures(heap.resident(), heap.in_use(), heap.blocks(), *counts)
 
