@@ -356,6 +356,7 @@ def test_connections_give_what_they_received_back(backend: str) -> None:
         assert resident(server.pid) < before * 1.1
 
 
+@USES_MALLOC
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_connections_give_what_they_sent_back(backend: str) -> None:

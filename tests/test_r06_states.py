@@ -191,8 +191,9 @@ class Machine(RuleBasedStateMachine):
         if not self.closed:
             self.do(self.conn.close_now)
         self.peer.close()
-        until(lambda: self.engine.count_connections() == 0)
+        until(lambda: self.handler.end)
         assert len(self.handler.end) == 1
+        assert self.engine.count_connections() == 0
         assert self.engine.buffered == 0
 
 
