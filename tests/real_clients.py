@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine_tools import WAIT
+from engine_tools import PATIENCE, WAIT
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PACKAGES = {
@@ -67,7 +67,7 @@ def run(program: str, *arguments: str) -> str:
     if program != sys.executable:
         own.pop("LD_PRELOAD", None)  # of a sanitizer, which others are not built for
     done = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, timeout=50, check=False, env=own
+        [program, *arguments], capture_output=True, text=True, timeout=50 * PATIENCE, env=own
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

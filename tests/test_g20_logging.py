@@ -19,21 +19,19 @@ import kqueue_shim
 
 kqueue_shim.install()
 
-engines = []
-
 class Fails(ringnet.EventHandler):
     def on_boot(self, engine):
-        engines.append(engine)
+        self.engine = engine
         print(engine.addresses[0], flush=True)
     def on_tick(self):
+        threading.Timer(0.1, self.engine.stop).start()
         raise RuntimeError("of the handler")
 
 if sys.argv[1] == "run":
-    threading.Timer(0.3, lambda: engines[0].stop()).start()
     ringnet.run(Fails(), "tcp://127.0.0.1:0", backend=sys.argv[2])
 else:
     with ringnet.Engine(Fails(), "tcp://127.0.0.1:0", backend=sys.argv[2]) as engine:
-        engine.wait(0.3)
+        engine.wait()
 """
 
 
