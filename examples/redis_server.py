@@ -1,4 +1,4 @@
-"""A Redis server: strings, lists, sets, hashes and sorted sets in memory.
+"""A Redis server: strings, lists, sets, hashes, sorted sets and streams in memory.
 
     python examples/redis_server.py
     redis-cli -p 6380 SET greeting hello

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
+from time import time_ns
 from typing import Any, TypeVar
 
 Store = dict[bytes, Any]
@@ -278,6 +279,28 @@ def zpopmin(store: Store, key: bytes) -> bytes:
 
     found = take(store, key, SortedSet, pop)
     return array(() if found is None else (found[0], b"%g" % found[1]))
+
+
+class Stream(list[tuple[int, int, tuple[bytes, ...]]]):
+    """Entries: milliseconds and a number, which are its ID, and fields with their values."""
+
+
+@command(4, ANY)
+def xadd(store: Store, key: bytes, entry_id: bytes, *pairs: bytes) -> bytes:
+    if entry_id != b"*":
+        raise Refusal("ERR only * is there as the ID of a new entry")
+    if len(pairs) % 2:
+        raise Refusal("ERR wrong number of arguments for 'xadd' command")
+    entries = made(store, key, Stream)
+    after = (entries[-1][0], entries[-1][1] + 1) if entries else (0, 0)
+    at, count = max((time_ns() // 1_000_000, 0), after)
+    entries.append((at, count, pairs))
+    return bulk(b"%d-%d" % (at, count))
+
+
+@command(1)
+def xlen(store: Store, key: bytes) -> bytes:
+    return integer(len(typed(store, key, Stream) or ()))
 
 
 @command(0)

@@ -18,7 +18,7 @@ def test_curl(backend: str) -> None:
         at = f"http://127.0.0.1:{port}"
         twice = run("curl", "-sSv", "--stderr", "-", f"{at}/", f"{at}/bytes/5")
         assert "Hello from ringnet!" in twice
-        assert re.search(r"Re-using existing connection", twice)
+        assert re.search(r"Re-using existing (http: )?connection", twice)
         assert run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{at}/no") == "404"
         assert "Content-Length: 20" in run("curl", "-sSI", f"{at}/")
 

@@ -59,6 +59,9 @@ def test_redis_py(backend: str) -> None:
             for n in range(1_000):
                 batch.set(f"key:{n}", n).get(f"key:{n}")
             assert batch.execute()[1::2] == [str(n).encode() for n in range(1_000)]
+        ids = [r.xadd("events", {"n": n}) for n in range(100)]
+        assert ids == sorted(set(ids), key=lambda at: [int(part) for part in at.split(b"-")])
+        assert r.xlen("events") == 100
         with pytest.raises(redis.ResponseError, match="not an integer"):
             r.incr("b")
         with pytest.raises(redis.ResponseError, match="wrong number of arguments"):
