@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from contract_tools import Rig, pattern, reset, tcp_pair
-from ringnet.completion import CLOSED, DATA, EOF, ERROR, GRACEFUL, NOW, RESET, SHUT
+from contract_tools import Rig, pack_unix, pattern, reset, tcp_pair
+from ringnet.completion import CLOSED, CONNECTED, DATA, EOF, ERROR, GRACEFUL, NOW, RESET, SHUT
 
 ALL = [(DATA, 0, 0), (EOF, 0, 0)]
+SO_TIMESTAMPING, TX_SOFTWARE, SOFTWARE = 37, 1 << 1, 1 << 4
 SIZES = pytest.mark.parametrize("size", [512, 4_096, 262_144])
 Pair = Callable[[], tuple[socket.socket, socket.socket]]
 
@@ -40,6 +44,79 @@ def test_bytes_and_the_end_that_were_there_before(made: Rig, make_pair: Pair) ->
         made.until(handle, EOF)
     assert made.received[handle] == b"all there is"
     assert made.of(handle) == ALL
+
+
+def test_much_and_the_end_that_were_there_before(
+    make_rig: Callable[..., Rig], make_pair: Pair
+) -> None:
+    """More than a kernel takes at one go, and fewer buffers than would end the receive."""
+    made = make_rig(receive_buffers=256, receive_buffer_size=512)
+    ours, peer = make_pair()
+    with peer:
+        peer.sendall(pattern(100_000))
+        peer.shutdown(socket.SHUT_WR)
+        handle = made.adopt(ours)
+        made.until(handle, EOF)
+    assert made.received[handle] == pattern(100_000)
+    assert made.of(handle) == ALL
+
+
+def test_much_and_a_reset_that_were_there_before(make_rig: Callable[..., Rig]) -> None:
+    made = make_rig(receive_buffers=256, receive_buffer_size=512)
+    ours, peer = tcp_pair()
+    peer.sendall(pattern(100_000))
+    reset(peer)
+    handle = made.adopt(ours)
+    assert made.until(handle, ERROR) == (-errno.ECONNRESET, 0)
+
+
+def test_the_end_of_a_stream_that_was_connected(
+    make_rig: Callable[..., Rig], tmp_path: Path
+) -> None:
+    made = make_rig(receive_buffers=256, receive_buffer_size=512)
+    path = os.fsencode(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        handle = made.connect(socket.AF_UNIX, pack_unix(path))
+        made.until(handle, CONNECTED)
+        peer, _ = listener.accept()
+    made.peers.append(peer)
+    made.backend.pause(handle)
+    made.settle()
+    peer.sendall(pattern(100_000))
+    peer.shutdown(socket.SHUT_WR)
+    made.settle()
+    made.backend.resume(handle)
+    made.until(handle, EOF)
+    assert made.received[handle] == pattern(100_000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="timestamps of what was sent are Linux's")
+def test_what_is_in_the_error_queue_is_no_end(
+    make_rig: Callable[..., Rig], backend_name: str
+) -> None:
+    """See Documentation/networking/timestamping.rst: it stays there until somebody reads it."""
+    made = make_rig(receive_buffers=256, receive_buffer_size=512)
+    ours, peer = tcp_pair()
+    made.peers.append(peer)
+    ours.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, TX_SOFTWARE | SOFTWARE)
+    handle = made.adopt(ours)
+    for _ in range(5):
+        made.backend.send(handle, b"x")
+        made.settle()
+        peer.sendall(b"y" * 5_000)
+    made.pump(lambda: len(made.received[handle]) == 25_000)
+    if backend_name != "io_uring-5.19":  # whose single receives wait in a thread then
+        assert "iou-wrk" not in "".join(threads())
+    peer.sendall(pattern(50_000))
+    reset(peer)
+    assert made.until(handle, ERROR) == (-errno.ECONNRESET, 0)
+
+
+def threads() -> list[str]:
+    """The names of this process's threads, the kernel's for io_uring among them."""
+    return [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
 
 
 @SIZES

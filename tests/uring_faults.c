@@ -6,7 +6,7 @@
  *
  *   short reads and writes   the request asks for less, once
  *   EAGAIN, EINTR, ENOBUFS   the request becomes a no-op with that result; it is made again
- *   polled first             the receive looks only when it is woken, for all that came until then
+ *   polled first             the receive looks when its poll is ready, for all that came until then
  *   failing accept           ECONNABORTED, EPROTO: the newcomer was gone; the next is not
  *   reordered completions    those of different requests and buffers; each one's keep their order
  *   lost cancel races        the cancellation is submitted one call later

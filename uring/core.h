@@ -291,7 +291,7 @@ void on_poll(struct rn_core *core, struct slot *slot, int res);
 
 /* ends.c */
 void end_watch(struct rn_core *core, struct slot *slot);
-void on_end(struct rn_core *core, struct slot *slot, int res);
+void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 
 /* stage.c */
 void stage_borrow(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);

@@ -14,28 +14,43 @@
 
 #include <poll.h>
 
-/* To be called before the receive is made: so that one is woken first, and has mostly told the end. */
-void end_watch(struct rn_core *core, struct slot *slot)
+#define ENDED_BITS (POLLRDHUP | POLLHUP)
+
+static void watch(struct rn_core *core, struct slot *slot, bool for_changes)
 {
-	if (!core->multishot_recv)
-		return;
 	struct io_uring_sqe *sqe = new_request(core, slot, REQ_END);
 	if (!sqe)
 		return;
-	io_uring_prep_poll_add(sqe, slot->fd, POLLRDHUP);
+	if (for_changes)
+		io_uring_prep_poll_multishot(sqe, slot->fd, POLLRDHUP);
+	else
+		io_uring_prep_poll_add(sqe, slot->fd, POLLRDHUP);
 	slot->flags |= WATCHED;
 	slot->awaited++;
 }
 
-void on_end(struct rn_core *core, struct slot *slot, int res)
+/* To be called before the receive is made: so that one is woken first, and has mostly told the end. */
+void end_watch(struct rn_core *core, struct slot *slot)
 {
-	slot->flags &= ~WATCHED;
-	slot->awaited--;
+	if (core->multishot_recv)
+		watch(core, slot, false);
+}
+
+void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags)
+{
+	if (!(flags & IORING_CQE_F_MORE)) {
+		slot->flags &= ~WATCHED;
+		slot->awaited--;
+	}
 	if (slot->phase == CLOSING) {
 		slot_end_if_quiet(core, slot);
 	} else if (res < 0) {
 		slot_break(core, slot, -res);
-	} else if (!(slot->flags & (PEER_ENDED | BROKEN))) {
+	} else if (!(res & ENDED_BITS)) {
+		/* POLLERR: something is in the error queue, such as a timestamp, and may stay there. */
+		if (!(slot->flags & WATCHED))
+			watch(core, slot, true);
+	} else if (!(slot->flags & (PEER_ENDED | BROKEN | END_SEEN))) {
 		slot->flags |= END_SEEN;
 		if (slot->flags & ARMED)
 			cancel_request(core, slot, REQ_RECV); /* its last completion makes the next */

@@ -186,7 +186,7 @@ static void dispatch(struct rn_core *core, const struct io_uring_cqe *cqe)
 		on_poll(core, slot, cqe->res);
 		return;
 	case REQ_END:
-		on_end(core, slot, cqe->res);
+		on_end(core, slot, cqe->res, cqe->flags);
 		return;
 	}
 }
