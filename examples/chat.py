@@ -10,6 +10,7 @@ lines go to the others by `async_write`; the lock guards the set of members, and
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Lock
 
 import ringnet
@@ -57,7 +58,8 @@ class Chat(ringnet.EventHandler):
         with self.lock:
             others = self.members - {speaker}
         for member in others:
-            member.async_write(text, lambda conn, error: None)
+            with suppress(ringnet.ConnectionClosed):  # its reactor has stopped before ours
+                member.async_write(text, lambda conn, error: None)
 
 
 def name_of(conn: ringnet.Connection) -> str:
