@@ -62,9 +62,6 @@ print("done")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_scopes_and_groups_of_ipv6(backend: str, tmp_path: Path) -> None:
     assert shutil.which("ip"), "install iproute2"
-    refused = subprocess.run([*APART, "true"], capture_output=True, text=True, check=False)
-    if refused.returncode:
-        pytest.skip(f"no network namespace can be made here: {refused.stderr.strip()}")
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     command = [*APART, "sh", "-ec", PREPARE, "sh", sys.executable, str(script), backend]
