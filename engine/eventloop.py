@@ -6,19 +6,23 @@ queue, and the reactor is woken at most once until it has looked.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
-from threading import Lock, get_ident
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConnectionClosed, EngineStateError, QueueFull
 from .timers import Timer, Timers
 
 if TYPE_CHECKING:
+    from threading import RLock
+
     from .backend import Backend
     from .connection import Connection
     from .options import Options
@@ -32,6 +36,20 @@ _here = threading.local()
 def current_loop() -> EventLoop | None:
     """The event loop that the calling thread runs; None elsewhere."""
     return getattr(_here, "loop", None)
+
+
+@contextmanager
+def borrowed_thread() -> Iterator[None]:
+    """A reactor may run on the calling thread, which is what it was before afterwards."""
+    before = current_loop()
+    has_cpus = hasattr(os, "sched_getaffinity")
+    cpus = os.sched_getaffinity(0) if has_cpus else set()
+    try:
+        yield
+    finally:
+        _here.loop = before
+        if has_cpus and os.sched_getaffinity(0) != cpus:
+            os.sched_setaffinity(0, cpus)
 
 
 class EventLoop:
@@ -48,7 +66,7 @@ class EventLoop:
         options: Options
         _accepts_calls: bool
         _foreign: list[tuple[Callable[..., object], tuple[Any, ...]]]
-        _foreign_lock: Lock
+        _foreign_lock: RLock
         _is_woken_later: bool
         _timers: Timers
 
@@ -144,8 +162,10 @@ class EventLoop:
                 f"{len(self._foreign)} calls wait for {self!r} already "
                 f"(max_foreign_calls={self.options.max_foreign_calls})"
             )
+        # Asked before: a handler of a signal may post between two steps of this.
+        is_first = not self._foreign
         self._foreign.append((call, arguments))
-        return len(self._foreign) == 1
+        return is_first
 
     def _be_current(self) -> None:
         """This thread runs the loop from now on."""

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import islice
-from threading import Lock, Thread
+from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any
 
 from ..completion import (
@@ -26,6 +26,7 @@ from ..completion import (
     EOF,
     ERROR,
     INDEX_MASK,
+    READY,
     REFUSED,
     SHUT,
     STALLED,
@@ -44,6 +45,7 @@ from .handles import Handles
 from .logs import Seldom
 from .packets import Endpoint, Endpoints, PacketConnection
 from .timers import Timer, Timers
+from .watches import Watches
 
 if TYPE_CHECKING:
     from .backend import Backend, Memory
@@ -76,8 +78,9 @@ class Reactor(EventLoop, Callbacks, Endings):
         self._timers = Timers(self)
         self._acceptor = Acceptor(self)
         self.endpoints = Endpoints(self)
+        self.watches = Watches(self)
         self._foreign: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
-        self._foreign_lock = Lock()
+        self._foreign_lock = RLock()  # a handler of a signal may interrupt who holds it
         self._is_woken_later = False
         self._accepts_calls = True
         self._stopping = False
@@ -101,12 +104,12 @@ class Reactor(EventLoop, Callbacks, Endings):
             CLOSED: self._on_closed,
             WOKEN: self._on_woken,
             CONNECTED: self._on_connected,
+            READY: self.watches.on_ready,
             DATAGRAM: self.endpoints.on_datagram,
             TRUNCATED: self.endpoints.on_truncated,
             REFUSED: self.endpoints.on_refused,
         }
-        # A daemon, so that a program that forgets to stop its engine can still end.
-        self.thread = Thread(target=self._main, name=f"ringnet-{number}", daemon=True)
+        self.thread: Thread | None = None  # its own, if it has one
 
     def __repr__(self) -> str:
         return f"<ringnet.Reactor {self.number} connections={len(self.connections)}>"
@@ -205,17 +208,43 @@ class Reactor(EventLoop, Callbacks, Endings):
 
     # The loop
 
+    def start(self) -> None:
+        """Run on a thread of its own; `ready` says when, or why not."""
+        # A daemon, so that a program that forgets to stop its engine can still end.
+        thread = Thread(target=self._main, name=f"ringnet-{self.number}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more
+            self.ready.set_exception(error)
+        else:
+            self.thread = thread
+
+    def join(self) -> None:
+        """Wait for the end of its own thread."""
+        if self.thread is not None:
+            self.thread.join()
+
     def _main(self) -> None:
+        self.begin()
+        if self.ready.exception() is None:
+            self.serve()
+
+    def begin(self) -> None:
+        """Make the backend on the calling thread, which is the loop's from now on: see `ready`."""
         self._be_current()
         try:
             self._pin()
             self.backend = self.engine.make_backend()
         except BaseException as error:
+            self.ident = 0
             self.ready.set_exception(error)
             return
         self.memory = self.backend.memory
         self._handles = Handles(self.backend.capacity)
         self.ready.set_result(None)
+
+    def serve(self) -> None:
+        """Run the loop until it is over. On the thread of `begin`."""
         failure: BaseException | None = None
         try:
             self._loop()
@@ -224,6 +253,7 @@ class Reactor(EventLoop, Callbacks, Endings):
             failure = error
         if not self.engine.is_forked:
             self._end(failure)
+        self.ident = 0  # the system may give the thread's number to another
 
     def _pin(self) -> None:
         """Keep this thread on its CPU, where the option says so."""
@@ -273,7 +303,9 @@ class Reactor(EventLoop, Callbacks, Endings):
     def _is_done(self) -> bool:
         busy = self.connections or self._acceptor.is_open or self.endpoints.is_open
         # Another reactor may still accept, and hand over what it accepted.
-        return not (busy or self.engine.still_accepts or self._foreign)
+        if busy or self.engine.still_accepts or self._foreign:
+            return False
+        return not self.engine.must_outlive(self)
 
     def call_again(self, conn: Connection) -> None:
         """Have `on_traffic` called for what is left, when the others had their turn."""
@@ -301,7 +333,7 @@ class Reactor(EventLoop, Callbacks, Endings):
         """In a forked child, where no thread is left that could hold the lock."""
         self.ident = 0
         self._accepts_calls = False
-        self._foreign_lock = Lock()
+        self._foreign_lock = RLock()
         for conn in list(self.connections.values()):
             conn._owner = 0
 

@@ -20,76 +20,72 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def run(handler: EventHandler, *addresses: str, **options: Any) -> None:
     """Serve until the engine is stopped, or SIGINT or SIGTERM comes; a second one ends at once.
 
-    Signals are handled where this is called on the main thread. Warnings are printed to standard
-    error unless the program has said where the log shall go. Raises what `Engine` and
-    `Engine.start` raise, and what made a reactor fail. gnet: Run.
+    The first reactor runs on the calling thread, so with one reactor no other thread is needed.
+    Signals are handled where that is the main thread. A signal handler of your own runs between
+    two steps of that reactor: let it only call `execute` of a loop, `async_write` or `wake` of a
+    connection, or `stop` of the engine, which wait for nothing there, and raise nothing.
+
+    Warnings are printed to standard error unless the program has said where the log shall go.
+    Raises what `Engine` and `Engine.start` raise, and what made a reactor fail. gnet: Run.
     """
     engine = Engine(handler, *addresses, **options)
     be_helpful(engine.logging)
-    asked: list[int] = []
-    with _Bell() as bell, _signals(asked, bell):
-        engine.start()
-        announcer = threading.Thread(
-            target=_announce_end, args=(engine, bell), name="ringnet-wait", daemon=True
-        )
-        announcer.start()
-        stops = 0
-        while not engine._ended.is_set():
-            bell.wait()
-            for _ in asked[stops:]:
-                engine.request_stop(0 if stops else None)
-                stops += 1
-        announcer.join()
-        engine.wait()
+    if threading.current_thread() is not threading.main_thread():
+        engine.run_here()
+        return
+    with _Bell(engine) as bell, _signals(bell):
+        engine.run_here(bell.fileno(), bell.heed)
 
 
 class _Bell:
-    """Wakes the main thread. Waiting for a lock could sleep through a signal that comes just before
-    it sleeps: Python's handler would run only after it. The system's handler writes here at once.
+    """Brings signals to a reactor, which watches it.
+
+    A reactor that sleeps could not run Python's handler of a signal, and one that is about to
+    sleep might do so before it: but the system's handler writes here at once.
     """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._asked = 0  # signals that came
+        self._heeded = 0
 
     def __enter__(self) -> _Bell:
         self._here, self.there = socket.socketpair()
+        self._here.setblocking(False)
         self.there.setblocking(False)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._here.close()
-            self.there.close()
+        self._here.close()
+        self.there.close()
 
-    def __init__(self) -> None:
-        self._lock = threading.RLock()  # a handler of a signal may interrupt its own thread
+    def fileno(self) -> int:
+        """What to watch."""
+        return self._here.fileno()
 
-    def wait(self) -> None:
-        self._here.recv(4096)
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        """Python's handler of a signal."""
+        self._asked += 1
+        with suppress(BlockingIOError):  # full is as good
+            self.there.send(b"!")  # should `heed` have read already what the system wrote
 
-    def ring(self) -> None:
-        with self._lock, suppress(OSError):  # full is as good, and closed is over
-            self.there.send(b"!")
-
-
-def _announce_end(engine: Engine, bell: _Bell) -> None:
-    engine._ended.wait()
-    bell.ring()
+    def heed(self) -> None:
+        """The reactor has heard it."""
+        with suppress(BlockingIOError):
+            self._here.recv(4096)
+        while self._heeded < self._asked:
+            self._engine.request_stop(0 if self._heeded else None)
+            self._heeded += 1
 
 
 @contextmanager
-def _signals(asked: list[int], bell: _Bell) -> Iterator[None]:
-    """Note the signals that end a program, where that can be done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        bell.ring()
-
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
+def _signals(bell: _Bell) -> Iterator[None]:
+    """Have the signals that end a program ring the bell."""
+    before = {number: signal.signal(number, bell.ask) for number in SIGNALS}
     fd = signal.set_wakeup_fd(bell.there.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
         signal.set_wakeup_fd(fd)
         for number, action in before.items():
-            signal.signal(number, action)
+            signal.signal(number, signal.SIG_DFL if action is None else action)

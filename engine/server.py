@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from math import inf
 from types import TracebackType
 from typing import Any, Self
 
 from .address import parse_address
 from .backend import Backend
-from .balancer import Balancing
 from .choose import Choice, choose
 from .connection import Connection
 from .dialing import Dialing
 from .errors import ConnectionClosed, EngineStateError
-from .eventloop import check_seconds
+from .eventloop import borrowed_thread, check_seconds
+from .group import ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, open_listeners
 from .logs import EngineLog
@@ -31,7 +32,7 @@ from .reactor import Reactor
 from .shared import Shared
 
 
-class Engine(Dialing, Shared):
+class Engine(Dialing, ReactorGroup, Shared):
     """Reactors that serve addresses with a handler. gnet: Engine, and gnet.Run's options.
 
     Raises at once: TypeError for a handler without its methods, AddressError, OptionError. `start`
@@ -48,21 +49,16 @@ class Engine(Dialing, Shared):
         self.logging = EngineLog(self.options)
         self.log = self.logging.logger
         self.max_connections = self.options.max_connections
-        self.balancing: Balancing
         self.origin = Origin(handler)  # of the connections that it dials itself
         self._parsed = [parse_address(text) for text in addresses]
         if not self._parsed and self._needs_address:
             raise TypeError("an engine needs an address, such as 'tcp://127.0.0.1:9000'")
         self._choice: Choice | None = None
         self._listeners: list[Listener] = []
-        self._reactors: list[Reactor] = []
-        self._running = 0
-        self._state_lock = threading.Lock()
         self._state = "new"  # new, running, ended
         self._stop_asked = False
         self._starter = 0  # the thread that is inside `start`
         self._ended = threading.Event()
-        self._failure: BaseException | None = None
         self.is_forked = False  # this process has only a copy of it
 
     @classmethod
@@ -190,13 +186,30 @@ class Engine(Dialing, Shared):
         Raises BackendUnavailable, BindError, AddressError, and what `on_boot` raises; then
         nothing is left bound and no thread is left.
         """
+        self._start(here=False)
+        return self
+
+    def run_here(self, fd: int = -1, heed: Callable[[], object] | None = None) -> None:
+        """`start` and `wait`, with the first reactor on the calling thread; see `ringnet.run`.
+
+        `heed()` is called there whenever `fd` can be read, for as long as any reactor runs.
+        """
+        with borrowed_thread():
+            self._start(here=True)
+            assert self._host is not None
+            if heed is not None:
+                self._host.post_own(self._host.watches.add, fd, heed)
+            self._host.serve()
+        self.wait()
+
+    def _start(self, here: bool) -> None:
         with self._state_lock:
             if self._state != "new":
                 raise EngineStateError("an engine is started once: make another")
             self._state = "running"
         self._starter = threading.get_ident()
         try:
-            self._prepare()
+            self._prepare(here)
         except BaseException:
             self._state = "ended"
             self._ended.set()
@@ -204,7 +217,6 @@ class Engine(Dialing, Shared):
         finally:
             self._starter = 0
         note_running(self)
-        return self
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the engine has ended; False if `timeout` seconds passed first.
@@ -215,8 +227,7 @@ class Engine(Dialing, Shared):
         self.check_may_wait("wait")
         if not self._ended.wait(timeout):
             return False
-        for reactor in self._reactors:
-            reactor.thread.join()
+        self._join_reactors()
         if self._failure is not None:
             raise self._failure
         return True
@@ -248,7 +259,7 @@ class Engine(Dialing, Shared):
             except ConnectionClosed:
                 continue  # it has ended already
 
-    def _prepare(self) -> None:
+    def _prepare(self, here: bool) -> None:
         self._choice = choose(self.options.backend)
         self._say_choice(self._choice)
         keep_freed(self.options.kept_memory)
@@ -259,12 +270,13 @@ class Engine(Dialing, Shared):
                 self._parsed, self.options, nonblocking, self.options.reactors
             )
             action = check_action(self.handler.on_boot(self), "on_boot")
-            self._start_reactors()
+            self._start_reactors(self, here)
+            self._serve()
         except BaseException:
+            self._end_reactors()
             self._close_listeners()
             self.logging.close()
             raise
-        self._serve()
         self.log.info("%r serves with %s: %s", self, self.backend, self.backend_reason)
         if action is Action.SHUTDOWN or self._stop_asked:
             self.request_stop()
@@ -274,26 +286,6 @@ class Engine(Dialing, Shared):
         if passed is not None:
             remedy = f"; {passed.remedy}" if passed.remedy else ""
             self.log.warning("using %s: %s%s", choice.name, passed.reason, remedy)
-
-    def _start_reactors(self) -> None:
-        reactors = [Reactor(self, number) for number in range(self.options.reactors)]
-        self._running = len(reactors)
-        for reactor in reactors:
-            reactor.thread.start()
-        failures = [reactor.ready.exception() for reactor in reactors]
-        self._reactors = [r for r, e in zip(reactors, failures, strict=True) if e is None]
-        first = next((failure for failure in failures if failure is not None), None)
-        if first is not None:
-            self._running = len(self._reactors)
-            self.request_stop(0)
-            for reactor in reactors:
-                reactor.thread.join()
-            raise first
-        self.max_connections = min(
-            self.options.max_connections,
-            sum(reactor.backend.capacity for reactor in reactors) - len(self._listeners),
-        )
-        self.balancing = Balancing(self.options.load_balancing, reactors)
 
     def _serve(self) -> None:
         first = self._reactors[0]
@@ -316,25 +308,9 @@ class Engine(Dialing, Shared):
 
     # For the reactors
 
-    def wake_all(self) -> None:
-        """One reactor could not wake another in the cheap way."""
-        for reactor in self._reactors:
-            reactor.wake_up()
-
     def make_backend(self) -> Backend:
         """A backend, on the calling thread."""
         return self._chosen().make(self.options.bounds())
-
-    def reactor_ended(self, reactor: Reactor, failure: BaseException | None) -> None:
-        """The last word of a reactor, on its thread. A failed one ends the whole engine."""
-        with self._state_lock:
-            self._running -= 1
-            last = self._running == 0
-            self._failure = self._failure or failure
-        if failure is not None:
-            self.request_stop(0)
-        if last:
-            self._finish()
 
     def _finish(self) -> None:
         try:
@@ -347,16 +323,6 @@ class Engine(Dialing, Shared):
         self.logging.close()
         self._state = "ended"
         self._ended.set()
-
-    def _is_reactor_thread(self) -> bool:
-        return any(reactor.is_current for reactor in self._reactors)
-
-    def check_may_wait(self, method: str) -> None:
-        """Raise EngineStateError where waiting for the engine would be for ever."""
-        if self._is_reactor_thread():
-            raise EngineStateError(f"{method} on a reactor's thread would wait for itself")
-        if self._state == "new":
-            raise EngineStateError(f"{method} needs an engine that was started")
 
 
 class _ClientEngine(Engine):

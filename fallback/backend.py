@@ -10,9 +10,10 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
-from threading import Lock
+from threading import RLock
 from typing import Any, Final
 
 from ..completion import DATA, GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, WOKEN, Bounds, Event
@@ -44,7 +45,7 @@ class FallbackBackend(Operations):
         self._waker.setblocking(False)
         self._wakened.setblocking(False)
         self._wake_fd = self._wakened.fileno()
-        self._wake_lock = Lock()
+        self._wake_lock = RLock()  # a handler of a signal may interrupt who holds it
         self._is_woken = False
         self._poller.change(self._wake_fd, 0, READ)
 
@@ -252,11 +253,10 @@ class FallbackBackend(Operations):
 
     def _on_woken(self) -> None:
         with self._wake_lock:
-            self._is_woken = False
-            try:
+            # In this order: who wakes between the two is told of by the event.
+            with suppress(*WOULD_BLOCK):
                 self._wakened.recv(64)
-            except WOULD_BLOCK:
-                return
+            self._is_woken = False
         self._emit((0, WOKEN, 0, 0))
 
     def wake(self) -> None:

@@ -127,7 +127,9 @@ def test_nothing_comes_after_on_shutdown(backend: str) -> None:
             conn.wake(lambda conn, error: handler.note("woken"))
             conn.close(lambda conn, error: handler.note("closed"))
         assert engine.stop()
-    assert [reactor.thread.is_alive() for reactor in engine.reactors] == [False] * 3
+    assert [
+        reactor.thread is not None and reactor.thread.is_alive() for reactor in engine.reactors
+    ] == [False] * 3
     assert handler.calls[-1] == "shutdown"
     counts = {name: handler.calls.count(name) for name in set(handler.calls)}
     expected = {"close": 30, "closed": 30, "written": 30, "woken": 30, "shutdown": 1}

@@ -1,0 +1,110 @@
+"""The reactors of an engine: how they start, each on its thread, and how they end.
+
+One of them may be hosted by the thread that called `ringnet.run`. It outlives the others, because
+it heeds the signals.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from .balancer import Balancing
+from .errors import EngineStateError
+from .reactor import Reactor
+
+if TYPE_CHECKING:
+    from .listener import Listener
+    from .options import Options
+    from .server import Engine
+
+
+class ReactorGroup:
+    """The part of an engine that starts its reactors and sees them end."""
+
+    if TYPE_CHECKING:  # what Engine has
+        options: Options
+        _listeners: list[Listener]
+        _state: str
+
+        def _finish(self) -> None: ...
+        def request_stop(self, timeout: float | None = None) -> None: ...
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.balancing: Balancing
+        self.max_connections = 0  # as many as the option says, or less where the system does
+        self._reactors: list[Reactor] = []
+        self._host: Reactor | None = None  # runs on the thread that asked for the engine
+        self._running = 0
+        self._state_lock = threading.Lock()
+        self._failure: BaseException | None = None
+
+    def _start_reactors(self, engine: Engine, here: bool) -> None:
+        """Start all; with `here` the first begins on this thread, which is to call its `serve`."""
+        reactors = [Reactor(engine, number) for number in range(self.options.reactors)]
+        self._running = len(reactors)
+        for reactor in reactors[1:] if here else reactors:
+            reactor.start()
+        if here:
+            reactors[0].begin()
+        failures = [reactor.ready.exception() for reactor in reactors]
+        self._reactors = [r for r, e in zip(reactors, failures, strict=True) if e is None]
+        failed = [failure for failure in failures if failure is not None]
+        if here and failures[0] is None:
+            self._host = reactors[0]
+        if failed:
+            with self._state_lock:
+                self._running -= len(failed)
+            raise failed[0]
+        # Listeners need handles as well, and so does what brings the signals.
+        room = sum(reactor.backend.capacity for reactor in reactors) - len(self._listeners) - 1
+        self.max_connections = min(self.options.max_connections, room)
+        self.balancing = Balancing(self.options.load_balancing, reactors)
+
+    def _end_reactors(self) -> None:
+        """End those that have begun, when the start has failed."""
+        self.request_stop(0)
+        if self._host is not None:
+            self._host.serve()
+        self._join_reactors()
+
+    def _join_reactors(self) -> None:
+        for reactor in self._reactors:
+            reactor.join()
+
+    # For the reactors
+
+    def wake_all(self) -> None:
+        """One reactor could not wake another in the cheap way."""
+        for reactor in self._reactors:
+            reactor.wake_up()
+
+    def must_outlive(self, reactor: Reactor) -> bool:
+        """Whether a reactor may not end, because others still run and signals may come."""
+        return reactor is self._host and self._running > 1
+
+    def reactor_ended(self, reactor: Reactor, failure: BaseException | None) -> None:
+        """The last word of a reactor, on its thread. A failed one ends the whole engine."""
+        with self._state_lock:
+            self._running -= 1
+            left = self._running
+            self._failure = self._failure or failure
+        if failure is not None:
+            self.request_stop(0)
+        if left == 0:
+            self._finish()
+        elif self._host is not None:
+            self._host.wake_up()  # it may be the last one now
+
+    # Who may wait for them
+
+    def _is_reactor_thread(self) -> bool:
+        return any(reactor.is_current for reactor in self._reactors)
+
+    def check_may_wait(self, method: str) -> None:
+        """Raise EngineStateError where waiting for the engine would be for ever."""
+        if self._is_reactor_thread():
+            raise EngineStateError(f"{method} on a reactor's thread would wait for itself")
+        if self._state == "new":
+            raise EngineStateError(f"{method} needs an engine that was started")
