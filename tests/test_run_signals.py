@@ -177,13 +177,6 @@ def test_a_handler_of_a_signal_posts_and_nothing_is_lost(backend: str) -> None:
 
 # Functions with a part in posting.
 STEPS = {"execute", "post", "_queue", "wake_up", "wake", "_on_woken"}
-    "execute",
-    "post",
-    "_queue",
-    "wake_up",
-    "wake",
-    "_on_woken",
-}  # functions with a part in posting
 
 
 class Interruption:
