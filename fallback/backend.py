@@ -105,8 +105,11 @@ class FallbackBackend(Operations):
         do_send = self._do_send
         slots = self._slots
         for handle, data in zip(handles, pieces, strict=True):
-            slot = slots.get(handle)
-            if slot is None or not slot.plain:
+            try:
+                slot = slots[handle]
+            except KeyError:
+                continue  # it has ended
+            if slot.plain != READ:
                 do_send(handle, data)
                 continue
             # The way of nearly every message: `_do_send`, without the call.
@@ -162,7 +165,9 @@ class FallbackBackend(Operations):
         for do, handle, argument in todo:
             do(handle, argument)
         if self._targets:
-            self._do_sends(0, self._take_outbox())
+            self._do_sends(0, self.outbox)
+            self._targets.clear()
+            self._pieces.clear()
         if events or self._unserved or self._half_read:
             timeout = 0
         for unserved, mask in self._take_unserved():
@@ -171,12 +176,18 @@ class FallbackBackend(Operations):
         return events
 
     def _serve_ready(self, ready: Iterable[tuple[int, int]]) -> None:
-        events, slot_of = self._events, self._by_fd.get
+        events, slots = self._events, self._by_fd
         places, place = self._places, self._place
         number, end = self._next_place, self._end_of_places()
         for fd, mask in ready:
-            slot = slot_of(fd)
-            if slot is not None and slot.plain and mask == READ and number < end:
+            try:
+                slot = slots[fd]
+            except KeyError:  # it was closed meanwhile
+                if fd == self._wake_fd:
+                    self._on_woken()
+                    end = self._end_of_places()
+                continue
+            if mask == slot.plain and number < end:
                 # The way of nearly every message: `_on_readable`, without the call.
                 try:
                     count = slot.sock.recv_into(places[number])
@@ -190,10 +201,7 @@ class FallbackBackend(Operations):
                 self._next_place = number
             else:
                 self._next_place = number
-                if slot is not None:
-                    self._serve(slot, mask)
-                elif fd == self._wake_fd:
-                    self._on_woken()
+                self._serve(slot, mask)
                 number = self._next_place
             end = self._end_of_places()
         self._next_place = number

@@ -33,7 +33,7 @@ from ..sockaddr import unpack
 from .ends import Ends
 from .packets import send_packet, send_packets
 from .pollers import READ, WRITE, Poller
-from .slot import Phase, Role, Slot
+from .slot import NEVER, Phase, Role, Slot
 
 _PLACE: Final = 16_384  # bytes from where one read may begin to where the next may
 NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
@@ -121,7 +121,7 @@ class Operations(Ends):
     def _watch(self, slot: Slot) -> None:
         """Tell the poller what follows from the slot's state."""
         wanted = slot.watched()
-        slot.plain = wanted == READ and slot.is_plain()
+        slot.plain = slot.plain_mask() if wanted == READ else NEVER
         if wanted == slot.interest:
             return
         old, slot.interest = slot.interest, wanted
@@ -133,7 +133,7 @@ class Operations(Ends):
             self._poller.change(slot.fd, old, wanted)
         except OSError as error:
             slot.interest = 0
-            slot.plain = False
+            slot.plain = NEVER
             self._by_fd.pop(slot.fd, None)
             self._break(slot, error.errno or ENOTCONN)
 
@@ -293,7 +293,7 @@ class Operations(Ends):
         slot = self._slots.get(handle)
         if slot is None or not data:
             return
-        if slot.plain or self._may_send(slot):
+        if slot.plain == READ or self._may_send(slot):
             slot.accepted += len(data)
             try:
                 sent = slot.sock.send(data, NO_SIGNAL)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from .pollers import BOTH, EDGE, READ, WRITE
+
+NEVER: Final = -1  # no mask that a poller reports
 
 
 class Role(IntEnum):
@@ -66,7 +68,7 @@ class Slot:
         self.interest = 0  # what the poller was told
         self.accepted = 0  # bytes, by send
         self.mask = 0  # interest of a poll
-        self.plain = False  # an open stream with nothing else going on
+        self.plain = NEVER  # READ, of an open stream with nothing else going on
         self.queue: deque[memoryview] | None = None  # what the socket did not take at once
         self.error = 0
         self.broken = False
@@ -88,10 +90,11 @@ class Slot:
         """Whether something waits for room in the socket."""
         return bool(self.queue or self.packets)
 
-    def is_plain(self) -> bool:
-        """Whether reading and sending need look at nothing else."""
+    def plain_mask(self) -> int:
+        """READ if reading and sending need look at nothing else, or NEVER."""
         busy = self.connecting or self.broken or self.fin or self.queue
-        return self.role is Role.STREAM and self.phase is Phase.OPEN and not busy
+        is_plain = self.role is Role.STREAM and self.phase is Phase.OPEN and not busy
+        return READ if is_plain else NEVER
 
     def wanted(self) -> int:
         """The interest that follows from the state."""
