@@ -296,7 +296,7 @@ class Reactor(EventLoop, Callbacks, Endings):
                     conn._keep_leftover()
             if again:
                 self._call_those_again()
-            if heap:
+            if heap and timers.are_due():
                 for call in timers.due():
                     call()
 

@@ -101,10 +101,18 @@ class Timers:
         Never more than a system call can express; whoever wakes too early asks again.
         """
         heap = self.heap
-        while heap and not heap[0].pending:
+        while heap:
+            first = heap[0]
+            if first._call is not None:
+                left = first.when - monotonic()
+                return left if 0.0 < left < LONGEST_WAIT else 0.0 if left <= 0.0 else LONGEST_WAIT
             heappop(heap)
             self._cancelled -= 1
-        return min(max(0.0, heap[0].when - monotonic()), LONGEST_WAIT) if heap else None
+        return None
+
+    def are_due(self) -> bool:
+        """Whether `due` may have any. For when there are timers: each turn asks."""
+        return self.heap[0].when <= monotonic()
 
     def due(self) -> Iterator[Call]:
         """The calls that are due. One may still cancel another of them; what they add is not among

@@ -40,7 +40,7 @@ CONNECTIONS = 50
 BYTES = b"x" * 64
 MARK, GATE = b"mark", b"gate"  # as peers/counted_server.py
 SECONDS = 15.0  # for the server to come up, and for any answer
-ATTEMPTS = 3  # valgrind's threads may stand in each other's way: see counted_server.py
+ATTEMPTS = 3  # on a machine that is too busy with others for SECONDS
 
 Counts = dict[str, int]  # "io_uring one process": instructions a message
 
