@@ -11,12 +11,14 @@ reactors may share it; it is taken once for all commands that arrived together.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from threading import Lock
+from typing import Any
 
 import hiredis
 import ringnet
 from _cli import announce, arguments, serve
-from redis_store import OK, NotACommand, Quit, Store, error, execute
+from redis_store import OK, RESP2, Hello, NotACommand, Quit, Store, error, execute
 
 MORE = object()  # what the parser gives when a command is not complete yet
 MAX_INLINE = 64 * 1024  # bytes of a command typed by hand
@@ -25,12 +27,13 @@ MAX_INLINE = 64 * 1024  # bytes of a command typed by hand
 class Session:
     """A connection's parser. Its first byte tells whether commands come as arrays or by hand."""
 
-    __slots__ = ("by_hand", "line", "parser")
+    __slots__ = ("by_hand", "line", "parser", "table")
 
     def __init__(self) -> None:
         self.parser = hiredis.Reader(notEnoughData=MORE)
         self.by_hand: bool | None = None
         self.line = b""  # typed by hand, without its end yet
+        self.table = RESP2  # until HELLO says otherwise
 
     def answer(self, data: bytes, store: Store, replies: list[bytes]) -> None:
         """Execute the commands that are complete now.
@@ -40,18 +43,24 @@ class Session:
         """
         if self.by_hand is None:
             self.by_hand = data[:1] != b"*"
-        if self.by_hand:
-            self.answer_lines(self.line + data, store, replies)
-            return
-        self.parser.feed(data)
-        gets = self.parser.gets
-        while (words := gets()) is not MORE:
-            replies.append(execute(store, words))
+        commands = self.typed(data) if self.by_hand else self.arrays(data)
+        while True:
+            try:
+                for words in commands:
+                    replies.append(execute(self.table, store, words))  # noqa: PERF401 (slower for one)
+                return
+            except Hello as hello:
+                self.table = hello.table
+                replies.append(hello.reply)
 
-    def answer_lines(self, data: bytes, store: Store, replies: list[bytes]) -> None:
+    def arrays(self, data: bytes) -> Iterator[Any]:
+        self.parser.feed(data)
+        return iter(self.parser.gets, MORE)
+
+    def typed(self, data: bytes) -> Iterator[Any]:
         """Commands as lines of words, as people and redis-benchmark's PING_INLINE write them."""
-        *lines, self.line = data.split(b"\n")
-        replies.extend(execute(store, line.split()) for line in lines)
+        *lines, self.line = (self.line + data).split(b"\n")
+        yield from (line.split() for line in lines)
         if len(self.line) > MAX_INLINE:
             raise hiredis.ProtocolError("too big inline request")
 

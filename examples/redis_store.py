@@ -1,6 +1,7 @@
 """The commands of the Redis example: a table of functions over a dictionary.
 
 Each command takes the store and its arguments as bytes, and returns the reply as bytes of RESP2.
+Those that RESP3 answers in another form are there twice.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
 ANY = sys.maxsize  # number of arguments
 # By its name, in the two usual spellings: the function, and the least and most words it is called
 # with, the name included.
-COMMANDS: dict[bytes, tuple[Command, int, int]] = {}
+Table = dict[bytes, tuple[Command, int, int]]
+RESP2: Table = {}
+RESP3: Table = {}
 
 
 class Refusal(Exception):
@@ -35,6 +38,14 @@ class NotACommand(Exception):
 
 class Quit(Exception):
     """The client wants to go."""
+
+
+class Hello(Exception):
+    """The client chose the form of its replies: a table, and the reply to that."""
+
+    def __init__(self, table: Table, reply: bytes) -> None:
+        self.table = table
+        self.reply = reply
 
 
 def integer(n: int) -> bytes:
@@ -53,29 +64,38 @@ def array(values: Iterable[bytes | None]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
+def as_map(flat: bytes) -> bytes:
+    """An array of names with their values as the map that RESP3 has for it."""
+    size, rest = flat[1:].split(b"\r\n", 1)
+    return b"%%%d\r\n%b" % (int(size) // 2, rest)
+
+
 def error(text: str) -> bytes:
     return b"-" + text.encode() + b"\r\n"
 
 
-def command(least: int, most: int | None = None) -> Callable[[Command], Command]:
-    """Enter a function into the table; it takes `least` to `most` arguments, or just `least`."""
+def command(
+    least: int, most: int | None = None, tables: tuple[Table, ...] = (RESP2, RESP3)
+) -> Callable[[Command], Command]:
+    """Enter a function into the tables; it takes `least` to `most` arguments, or just `least`."""
 
     def enter(function: Command) -> Command:
-        name = function.__name__.rstrip("_").encode()
+        name = function.__name__.partition("_")[0].encode()
         entry = function, least + 1, (least if most is None else most) + 1
-        COMMANDS[name] = COMMANDS[name.upper()] = entry
+        for table in tables:
+            table[name] = table[name.upper()] = entry
         return function
 
     return enter
 
 
-def execute(store: Store, words: list[Any]) -> bytes:
-    """The reply to a command, whose list is used up. Raises NotACommand and Quit."""
+def execute(table: Table, store: Store, words: list[Any]) -> bytes:
+    """The reply to a command, whose list is used up. Raises NotACommand, Quit and Hello."""
     try:
         b"".join(words)  # all are bytes: no quicker way to see that
-        function, least, most = COMMANDS[words[0]]
+        function, least, most = table[words[0]]
     except (TypeError, LookupError):
-        return execute_rare(store, words)
+        return execute_rare(table, store, words)
     if not least <= len(words) <= most:
         return error(f"ERR wrong number of arguments for '{words[0].decode().lower()}' command")
     words[0] = store  # now they are the function's arguments
@@ -85,15 +105,15 @@ def execute(store: Store, words: list[Any]) -> bytes:
         return error(str(refusal))
 
 
-def execute_rare(store: Store, words: Any) -> bytes:
+def execute_rare(table: Table, store: Store, words: Any) -> bytes:
     """What is no command, no known one, or one of them in mixed case."""
     if type(words) is not list or any(type(word) is not bytes for word in words):
         raise NotACommand("a command is an array of bulk strings")
     if not words:
         return b""
     name = words[0].upper()
-    if name in COMMANDS:
-        return execute(store, [name, *words[1:]])
+    if name in table:
+        return execute(table, store, [name, *words[1:]])
     return error(f"ERR unknown command '{words[0].decode(errors='replace')}'")
 
 
@@ -271,14 +291,21 @@ def zadd(store: Store, key: bytes, *pairs: bytes) -> bytes:
     return integer(len(members) - before)
 
 
-@command(1)
-def zpopmin(store: Store, key: bytes) -> bytes:
-    def pop(members: SortedSet) -> tuple[bytes, float]:
-        least = min(members, key=lambda member: (members[member], member))
-        return least, members.pop(least)
+def least(members: SortedSet) -> tuple[bytes, bytes]:
+    """Take the member with the least score out, and give it with its score."""
+    member = min(members, key=lambda member: (members[member], member))
+    return member, b"%.17g" % members.pop(member)
 
-    found = take(store, key, SortedSet, pop)
-    return array(() if found is None else (found[0], b"%g" % found[1]))
+
+@command(1, tables=(RESP2,))
+def zpopmin(store: Store, key: bytes) -> bytes:
+    return array(take(store, key, SortedSet, least) or ())
+
+
+@command(1, tables=(RESP3,))
+def zpopmin_3(store: Store, key: bytes) -> bytes:
+    found = take(store, key, SortedSet, least)
+    return array(()) if found is None else b"*2\r\n%b,%b\r\n" % (bulk(found[0]), found[1])
 
 
 class Stream(list[tuple[int, int, tuple[bytes, ...]]]):
@@ -314,7 +341,7 @@ def flushall(store: Store, how: bytes = b"") -> bytes:
     return OK
 
 
-@command(1, ANY)
+@command(1, ANY, tables=(RESP2,))
 def config(store: Store, verb: bytes, *names: bytes) -> bytes:
     if verb.upper() != b"GET":
         raise Refusal("ERR only CONFIG GET is there")
@@ -322,9 +349,14 @@ def config(store: Store, verb: bytes, *names: bytes) -> bytes:
     return array(word for name in names if name in known for word in (name, known[name]))
 
 
+@command(1, ANY, tables=(RESP3,))
+def config_3(store: Store, verb: bytes, *names: bytes) -> bytes:
+    return as_map(config(store, verb, *names))
+
+
 @command(0, ANY)
 def command_(store: Store, *words: bytes) -> bytes:
-    return array(()) if words else array(sorted(filter(bytes.isupper, COMMANDS)))
+    return array(()) if words else array(sorted(filter(bytes.isupper, RESP2)))
 
 
 @command(1, ANY)
@@ -337,6 +369,26 @@ def select(store: Store, which: bytes) -> bytes:
     if number(which) != 0:
         raise Refusal("ERR DB index is out of range")
     return OK
+
+
+GREETING = b"".join(
+    bulk(word) for word in b"server ringnet version 7.0.0 mode standalone role master proto".split()
+)
+
+
+@command(0, 6, tables=(RESP2,))
+def hello(store: Store, version: bytes = b"2", *words: bytes) -> bytes:
+    """No password is set: whom the words after the version name, and how, is all the same."""
+    table = {b"2": RESP2, b"3": RESP3}.get(version)
+    if table is None:
+        raise Refusal("NOPROTO unsupported protocol version")
+    head = b"%5" if table is RESP3 else b"*10"
+    raise Hello(table, b"%b\r\n%b:%b\r\n" % (head, GREETING, version))
+
+
+@command(0, 6, tables=(RESP3,))
+def hello_3(store: Store, version: bytes = b"3", *words: bytes) -> bytes:
+    return hello(store, version, *words)
 
 
 @command(0)

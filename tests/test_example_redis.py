@@ -14,8 +14,8 @@ from real_clients import example, run
 EACH = pytest.mark.parametrize("backend", IN_CHILDREN)
 
 
-def client(port: int) -> redis.Redis:
-    return redis.Redis(port=port, protocol=2, socket_timeout=WAIT)
+def client(port: int, protocol: int = 2) -> redis.Redis:
+    return redis.Redis(port=port, protocol=protocol, socket_timeout=WAIT)
 
 
 @EACH
@@ -47,8 +47,9 @@ def test_redis_benchmark(backend: str, pipeline: str) -> None:
 
 
 @EACH
-def test_redis_py(backend: str) -> None:
-    with example("redis_server", backend) as port, client(port) as r:
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_redis_py(backend: str, protocol: int) -> None:
+    with example("redis_server", backend) as port, client(port, protocol) as r:
         assert r.mset({"a": 1, "b": b"\x00\r\n\xff"})
         assert r.mget("a", "b", "c") == [b"1", b"\x00\r\n\xff", None]
         big = bytes(range(256)) * 20_000
@@ -62,12 +63,48 @@ def test_redis_py(backend: str) -> None:
         ids = [r.xadd("events", {"n": n}) for n in range(100)]
         assert ids == sorted(set(ids), key=lambda at: [int(part) for part in at.split(b"-")])
         assert r.xlen("events") == 100
+        assert r.config_get("save", "appendonly") == {"save": "", "appendonly": "no"}
+        assert r.zadd("scores", {"b": 2, "a": 0.5}) == 2
+        least = r.zpopmin("scores")
+        assert list(least[0] if isinstance(least[0], (list, tuple)) else least) == [b"a", 0.5]
+        assert r.lpush("queue", 1, 2) == 2
+        assert r.lrange("queue", 0, -1) == [b"2", b"1"]
+        assert r.get("nothing") is None
         with pytest.raises(redis.ResponseError, match="not an integer"):
             r.incr("b")
         with pytest.raises(redis.ResponseError, match="wrong number of arguments"):
             r.execute_command("GET")
         assert r.flushall()
         assert r.dbsize() == 0
+
+
+@EACH
+def test_redis_py_as_it_comes(backend: str) -> None:
+    with example("redis_server", backend) as port, redis.Redis(port=port) as r:
+        assert r.set("k", "v")
+        assert r.get("k") == b"v"
+
+
+SAVE = b"$4\r\nsave\r\n$0\r\n\r\n"  # what CONFIG GET finds
+HELLO = {
+    "RESP3": (b"hello 3", b"%5\r\n", b"%1\r\n" + SAVE),
+    "RESP2": (b"HELLO 2", b"*10\r\n", b"*2\r\n" + SAVE),
+    "as before": (b"HELLO", b"*10\r\n", b"*2\r\n" + SAVE),
+    "there and back": (b"HELLO 3\r\nHELLO 2", b"%5\r\n", b"*2\r\n" + SAVE),
+    "neither": (b"HELLO 4", b"-NOPROTO ", b"*2\r\n" + SAVE),
+}
+
+
+@EACH
+@pytest.mark.parametrize("how", HELLO)
+def test_the_client_chooses_how_it_is_answered(backend: str, how: str) -> None:
+    said, greeting, found = HELLO[how]
+    with example("redis_server", backend) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as peer:
+            peer.sendall(said + b"\r\nCONFIG GET save\r\nQUIT\r\n")
+            got = receive(peer, 1 << 20)
+    assert got.startswith(greeting)
+    assert got.endswith(found + b"+OK\r\n")
 
 
 SET = b"*3\r\n$3\r\nsEt\r\n$1\r\nk\r\n$1\r\nv\r\n"
