@@ -38,6 +38,9 @@ OLDER_RINGS = {"io_uring-6.0": 1 << 7 | 1 << 8 | 1 << 12, "io_uring-5.19": 1 << 
 PATIENCE = float(os.environ.get("RINGNET_PATIENCE", "1"))  # more where all is slow, as in valgrind
 SECONDS = 15.0 * PATIENCE  # how long anything may take
 STEP = 0.002  # seconds a turn waits at most: the peers of a test act between turns
+# With a few KiB of receive buffer a larger segment may never fit the window, which TCP rounds down
+# to whole segments: what is left then goes out by the persist timer, 2 KB each 200 ms.
+SMALL_SEGMENT = 536
 
 
 def backend_names() -> list[str]:
@@ -281,6 +284,8 @@ def tcp_pair(sndbuf: int = 0, rcvbuf: int = 0) -> tuple[socket.socket, socket.so
     """Both ends of a connection over the loopback: ours and the peer's."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        if rcvbuf:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT)
         if sndbuf:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
         listener.listen(1)
