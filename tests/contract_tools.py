@@ -253,6 +253,7 @@ class Rig:
         """Send what cannot leave as long as the peer does not read."""
         data = pattern(size)
         self.backend.send(handle, data)
+        self.pump(lambda: 0 < self.staged(handle) < size)  # the sockets are filled
         self.settle()
         assert self.staged(handle) > 0
         return data
