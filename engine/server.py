@@ -58,6 +58,7 @@ class Engine(Dialing, ReactorGroup, Shared):
         self._state = "new"  # new, running, ended
         self._stop_asked = False
         self._starter = 0  # the thread that is inside `start`
+        self._waiters: set[int] = set()  # the threads that are inside `wait`
         self._ended = threading.Event()
         self.is_forked = False  # this process has only a copy of it
 
@@ -225,8 +226,12 @@ class Engine(Dialing, ReactorGroup, Shared):
         """
         self._check_process()
         self.check_may_wait("wait")
-        if not self._ended.wait(timeout):
-            return False
+        try:
+            self._waiters.add(threading.get_ident())
+            if not self._ended.wait(timeout):
+                return False
+        finally:
+            self._waiters.discard(threading.get_ident())
         self._join_reactors()
         if self._failure is not None:
             raise self._failure
@@ -236,13 +241,15 @@ class Engine(Dialing, ReactorGroup, Shared):
         """Accept no more, send what is owed, close every connection, then wait for the end.
 
         What is still open after `timeout` seconds (None: the option `stop_timeout`; `math.inf` for
-        no limit) is closed at once. On a reactor's thread, and in `on_boot`, it does not wait.
-        Returns whether the engine has ended. Raises TypeError and ValueError. gnet: Stop.
+        no limit) is closed at once. It does not wait on a reactor's thread, in `on_boot`, and where
+        a signal's handler has interrupted `wait`. Returns whether the engine has ended. Raises
+        TypeError and ValueError. gnet: Stop.
         """
         self._check_process()
         self.request_stop(timeout)
-        starts = self._starter == threading.get_ident()
-        if self._state == "new" or starts or self._is_reactor_thread():
+        me = threading.get_ident()
+        is_inside = self._starter == me or me in self._waiters or self._is_reactor_thread()
+        if self._state == "new" or is_inside:
             return self._ended.is_set()
         return self.wait()
 

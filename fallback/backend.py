@@ -168,6 +168,8 @@ class FallbackBackend(Operations):
             self._do_sends(0, self.outbox)
             self._targets.clear()
             self._pieces.clear()
+        if self._late:
+            self._say_late()
         if events or self._unserved or self._half_read:
             timeout = 0
         for unserved, mask in self._take_unserved():
@@ -250,8 +252,10 @@ class FallbackBackend(Operations):
         if slot.edge:
             if not slot.put_off & READ:  # else it had its chunk, and the poller told of more
                 self._read_on(slot)
-        else:
+        elif self._has_room():  # what was written may have taken it
             self._on_readable(slot)
+        else:
+            self._put_off(slot, READ, self._unserved)
 
     def _serve_packets(self, slot: Slot, mask: int) -> None:
         if mask & WRITE:

@@ -19,6 +19,7 @@ class Ends:
 
     if TYPE_CHECKING:  # what Operations has
         staged: memoryview
+        _by_fd: dict[int, Slot]
         _by_index: dict[int, Slot]
         _slots: dict[int, Slot]
 
@@ -70,7 +71,7 @@ class Ends:
         slot.mask = 0
         self._watch(slot)
         del self._slots[slot.handle]
-        del self._by_index[slot.index]
+        del self._by_index[slot.index], self._by_fd[slot.fd]
 
     @staticmethod
     def _close_fd(slot: Slot) -> None:

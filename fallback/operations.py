@@ -108,6 +108,11 @@ class Operations(Ends):
         else:
             self._events.append(event)
 
+    def _say_late(self) -> None:
+        """Fill the room that closes have made: events are late only where there is none."""
+        while self._late and len(self._events) < self._most:
+            self._events.append(self._late.popleft())
+
     # Starting
 
     def _start(self, handle: int, fd: int, role: Role) -> Slot:
@@ -115,7 +120,7 @@ class Operations(Ends):
         if index in self._by_index:
             raise ValueError(f"index {index} was started twice in one turn")
         slot = Slot(handle, index, fd, role)
-        self._slots[handle] = self._by_index[index] = slot
+        self._slots[handle] = self._by_index[index] = self._by_fd[fd] = slot
         return slot
 
     def _watch(self, slot: Slot) -> None:
@@ -125,16 +130,11 @@ class Operations(Ends):
         if wanted == slot.interest:
             return
         old, slot.interest = slot.interest, wanted
-        if not old:
-            self._by_fd[slot.fd] = slot
-        elif not wanted:
-            del self._by_fd[slot.fd]
         try:
             self._poller.change(slot.fd, old, wanted)
         except OSError as error:
             slot.interest = 0
             slot.plain = NEVER
-            self._by_fd.pop(slot.fd, None)
             self._break(slot, error.errno or ENOTCONN)
 
     def _do_listen(self, handle: int, fd: int) -> None:
@@ -177,9 +177,9 @@ class Operations(Ends):
 
     def _do_poll(self, handle: int, argument: tuple[int, int]) -> None:
         fd, mask = argument
-        slot = self._start(handle, fd, Role.POLL)
-        if fd in self._by_fd:  # interest is keyed by descriptor, so it gets one of its own
-            slot.fd = os.dup(fd)
+        is_taken = fd in self._by_fd  # interest is keyed by descriptor: it gets one of its own
+        slot = self._start(handle, os.dup(fd) if is_taken else fd, Role.POLL)
+        if is_taken:
             slot.sock = open(slot.fd, "rb", buffering=0)  # noqa: SIM115 - closed by _close_fd
         slot.mask = (READ if mask & READABLE else 0) | (WRITE if mask & WRITABLE else 0)
         self._watch(slot)
@@ -281,8 +281,11 @@ class Operations(Ends):
 
     def _send_failed(self, slot: Slot, error: OSError) -> int:
         """How many bytes the socket took: 0, or -1 where the stream broke."""
-        # BSD's send(2) says ENOBUFS where the interface is busy.
-        if isinstance(error, WOULD_BLOCK) or error.errno == ENOBUFS:
+        if isinstance(error, WOULD_BLOCK):
+            return 0
+        if error.errno == ENOBUFS:  # BSD's send(2): the interface is busy
+            if slot.edge:  # the socket has room, so no change will be told
+                self._put_off(slot, WRITE, self._unserved)
             return 0
         self._break(slot, error.errno or ENOTCONN)
         return -1

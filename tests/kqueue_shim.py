@@ -63,6 +63,7 @@ class kqueue:  # noqa: N801 - the name in select
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._added: dict[int, dict[int, int]] = {}  # descriptor: filter: bits of epoll
+        self._left: list[kevent] = []  # the second event of a descriptor that had no room
 
     def control(
         self, changes: Iterable[kevent] | None, most: int, timeout: float | None = None
@@ -75,8 +76,10 @@ class kqueue:  # noqa: N801 - the name in select
         if timeout is not None and timeout < 0:
             raise ValueError("timeout must be positive or None")
         # A descriptor may give two events.
-        found = self._epoll.poll(timeout, (most + 1) // 2)
-        return [event for fd, mask in found for event in self._translate(fd, mask)][:most]
+        found = self._epoll.poll(0 if self._left else timeout, (most + 1) // 2)
+        events = self._left + [event for fd, mask in found for event in self._translate(fd, mask)]
+        self._left = events[most:]
+        return events[:most]
 
     def _apply(self, change: kevent) -> None:
         filters = self._added.get(change.ident, {})
@@ -86,6 +89,8 @@ class kqueue:  # noqa: N801 - the name in select
             filters = filters | {change.filter: _BITS[change.filter] | edge}
         elif change.filter in filters:
             filters = {kind: bits for kind, bits in filters.items() if kind != change.filter}
+            gone = (change.ident, change.filter)
+            self._left = [event for event in self._left if (event.ident, event.filter) != gone]
         else:
             raise OSError(errno.ENOENT, "the filter was not added")
         after = _joined(filters)

@@ -99,6 +99,20 @@ def test_two_polls_of_one_descriptor(made: Rig) -> None:
     assert made.of(writes) == [(READY, WRITABLE, 0)]
 
 
+def test_a_poll_of_the_descriptor_of_a_stream_that_is_paused(made: Rig) -> None:
+    stream, peer = made.pair()
+    made.backend.pause(stream)
+    made.turn()
+    polled = made.new_handle()
+    made.backend.poll(polled, made.fds[stream], READABLE)
+    made.turn()
+    made.backend.resume(stream)
+    peer.sendall(b"x")
+    made.pump(lambda: made.received[stream] == b"x")
+    made.backend.close(polled, NOW)  # the stream may have taken what the poll waits for
+    made.pump(lambda: made.has(polled, READY) or made.has(polled, CLOSED))
+
+
 def test_a_poll_of_no_descriptor_ends_with_the_error(made: Rig, pipe: tuple[int, int]) -> None:
     closed = os.dup(pipe[0])
     os.close(closed)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 import ringnet
@@ -55,6 +58,36 @@ def test_a_fast_sender_gets_its_chunk_a_turn_and_the_others_theirs(poller: str) 
         assert chunk <= sizes[0] < chunk + buffer
         assert all(size < chunk + buffer for size in sizes)
         assert any(h == slow and kind == DATA for h, kind, *_ in turns[0])
+
+
+@pytest.mark.parametrize("name", ["epoll", "epoll-edge", "kqueue", "kqueue-edge"])
+def test_an_interface_that_is_busy_is_tried_again(name: str) -> None:
+    """ENOBUFS leaves room in the socket, so that no change follows it."""
+    with rig(name) as made:
+        handle, peer = made.pair()
+        made.settle()
+        slot = made.backend._slots[handle]  # type: ignore[attr-defined]
+        slot.sock = Busy(slot.sock)
+        made.backend.send(handle, b"hello")
+        assert made.exchange(peer, 5) == b"hello"
+        assert made.staged(handle) == 0
+
+
+class Busy:
+    """A socket whose first two sends find the interface busy."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._left = 2
+
+    def send(self, data: bytes, flags: int) -> int:
+        if self._left:
+            self._left -= 1
+            raise OSError(errno.ENOBUFS, "the interface is busy")
+        return self._sock.send(data, flags)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
 def test_a_chunk_alone_turns_edges_on() -> None:
