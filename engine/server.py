@@ -230,9 +230,9 @@ class Engine(Dialing, ReactorGroup, Shared):
             self._waiters.add(threading.get_ident())
             if not self._ended.wait(timeout):
                 return False
+            self._join_reactors()
         finally:
             self._waiters.discard(threading.get_ident())
-        self._join_reactors()
         if self._failure is not None:
             raise self._failure
         return True

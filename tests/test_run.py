@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from queue import Queue
@@ -95,6 +95,38 @@ def test_it_may_not_wait_for_itself_and_stops_from_within(backend: str) -> None:
             on_loop(host, engine.wait)
         on_loop(host, engine.stop)
         assert over.result(WAIT) == (None, None, True)
+
+
+class Interrupted(threading.Event):
+    """Whoever waits for it is interrupted, as by a signal, with a lock held that knows no owner."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__()
+        self.call = call
+        self.lock = threading.Lock()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert self.lock.acquire(blocking=False), "it waits while it waits"
+        try:
+            self.call()
+        finally:
+            self.lock.release()
+        return super().wait(timeout)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reactors", [1, 2])
+def test_stop_in_a_handler_that_interrupts_wait_waits_for_nothing(
+    backend: str, reactors: int
+) -> None:
+    handler = Boots()
+    with running(backend, handler, reactors=reactors) as (engine, _, over):
+        stopped: list[bool] = []
+        ended = Interrupted(lambda: stopped.append(engine.stop()))
+        engine._ended = ended
+        engine.request_stop()
+        assert over.result(WAIT) == (None, None, True)
+        assert len(stopped) == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
