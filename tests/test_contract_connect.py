@@ -55,6 +55,7 @@ def test_newcomers_beyond_the_bound_of_events(make_rig: Callable[..., Rig]) -> N
     for _ in range(50):
         made.client(address)
     made.pump(lambda: len(made.accepted(handle)) == 50)
+    assert made.kinds(handle) == [ACCEPTED] * 50
     close_accepted(made, handle)
 
 

@@ -111,6 +111,8 @@ def test_a_poll_of_the_descriptor_of_a_stream_that_is_paused(made: Rig) -> None:
     made.pump(lambda: made.received[stream] == b"x")
     made.backend.close(polled, NOW)  # the stream may have taken what the poll waits for
     made.pump(lambda: made.has(polled, READY) or made.has(polled, CLOSED))
+    assert made.kinds(polled) in ([READY], [CLOSED])
+    assert made.of(stream) == [(DATA, 0, 0)]
 
 
 def test_a_poll_of_no_descriptor_ends_with_the_error(made: Rig, pipe: tuple[int, int]) -> None:
