@@ -1,7 +1,8 @@
 """Two runs beside each other: `python perf/suite.py compare A.json B.json [--threshold R]`.
 
 Machines and hours differ, so that only ratios within a run are compared: each of ours to the
-better C server, or, where there is none, to another peer that both runs have. It is a regression
+better C server, or, where there is none, to another peer that both runs have, and those with the
+CPUs as near or far in both. It is a regression
 when the ratio got worse by more than the threshold, the runs' ratios do not overlap, and the
 samples were not disturbed.
 Exit status: 0 none; 1 some; 2 the files cannot be compared.
@@ -19,7 +20,7 @@ from peers import PEERS
 from record import BadRecord, Record, read
 from samples import DISTURBED
 from scenarios import SCENARIOS, Scenario
-from summary import Spread, Summary, better_limit, of_scenario, ratio
+from summary import Spread, Summary, better_limit, of_scenario, ratios
 
 THRESHOLD = 0.10
 FALLBACKS = ("uvloop", "gnet", "asyncio", "redis-server", "nginx")
@@ -67,9 +68,11 @@ def _of_scenario(
     for peer in before:
         if peer not in after or peer not in PEERS or not PEERS[peer].is_ours:
             continue
-        was, now = ratio(before[peer], before[name]), ratio(after[peer], after[name])
-        if was is None or now is None:
+        all_was, all_now = ratios(before[peer], before[name]), ratios(after[peer], after[name])
+        distance = next((one for one in all_was if one in all_now), None)
+        if distance is None:
             continue
+        was, now = all_was[distance], all_now[distance]
         factor = now.middle / was.middle
         four = (before[peer], before[name], after[peer], after[name])
         yield Change(

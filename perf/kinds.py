@@ -68,6 +68,7 @@ def open_loop(turn: Turn) -> Sample:
         load_share=answer["load_cpu_seconds"] / answer["seconds"],
         latency_us=answer["latency_us"],
         marks=marks_of(answer, turn.rate),
+        line_ns=tuple(answer["line_ns"]),
         details={"rate": turn.rate, "late_p99_us": answer["lateness_us"]["p99"]},
     )
 

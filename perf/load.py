@@ -158,4 +158,5 @@ def sample_of(scenario: Scenario, server: Server, run: int, answer: Mapping[str,
         latency_us=answer["latency_us"] if answer["latency_us"]["p50"] else {},
         marks=marks_of(answer),
         details={"lost": answer["lost"]} if answer["lost"] else {},
+        line_ns=tuple(answer["line_ns"]),
     )

@@ -14,11 +14,14 @@ HERE = Path(__file__).resolve().parent
 NATIVE = HERE / "native"
 GNET = HERE / "gnet"
 BUILD = HERE.parent / "build" / "perf"  # git does not look there
-FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wl,--as-needed")
+FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wl,--as-needed", "-pthread")
 COMPILE_SECONDS = 300
 C_REMEDY = "install a C compiler and liburing (on Debian: apt install gcc libc6-dev liburing-dev)"
 GO_REMEDY = "install Go 1.21 or newer (https://go.dev/dl), with its module proxy in reach"
-LOAD = ("load", "options", "marks", "messages", "connect", "echo", "oneway", "sink", "churn")
+LOAD = (
+    "load", "options", "marks", "distance", "messages", "connect",
+    "echo", "oneway", "sink", "churn",
+)  # fmt: skip
 SOURCES = {"load": LOAD}  # of programs with more than one
 
 

@@ -19,8 +19,8 @@ from peers import PEERS
 from programs import HERE, CannotBuild
 from samples import Sample, from_json
 
-FORMAT = 2
-READABLE = (1, 2)  # the first has no profiles
+FORMAT = 3
+READABLE = (1, 2, 3)  # the first has no profiles, the second no distance of the CPUs
 
 
 @dataclass(frozen=True)

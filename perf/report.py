@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ import targets
 from areas import AREAS, KERNEL_AREAS, Profile
 from obstacles import obstacle
 from record import Record
-from samples import MARKS, MEANINGS
+from samples import FAR, MARKS, MEANINGS, MOVED, NEAR_NS, Sample
 from scenarios import SCENARIOS, Scenario
-from summary import Summary, better_limit, of_scenario, ratio
+from summary import Summary, better_limit, of_scenario, ratios
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,8 +65,15 @@ def reference(scenario: Scenario, summaries: Mapping[str, Summary], name: str) -
 
 
 def _ratio(one: Summary, other: Summary | None) -> str:
-    found = ratio(one, other) if other is not None else None
-    return f"{found.middle:.2f}" if found is not None else ""
+    found = ratios(one, other) if other is not None else {}
+    return _by_distance({distance: each.middle for distance, each in found.items()})
+
+
+def _by_distance(ratios: Mapping[str, float]) -> str:
+    """That of CPUs far from each other is behind a slash."""
+    near = [f"{value:.2f}" for distance, value in ratios.items() if distance != FAR]
+    far = [f"/ {ratios[FAR]:.2f}"] if FAR in ratios else []
+    return " ".join([*near[:1], *far])
 
 
 def number(value: float | None) -> str:
@@ -125,12 +133,26 @@ def remarks(made: Record) -> Iterator[str]:
     seen = {mark for sample in made.samples for mark in sample.marks}
     for mark in sorted(seen):
         yield f"{MARKS[mark]} samples in which {MEANINGS[mark]}"
+    yield from _distances(made.samples)
     for sample in made.samples:
         if sample.scenario == "open-loop":
             yield f"open-loop: {sample.details['rate']:,.0f} messages a second"
             break
     for who, reason in (*made.made["skipped"].items(), *made.made["failures"].items()):
         yield f"{who}: {reason}"
+
+
+def _distances(samples: Sequence[Sample]) -> Iterator[str]:
+    """What is to be known where the CPUs were not near each other all the time."""
+    counts = Counter(sample.distance for sample in samples)
+    if counts[FAR] or counts[MOVED]:
+        yield (
+            f"the server's and the load's CPU shared no cache in {counts[FAR]} of {len(samples)} "
+            f"samples (a cache line took more than {NEAR_NS} ns there and back), and began or "
+            f"ceased to in {counts[MOVED]}: ratios are of samples of the same run with the CPUs as "
+            "near or far in both, if there are such, and behind a slash where they were far; the "
+            "other figures are of all samples"
+        )
 
 
 def print_tables(made: Record) -> None:
@@ -226,7 +248,7 @@ def _target_lines(made: Record) -> Iterator[str]:
     yield ""
     numbers = obstacle_numbers(found)
     body = [
-        (t.scenario, t.text, f"{t.reached:.2f}", f"{t.least:.2f}..{t.most:.2f}", _met(t, numbers))
+        (t.scenario, t.text, _reached(t), f"{t.least:.2f}..{t.most:.2f}", _met(t, numbers))
         for t in found
     ]
     yield from markdown(("scenario", "target", "reached", "spread", "met"), body)
@@ -242,6 +264,10 @@ def obstacle_numbers(found: Iterable[targets.Judged]) -> dict[str, int]:
     """Each text that unmet targets have, numbered from 1."""
     texts = dict.fromkeys(obstacle(one.key) for one in found if not one.met)
     return {text: number for number, text in enumerate(filter(None, texts), 1)}
+
+
+def _reached(one: targets.Judged) -> str:
+    return _by_distance(one.by_distance) or f"{one.reached:.2f}"
 
 
 def _met(one: targets.Judged, numbers: Mapping[str, int]) -> str:

@@ -9,6 +9,12 @@ from typing import Any
 LIMIT_SHARE = 0.98  # of a CPU: a load that used more of it may have been the limit
 OTHERS_SHARE = 0.10  # of a CPU, used by others on the two: more disturbs
 RATE_SHARE = 0.98  # of an open loop's rate: below it the server was too slow for it
+NEAR_NS = 180  # a cache line there and back: 50 to 120 within a shared cache, 250 and more beyond
+
+NEAR = "near"  # the server's and the load's CPU share a cache
+FAR = "far"
+MOVED = "moved"  # from one to the other meanwhile
+UNKNOWN = ""
 
 LOAD_LIMITED = "load-limited"
 DISTURBED = "disturbed"
@@ -36,6 +42,15 @@ class Sample:
     latency_us: Mapping[str, float] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    line_ns: tuple[float, ...] = ()  # a cache line between the two CPUs and back, before and after
+
+    @property
+    def distance(self) -> str:
+        """Of the two CPUs: NEAR, FAR, MOVED or UNKNOWN."""
+        if not self.line_ns or min(self.line_ns) <= 0:
+            return UNKNOWN
+        far = [ns > NEAR_NS for ns in self.line_ns]
+        return FAR if all(far) else MOVED if any(far) else NEAR
 
     def as_json(self) -> dict[str, Any]:
         """For `from_json`."""
@@ -44,7 +59,8 @@ class Sample:
 
 def from_json(made: Mapping[str, Any]) -> Sample:
     """The sample of which this is the `as_json`."""
-    return Sample(**{**made, "marks": tuple(made["marks"])})
+    lists = {"marks": tuple(made["marks"]), "line_ns": tuple(made.get("line_ns", ()))}
+    return Sample(**{**made, **lists})
 
 
 def marks_of(answer: Mapping[str, Any], rate: float = 0) -> tuple[str, ...]:

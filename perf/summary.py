@@ -1,7 +1,8 @@
 """Medians, spreads and ratios of samples: pure arithmetic.
 
-A ratio is the median of the runs' ratios: what two servers did minutes apart is not compared. Of a
-peer's variants the one with the better median counts.
+A ratio is the median of the runs' ratios: what two servers did minutes apart is not compared, and
+neither is what one did with its CPU near the load's and the other with it far. Of a peer's variants
+the one with the better median counts.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from samples import Sample
+from samples import FAR, NEAR, UNKNOWN, Sample
 
 LIMITS = ("limit-uring", "limit-epoll")
+DISTANCES = (NEAR, UNKNOWN, FAR)  # the one that counts first
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "p99.99", "max")
 
 
@@ -98,11 +100,14 @@ def _is_better(one: Summary, other: Summary, higher_is_better: bool) -> bool:
     return (one.value.middle > other.value.middle) == higher_is_better
 
 
-def ratio(one: Summary, other: Summary) -> Spread | None:
-    """Of the values, over the runs that both have; None where there are none."""
-    theirs = {s.run: s.value for s in other.samples}
-    ratios = [s.value / theirs[s.run] for s in one.samples if theirs.get(s.run)]
-    return spread(ratios) if ratios else None
+def ratios(one: Summary, other: Summary) -> dict[str, Spread]:
+    """Of the values, by the CPUs' distance, over the runs in which it was the same for both."""
+    theirs = {(s.run, s.distance): s.value for s in other.samples}
+    found: dict[str, list[float]] = {}
+    for s in one.samples:
+        if value := theirs.get((s.run, s.distance)):
+            found.setdefault(s.distance, []).append(s.value / value)
+    return {distance: spread(found[distance]) for distance in DISTANCES if distance in found}
 
 
 def better_limit(summaries: Mapping[str, Summary], higher_is_better: bool) -> Summary | None:

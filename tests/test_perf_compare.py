@@ -57,6 +57,19 @@ def test_disturbed_samples_prove_nothing() -> None:
     assert not change.is_regression(0.1)
 
 
+def test_ratios_on_near_and_on_far_cpus_are_not_compared() -> None:
+    def at(line_ns: tuple[float, float], ours: float) -> list[Sample]:
+        return [
+            *samples("echo-64", "ringnet-io_uring", ours, line_ns=line_ns),
+            *samples("echo-64", "limit-uring", 100, line_ns=line_ns),
+        ]
+
+    near, far = (60.0, 60.0), (330.0, 330.0)
+    assert not list(changes(record_of(at(near, 90)), record_of(at(far, 60))))
+    (change,) = changes(record_of(at(far, 60)), record_of(at(far, 61)))
+    assert change.factor == pytest.approx(61 / 60)
+
+
 def test_where_less_is_better_more_is_worse() -> None:
     before = record_of(_run((500, 500), (50, 50), "idle-memory"))
     after = record_of(_run((900, 900), (50, 50), "idle-memory"))
@@ -75,7 +88,7 @@ def test_without_a_c_server_another_peer_is_the_measure() -> None:
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    made = record_of(_run((1, 2), (3, 4)))
+    made = record_of([*_run((1, 2), (3, 4)), *samples("sink", "gnet", 1, line_ns=(60.0, 61.0))])
     write(made, tmp_path / "a.json")
     again = read(tmp_path / "a.json")
     assert again.samples == made.samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -133,3 +134,24 @@ def test_wrong_options_are_refused(wrong: tuple[str, ...]) -> None:
     done = load(9, *wrong)
     assert done.returncode == 2
     assert done.stderr
+
+
+def line_ns(port: int, cpus: str) -> list[float]:
+    done = load(port, "--cpus", cpus)
+    assert done.returncode == 0, done.stderr
+    found: list[float] = json.loads(done.stdout)["line_ns"]
+    return found
+
+
+def test_the_distance_of_two_cpus_is_measured_before_and_after() -> None:
+    first, *_, last = 2 * sorted(os.sched_getaffinity(0))
+    with serving(echo) as port:
+        found = line_ns(port, f"{first},{last}")
+    assert len(found) == 2
+    assert all((ns > 0) == (first != last) for ns in found)
+
+
+@pytest.mark.parametrize("cpus", ["0,0", "0", "0,1000", "0,1000000"])
+def test_where_there_is_no_other_cpu_it_is_not_known(cpus: str) -> None:
+    with serving(echo) as port:
+        assert line_ns(port, cpus) == [0, 0]

@@ -7,6 +7,7 @@ import pytest
 import targets
 from perf_tools import record_of, samples
 from report import columns, markdown, number, page, rows
+from samples import Sample
 from scenarios import SCENARIOS
 from summary import of_scenario
 
@@ -71,6 +72,23 @@ def test_the_page_names_the_machine_the_marks_and_who_was_left_out() -> None:
     assert "| echo-64 | io_uring at least 1.40 of uvloop | 1.50 | 1.50..1.50 | yes |" in text
     assert "- ~ samples in which others used the CPUs meanwhile" in text
     assert "- nginx: there is no nginx: apt install nginx-light" in text
+
+
+def test_two_ratios_where_the_cpus_were_near_and_far() -> None:
+    near, far, moved = (60.0, 70.0), (330.0, 320.0), (60.0, 320.0)
+    found = []
+    for run, (line_ns, ours) in enumerate([(near, 150), (far, 110), (moved, 190)]):
+        for peer, value in (("ringnet-io_uring", ours), ("uvloop", 100)):
+            found.append(Sample("echo-64", peer, "", run, value, line_ns=line_ns))
+    text = "\n".join(page(record_of(found), []))
+    assert "| echo-64 | io_uring at least 1.40 of uvloop | 1.50 / 1.10 | 1.50..1.50 | yes |" in text
+    assert "shared no cache in 2 of 6 samples" in text
+    assert "ceased to in 2:" in text
+    only_far = "\n".join(page(record_of(found[2:4]), []))
+    assert "| io_uring at least 1.40 of uvloop | / 1.10 | 1.10..1.10 | no" in only_far
+    only_near = "\n".join(page(record_of(found[:2]), []))
+    assert "| io_uring at least 1.40 of uvloop | 1.50 | 1.50..1.50 | yes |" in only_near
+    assert "cache" not in only_near
 
 
 def test_every_obstacle_is_of_a_target() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from perf_tools import samples
-from samples import DISTURBED, LOAD_LIMITED, OVERLOADED, marks_of
-from summary import better_limit, of_scenario, ratio, spread, summarize
+from samples import DISTURBED, FAR, LOAD_LIMITED, MOVED, NEAR, OVERLOADED, UNKNOWN, Sample, marks_of
+from summary import better_limit, of_scenario, ratios, spread, summarize
 from targets import Target, judged, reached
 
 
@@ -18,18 +18,44 @@ def test_a_spread_has_the_median_and_the_ends() -> None:
 def test_a_ratio_is_the_median_of_the_runs_ratios() -> None:
     ours = summarize(samples("echo-64", "a", 100, 20, 90))
     theirs = summarize(samples("echo-64", "b", 50, 10, 60))
-    found = ratio(ours, theirs)
-    assert found is not None
+    found = ratios(ours, theirs)[UNKNOWN]
     assert (found.least, found.middle, found.most) == (1.5, 2.0, 2.0)
 
 
 def test_runs_that_one_of_them_lacks_do_not_count() -> None:
     ours = summarize(samples("echo-64", "a", 100, 200, 300))
     theirs = summarize(samples("echo-64", "b", 100))
-    found = ratio(ours, theirs)
-    assert found is not None
+    found = ratios(ours, theirs)[UNKNOWN]
     assert found.middle == 1.0
-    assert ratio(ours, summarize(samples("echo-64", "c", 0.0))) is None
+    assert ratios(ours, summarize(samples("echo-64", "c", 0.0))) == {}
+
+
+def _at(peer: str, *values: tuple[float, tuple[float, ...]]) -> list[Sample]:
+    return [
+        Sample("echo-64", peer, "", run, value, line_ns=line_ns)
+        for run, (value, line_ns) in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line_ns", "distance"),
+    [((), UNKNOWN), ((0, 0), UNKNOWN), ((60, 0), UNKNOWN), ((60, 110), NEAR), ((300, 350), FAR),
+     ((60, 330), MOVED), ((330, 60), MOVED)],
+)  # fmt: skip
+def test_how_far_the_cpus_are_from_each_other(line_ns: tuple[float, ...], distance: str) -> None:
+    assert _at("a", (1, line_ns))[0].distance == distance
+
+
+def test_what_was_done_on_cpus_near_and_far_is_not_compared() -> None:
+    near, far, moved = (60.0, 60.0), (330.0, 330.0), (60.0, 330.0)
+    ours = summarize(_at("a", (200, near), (210, near), (120, far), (150, moved), (100, far)))
+    theirs = summarize(_at("b", (100, near), (60, far), (100, far), (75, moved), (80, far)))
+    found = ratios(ours, theirs)
+    assert {distance: one.middle for distance, one in found.items()} == {
+        NEAR: 2.0,
+        FAR: pytest.approx((1.2 + 1.25) / 2),
+    }
+    assert list(found) == [NEAR, FAR]
 
 
 @pytest.mark.parametrize(("higher", "best"), [(True, "two"), (False, "one")])
@@ -98,9 +124,9 @@ def test_a_target_by_cpu_time_compares_cpu_time() -> None:
         True,
     )
     target = Target("echo-64", "limit-uring", 1.10, at_most=True, of="cpu")
-    value = reached(target, found)
-    assert value is not None
+    (value,) = reached(target, found).values()
     assert value.middle == pytest.approx(1.1)
+    assert reached(Target("echo-64", "uvloop", 1.4), found) == {}
 
 
 def test_targets_are_judged_where_both_sides_were_measured() -> None:

@@ -10,8 +10,9 @@
  *
  * `--rate` (messages a second, of all connections) makes the loop an open one. `--request` sends
  * that file in place of an echo's pattern. `--active` of the connections converse, the others are
- * just there. `--watch` adds the CPU seconds of processes, `--cpus` those that anybody else used
- * on two CPUs, in the counted time.
+ * just there. `--watch` adds the CPU seconds of processes in the counted time, `--cpus`, the load's
+ * and the server's, those that anybody else used on them, and how far they are from each other
+ * before and after.
  * Exit status: 0 measured; 1 a connection broke, wrong bytes came back, or nothing did; 2 it
  * cannot run; 3 out of time.
  */
@@ -119,10 +120,12 @@ int main(int argc, char **argv)
 	read_options(argc, argv);
 	bool connects = options.mode != &churn_mode;
 	prepare();
+	load.line_ns[0] = line_ns(options.cpus[0], options.cpus[1]);
 	if (connects)
 		connect_all();
 	run();
 	if (connects)
 		end_all();
+	load.line_ns[1] = line_ns(options.cpus[0], options.cpus[1]);
 	report();
 }

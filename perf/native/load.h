@@ -34,7 +34,7 @@ struct options {
 	double warmup, seconds, rate;
 	bool udp, verify;
 	const char *request, *reply; /* paths, or NULL: an echo of bytes that nobody can guess */
-	int cpus[2];                 /* whose use by others is counted, or -1 */
+	int cpus[2];                 /* the load's and the server's, or -1 */
 	int watched_count;
 	long watched[MAX_WATCHED];
 };
@@ -65,6 +65,7 @@ struct load {
 	uint64_t bytes, messages, lost; /* so far; modes count them */
 	struct mark start, finish;
 	struct histogram latencies, lateness;
+	double line_ns[2]; /* between the two CPUs, before and after; 0: not known */
 };
 
 extern struct options options;
@@ -78,6 +79,9 @@ void read_options(int argc, char **argv);
 uint64_t clock_now(void);
 struct mark mark(void);
 void report(void);
+
+/* distance.c */
+double line_ns(int here, int there);
 
 /* messages.c */
 void make_messages(void);

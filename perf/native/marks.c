@@ -101,10 +101,11 @@ void report(void)
 		errx(1, "only %llu messages came back in %.2f s", (unsigned long long)messages, took);
 	printf("{\"began\": %.9f, \"messages\": %llu, \"bytes\": %llu, \"lost\": %llu, \"seconds\": %.6f, "
 	       "\"load_cpu_seconds\": %.6f, \"server_cpu_seconds\": %.9f, "
-	       "\"others_cpu_seconds\": %.3f, ",
+	       "\"others_cpu_seconds\": %.3f, \"line_ns\": [%.0f, %.0f], ",
 	       (double)a->now / 1e9, (unsigned long long)messages, (unsigned long long)(b->bytes - a->bytes),
 	       (unsigned long long)(b->lost - a->lost), took, b->own_cpu - a->own_cpu,
-	       b->watched_cpu - a->watched_cpu, others_cpu(a, b));
+	       b->watched_cpu - a->watched_cpu, others_cpu(a, b), load.line_ns[0],
+	       load.line_ns[1]);
 	print_percentiles("latency_us", &load.latencies);
 	printf(", ");
 	print_percentiles("lateness_us", &load.lateness);
