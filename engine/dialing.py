@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .address import parse_address
 from .connection import Connection
 from .dial import Dial
-from .errors import AddressError
+from .errors import AddressError, EngineStateError
 from .options import Options
 from .origin import Origin
 
@@ -86,6 +86,10 @@ class Dialing:
 
     def _least_loaded(self) -> Reactor:
         self.validate()
+        if not self._reactors:
+            raise EngineStateError(
+                "no reactor runs in on_boot: connect in a handler, or after start"
+            )
         return min(self._reactors, key=lambda reactor: reactor.load)
 
     @cached_property

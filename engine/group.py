@@ -25,6 +25,7 @@ class ReactorGroup:
     if TYPE_CHECKING:  # what Engine has
         options: Options
         _listeners: list[Listener]
+        _starter: int
         _state: str
 
         def _finish(self) -> None: ...
@@ -106,5 +107,7 @@ class ReactorGroup:
         """Raise EngineStateError where waiting for the engine would be for ever."""
         if self._is_reactor_thread():
             raise EngineStateError(f"{method} on a reactor's thread would wait for itself")
+        if self._starter == threading.get_ident():
+            raise EngineStateError(f"{method} in on_boot would wait for what comes after it")
         if self._state == "new":
             raise EngineStateError(f"{method} needs an engine that was started")

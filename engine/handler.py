@@ -39,7 +39,8 @@ class EventHandler:
     def on_boot(self, engine: Engine) -> Action | None:
         """The engine is about to serve; its addresses are bound. On the thread of `start`.
 
-        An exception here is raised by `start`. gnet: OnBoot.
+        No reactor runs yet: what needs one, such as `Engine.register`, and what waits for the end
+        raises EngineStateError. An exception here is raised by `start`. gnet: OnBoot.
         """
 
     def on_shutdown(self, engine: Engine) -> None:

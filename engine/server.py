@@ -222,7 +222,8 @@ class Engine(Dialing, ReactorGroup, Shared):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the engine has ended; False if `timeout` seconds passed first.
 
-        Raises what made a reactor fail, if one did.
+        Raises what made a reactor fail, if one did; EngineStateError before the start, in `on_boot`
+        and on a reactor's thread, which it would wait for.
         """
         self._check_process()
         self.check_may_wait("wait")

@@ -35,6 +35,7 @@ from .packets import send_packet, send_packets
 from .pollers import READ, WRITE, Poller
 from .slot import NEVER, Phase, Role, Slot
 
+NO_FD: Final = -1
 _PLACE: Final = 16_384  # bytes from where one read may begin to where the next may
 NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
 # Windows begins to connect with it.
@@ -178,7 +179,12 @@ class Operations(Ends):
     def _do_poll(self, handle: int, argument: tuple[int, int]) -> None:
         fd, mask = argument
         is_taken = fd in self._by_fd  # interest is keyed by descriptor: it gets one of its own
-        slot = self._start(handle, os.dup(fd) if is_taken else fd, Role.POLL)
+        try:
+            own = os.dup(fd) if is_taken else fd
+        except OSError as error:
+            self._break(self._start(handle, NO_FD, Role.POLL), error.errno or ENOTCONN)
+            return
+        slot = self._start(handle, own, Role.POLL)
         if is_taken:
             slot.sock = open(slot.fd, "rb", buffering=0)  # noqa: SIM115 - closed by _close_fd
         slot.mask = (READ if mask & READABLE else 0) | (WRITE if mask & WRITABLE else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
+from errno import EMFILE
 from threading import Event as Flag
 from threading import Thread
 from time import monotonic
@@ -97,6 +98,28 @@ def test_two_polls_of_one_descriptor(made: Rig) -> None:
     made.until(reads, READY)
     assert made.of(reads) == [(READY, READABLE, 0)]
     assert made.of(writes) == [(READY, WRITABLE, 0)]
+
+
+def test_polls_of_one_descriptor_where_there_is_none_for_the_second(
+    made: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """io_uring needs none; else the poll ends with the error, and nothing beside it."""
+
+    def no_more(fd: int) -> int:
+        raise OSError(EMFILE, os.strerror(EMFILE))
+
+    ours, peer = tcp_pair()
+    made.peers += [ours, peer]
+    polls = [made.new_handle() for _ in range(3)]
+    monkeypatch.setattr(os, "dup", no_more)
+    for handle in polls:
+        made.backend.poll(handle, ours.fileno(), READABLE)
+    made.turn(0.0)
+    peer.sendall(b"x")
+    made.until(polls[0], READY)
+    made.pump(lambda: all(made.of(handle) for handle in polls))
+    ends = [(CLOSED, 0, -EMFILE)] if made.backend.nonblocking else [(READY, READABLE, 0)]
+    assert [made.of(handle) for handle in polls[1:]] == [ends, ends]
 
 
 def test_a_poll_of_the_descriptor_of_a_stream_that_is_paused(made: Rig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from time import monotonic
 from typing import Any
@@ -87,6 +88,38 @@ def test_shutdown_from_any_method(backend: str, ends: str) -> None:
     assert handler.calls[-1] == "shutdown"
     assert handler.calls.count("shutdown") == 1
     assert handler.calls.count("open") == handler.calls.count("close")
+
+
+class Impatient(Everything):
+    """Wants in `on_boot` what comes after it."""
+
+    def __init__(self, wanted: Callable[[ringnet.Engine], object]) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+    def on_boot(self, engine: ringnet.Engine) -> ringnet.Action:
+        with pytest.raises(ringnet.EngineStateError, match="on_boot"):
+            self.wanted(engine)
+        return super().on_boot(engine)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda engine: engine.wait(),
+        lambda engine: engine.wait(WAIT),
+        lambda engine: engine.register(engine.addresses[0]),
+    ],
+)
+def test_on_boot_does_not_wait_for_what_comes_after_it(
+    backend: str, wanted: Callable[[ringnet.Engine], object]
+) -> None:
+    handler = Impatient(wanted)
+    with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=backend) as engine:
+        assert handler.calls == ["boot"]
+        with dial(engine) as client:
+            assert receive(client, 5) == b"hello"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
