@@ -1,10 +1,9 @@
 """Two runs beside each other: `python perf/suite.py compare A.json B.json [--threshold R]`.
 
 Machines and hours differ, so that only ratios within a run are compared: each of ours to the
-better C server, or, where there is none, to another peer that both runs have, and those with the
-CPUs as near or far in both. It is a regression
-when the ratio got worse by more than the threshold, the runs' ratios do not overlap, and the
-samples were not disturbed.
+better C server, or, where there is none, to another peer that both runs have, with the CPUs as near
+or far in both. It is a regression when the ratio got worse by more than the threshold, the runs'
+ratios do not overlap, and the samples were not disturbed. What cannot be compared is told of.
 Exit status: 0 none; 1 some; 2 the files cannot be compared.
 """
 
@@ -83,6 +82,14 @@ def _of_scenario(
         )  # fmt: skip
 
 
+def left_out(a: Record, b: Record, found: Sequence[Change]) -> Iterator[str]:
+    """What is ours and in both runs, but with nobody beside it, or on CPUs near in one only."""
+    both = {(s.scenario, s.peer) for s in a.samples} & {(s.scenario, s.peer) for s in b.samples}
+    for scenario, peer in sorted(both - {(one.scenario, one.peer) for one in found}):
+        if peer in PEERS and PEERS[peer].is_ours:
+            yield f"{scenario} {peer}: not compared: no peer in both with the CPUs as near or far"
+
+
 def lines(found: Sequence[Change], threshold: float) -> Iterator[str]:
     """A table: ratios with their spread."""
     widths = (24, 20, 14, 24, 24, 7)
@@ -116,10 +123,13 @@ def main(given: Sequence[str]) -> int:
                         help=f"of a ratio that got worse; default: {THRESHOLD}")  # fmt: skip
     options = parser.parse_args(given)
     try:
-        found = list(changes(read(options.a), read(options.b)))
+        a, b = read(options.a), read(options.b)
     except BadRecord as error:
         print(error, file=sys.stderr)
         return 2
+    found = list(changes(a, b))
+    for line in left_out(a, b, found):
+        print(line)
     if not found:
         print("the two runs have nothing in common", file=sys.stderr)
         return 2
