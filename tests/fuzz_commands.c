@@ -1,7 +1,6 @@
 /* fuzz_commands.c: the C core's command block, with anything in it.
  *
- *     fuzz_commands [SECONDS [SEED]]    inputs from seeds; 0 seconds: that seed only
- *     clang -DLIBFUZZER -fsanitize=fuzzer,address ...    the same from libFuzzer
+ * The inputs come from libFuzzer, or from the seeds of fuzz_seeds.c.
  *
  * Its opening: an input is some turns, and before each of them peers act and commands are put into
  * a block. Most are well formed and about something near: handles in use, free, of past generations
@@ -17,12 +16,10 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SLOTS 8
@@ -60,7 +57,7 @@ static char block[MOST_BYTES];
 static size_t used;
 static uint32_t generations[SLOTS]; /* of the handle started last */
 static bool started[SLOTS];	    /* in this block */
-static unsigned long turns, refused, taken;
+unsigned long turns, refused, taken; /* fuzz_seeds.c tells of them */
 
 static void fail(const char *what, long value)
 {
@@ -350,52 +347,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		close(world.ours[i]); /* most are closed already, and no number is used again here */
 	return 0;
 }
-
-#ifndef LIBFUZZER
-
-void __sanitizer_set_death_callback(void (*callback)(void));
-
-static uint64_t seed;
-
-static void tell(void)
-{
-	fprintf(stderr, "replay: fuzz_commands 0 %llu\n", (unsigned long long)seed);
-}
-
-static void stuck(int signal)
-{
-	tell();
-	_exit(signal);
-}
-
-static void run(void)
-{
-	static uint8_t data[2048];
-	uint64_t state = seed * 0x9E3779B97F4A7C15U | 1;
-	for (size_t i = 0; i < sizeof data; i++) {
-		state ^= state << 13;
-		state ^= state >> 7;
-		state ^= state << 17;
-		data[i] = (uint8_t)(state >> 24);
-	}
-	alarm(20);
-	LLVMFuzzerTestOneInput(data, sizeof data);
-}
-
-int main(int argc, char **argv)
-{
-	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 20);
-	seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL) << 20;
-	__sanitizer_set_death_callback(tell);
-	signal(SIGALRM, stuck);
-	signal(SIGABRT, stuck);
-	signal(SIGPIPE, SIG_IGN);
-	do {
-		run();
-		seed++;
-	} while (time(NULL) < end);
-	printf("%lu turns: %lu blocks taken, %lu refused; none harmed\n", turns, taken, refused);
-	return 0;
-}
-
-#endif
