@@ -10,6 +10,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import BufferLimitExceeded, ShortBuffer
+from .leftovers import REFERRED_FROM, Leftovers
 from .ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Inbound:
     __slots__ = ("_held", "_inbound", "_length", "_memory", "_offset", "_paused")
 
     _held: bool  # reading rests because too much is left unread
-    _inbound: RingBuffer | None
+    _inbound: RingBuffer | Leftovers | None
     _length: int
     _memory: Memory
     _offset: int
@@ -178,18 +179,31 @@ class Inbound:
         """Copy what the handler left, before the receive buffer is given back."""
         offset, length = self._offset, self._length
         self._length = 0
-        self._inbound = RingBuffer(self._memory[offset : offset + length])
+        self._inbound = RingBuffer()
+        self._put(self._memory[offset : offset + length])
         self._check_inbound(length)
 
     def _append(self, offset: int, length: int) -> bool:
         """Put what arrived behind what was left; whether the handler is to be called."""
         if self._owner == 0:
             return False
-        assert self._inbound is not None
-        self._inbound.write(self._memory[offset : offset + length])
+        self._put(self._memory[offset : offset + length])
         self._offset = 0  # no longer SILENT
         self._check_inbound(length)
         return self._owner != 0 and not self._paused
+
+    def _put(self, data: bytes) -> None:
+        """Keep a piece: a large one as it is, as long as the heap may have so much."""
+        inbound = self._inbound
+        assert inbound is not None
+        if len(data) < REFERRED_FROM or self.loop.buffered >= self.loop.options.kept_memory:
+            inbound.write(data)
+            return
+        if isinstance(inbound, RingBuffer):
+            ring, inbound = inbound, Leftovers()
+            inbound.take_over(ring)
+            self._inbound = inbound
+        inbound.refer(data)
 
     def _check_inbound(self, more: int) -> None:
         """`more` bytes were kept: count them, and see to the bounds."""

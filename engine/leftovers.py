@@ -1,0 +1,98 @@
+"""What a connection's handler has not read, where some of it came in large pieces."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from .buffer import Buffer
+from .ring_buffer import RingBuffer
+
+REFERRED_FROM: Final = 16 * 1024  # bytes of a piece that is kept as it is
+_SHRUNK_AT: Final = 8  # a piece of which only this part is left is exchanged for a copy
+
+
+class Leftovers(Buffer):
+    """Large pieces by reference, in their order, with the small ones between them in rings.
+
+    So what is read and consumed in turn is neither copied nor given fresh memory each time, and
+    many small pieces cost one storage.
+    """
+
+    __slots__ = ("_pieces", "_size", "_start")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: deque[bytes | RingBuffer] = deque()
+        self._start = 0  # what is consumed of the first piece, if that is `bytes`
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def refer(self, piece: bytes) -> None:
+        """Put a large piece at the end, as it is."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+
+    def take_over(self, ring: RingBuffer) -> None:
+        """Put what is in a ring at the end; it is this buffer's from now on."""
+        if ring:
+            self._pieces.append(ring)
+            self._size += len(ring)
+
+    def write(self, data: bytes) -> int:
+        """Copy a piece to the end; returns how many bytes."""
+        if data:
+            last = self._pieces[-1] if self._pieces else None
+            if isinstance(last, RingBuffer):
+                last.write(data)
+            else:
+                self._pieces.append(RingBuffer(data))
+            self._size += len(data)
+        return len(data)
+
+    def clear(self) -> None:
+        """Drop everything and give the memory back."""
+        self._pieces.clear()
+        self._start = self._size = 0
+
+    def _copy(self, count: int) -> bytes:
+        parts: list[bytes] = []
+        start = self._start
+        for piece in self._pieces:
+            if not count:
+                break
+            if isinstance(piece, RingBuffer):
+                part = piece.peek(min(count, len(piece)))
+            else:
+                part = piece[start : start + count]  # the piece itself, where that is all of it
+            parts.append(part)
+            count -= len(part)
+            start = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _drop(self, count: int) -> None:
+        self._size -= count
+        pieces = self._pieces
+        while count:
+            first = pieces[0]
+            there = len(first) - self._start
+            if count >= there:
+                pieces.popleft()
+                self._start = 0
+                count -= there
+            elif isinstance(first, RingBuffer):
+                first.discard(count)
+                return
+            else:
+                self._start += count
+                self._shrink(first)
+                return
+
+    def _shrink(self, first: bytes) -> None:
+        """Few bytes may not keep many alive that nobody counts."""
+        left = len(first) - self._start
+        if len(first) >= REFERRED_FROM and left <= len(first) // _SHRUNK_AT:
+            self._pieces[0] = first[self._start :]
+            self._start = 0
