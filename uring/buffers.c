@@ -61,9 +61,9 @@ int group_open(struct rn_core *core, unsigned id)
 	if (group->ring)
 		return 0;
 	struct io_uring_buf_ring *ring = map(ring_size(group));
-	group->lent = calloc(group->count, sizeof *group->lent);
+	group->lent = (struct rn_list){calloc(group->count, sizeof *group->lent.items), 0, group->count};
 	group->filled = calloc(group->count, sizeof *group->filled);
-	if (!ring || !group->lent || !group->filled) {
+	if (!ring || !group->lent.items || !group->filled) {
 		group_close(core, id);
 		return -ENOMEM;
 	}
@@ -85,11 +85,11 @@ void group_close(struct rn_core *core, unsigned id)
 	struct group *group = &core->groups[id];
 	if (group->ring)
 		munmap(group->ring, ring_size(group));
-	free(group->lent);
+	free(group->lent.items);
 	free(group->filled);
 	group->ring = NULL;
 	group->filled = NULL;
-	group->lent = NULL;
+	group->lent = (struct rn_list){0};
 }
 
 struct group *group_of(struct rn_core *core, const struct slot *slot)
@@ -109,7 +109,7 @@ void group_give_back(struct rn_core *core, struct group *group, unsigned id)
 
 void lend(struct group *group, unsigned id)
 {
-	group->lent[group->lent_count++] = (uint16_t)id;
+	(void)push(&group->lent, id); /* there is room for each of the group */
 }
 
 /* The bytes of a completion are the caller's until the next turn; returns where they are. */
@@ -138,9 +138,9 @@ void drop_buffer(struct rn_core *core, struct group *group, unsigned flags, size
 void give_back_lent(struct rn_core *core)
 {
 	for (struct group *group = core->groups; group < core->groups + GROUPS; group++) {
-		for (uint32_t i = 0; i < group->lent_count; i++)
-			group_give_back(core, group, group->lent[i]);
-		group->lent_count = 0;
+		for (int64_t i = 0; i < group->lent.count; i++)
+			group_give_back(core, group, (unsigned)group->lent.items[i]);
+		group->lent.count = 0;
 	}
 }
 

@@ -23,6 +23,7 @@ SOURCES = [
     "slots.c",
     "accept.c",
     "stage.c",
+    "pins.c",
     "pool.c",
     "packets.c",
     "buffers.c",

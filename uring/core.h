@@ -5,6 +5,7 @@
  * slots.c     the life of a handle: from its first command to its final event
  * accept.c    listeners
  * stage.c     bytes on their way out: one send in flight a stream, the rest waits
+ * pins.c      the caller's bytes, where they have to stay beyond their turn
  * pool.c      memory for what waits
  * packets.c   sockets that keep message boundaries: datagrams in and out
  * buffers.c   receive buffers, and who waits for one
@@ -21,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Numbers that an old liburing lacks; whether the kernel knows them is found by trying. */
 #ifndef IORING_SETUP_SUBMIT_ALL
@@ -51,6 +53,7 @@
 #define CQ_ENTRIES 4096U
 /* Sends in `inline_sends`: those of the last turns stay until every completion was taken. */
 #define INLINE_PER_SLOT 2U
+#define PINS_PER_SLOT 2U /* a flight, and of the pieces that wait in all slots its share */
 #define PACKETS_AT_ONCE 1024U /* with the kernel; the others wait in their slots */
 
 /* Which request a completion answers; user_data is generation << 32 | request << 24 | index. */
@@ -96,6 +99,7 @@ enum {
 	PINNED = 1 << 19,     /* REFERRED, and the caller was told to keep the bytes in place */
 	WATCHED = 1 << 20,    /* a poll for the peer's end is with the kernel */
 	END_SEEN = 1 << 21,   /* that poll has told of it: receives come one by one */
+	IS_FRESH = 1 << 22,   /* in the list of those who refer to bytes of this turn */
 };
 
 /* Events that wait for room, said in this order. */
@@ -111,7 +115,8 @@ struct block {
 struct piece {
 	struct piece *next;
 	struct block memory; /* of the piece itself */
-	struct block bytes;  /* `size` 0 where it refers to the caller's, which are pinned */
+	struct block bytes;  /* `size` 0 where it refers to the caller's */
+	bool fresh;	     /* which came in this turn, and are not pinned yet */
 };
 
 struct packet; /* packets.c */
@@ -163,8 +168,7 @@ struct group {
 	size_t lead;	/* bytes before what the kernel fills */
 	bool incremental; /* several receives fill a buffer, one after the other */
 	uint32_t *filled; /* then: bytes of each that the kernel has used */
-	uint16_t *lent; /* those the caller may look at until the next turn */
-	uint32_t lent_count;
+	struct rn_list lent; /* those the caller may look at until the next turn */
 	uint32_t back; /* since somebody who waits for one was served */
 	struct list starved;
 	uint32_t passed_over; /* the last of the starved who keep their places in front */
@@ -176,7 +180,7 @@ struct pool {
 	size_t kept;		  /* bytes in those lists */
 };
 
-#define TABLES 12
+#define TABLES 13
 struct table {
 	void *at;
 	size_t size;
@@ -192,21 +196,19 @@ struct rn_core {
 	struct slot *slots;
 	uint32_t slots_used; /* no slot from here on was ever used */
 	uint32_t event_count;
-	uint32_t *inline_sends; /* slots whose send may be over without a completion */
-	uint32_t inline_count;
+	struct rn_list inline_sends; /* slots whose send may be over without a completion */
 	uint32_t inline_ticket; /* of the first of them; those behind have the next ones */
-	uint32_t *later; /* slots whose send starts when all commands are taken */
-	uint32_t later_count;
-	uint32_t inline_submitted; /* the first so many of them are with the kernel */
+	int64_t inline_submitted; /* the first so many of them are with the kernel */
+	struct rn_list later;	  /* slots whose send starts when all commands are taken */
+	struct rn_list fresh;	  /* slots that may refer to bytes of this turn when it ends */
 	struct list owed;
 	size_t empty_offset; /* where the senders of empty packets are told without a buffer */
 	uint32_t empty_count; /* in this turn */
 	struct packet **packets; /* those with the kernel, by number */
 	uint32_t *packet_numbers; /* free ones */
 	uint32_t packets_free;
-	uint32_t *inline_packets; /* as inline_sends */
-	uint32_t inline_packet_count;
-	uint32_t inline_packets_submitted;
+	struct rn_list inline_packets; /* as inline_sends */
+	int64_t inline_packets_submitted;
 	uint32_t waiting_count; /* pieces, of all streams */
 	struct pool pool;
 	uint64_t wake_value;
@@ -215,6 +217,29 @@ struct rn_core {
 	bool wake_armed;
 	int failure; /* positive errno: the ring itself is broken */
 };
+
+/* Whether there was room for it. */
+static inline bool push(struct rn_list *list, int64_t item)
+{
+	if (list->count == list->room)
+		return false;
+	list->items[list->count++] = item;
+	return true;
+}
+
+/* The same where the list was made for as many as there can be: if not, the ring has failed. */
+static inline void must_push(struct rn_core *core, struct rn_list *list, int64_t item)
+{
+	if (!push(list, item))
+		core->failure = EOVERFLOW;
+}
+
+/* Takes the first `count` out of a list. */
+static inline void shift(struct rn_list *list, int64_t count)
+{
+	list->count -= count;
+	memmove(list->items, list->items + count, (size_t)list->count * sizeof *list->items);
+}
 
 static inline size_t buffer_offset(const struct group *group, unsigned id)
 {
@@ -295,7 +320,6 @@ void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 
 /* stage.c */
 void stage_borrow(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);
-void stage_pin_unfinished(struct rn_core *core);
 void stage_start(struct rn_core *core);
 void stage_send(struct rn_core *core, struct slot *slot);
 void stage_drop(struct rn_core *core, struct slot *slot);
@@ -307,6 +331,12 @@ bool stage_is_awaited(const struct rn_core *core);
 bool may_send(const struct slot *slot);
 bool has_waiting(const struct slot *slot);
 void send_later(struct rn_core *core, struct slot *slot);
+
+/* pins.c */
+bool is_borrowed(const struct slot *slot);
+void note_fresh(struct rn_core *core, struct slot *slot);
+void stage_pin(struct rn_core *core);
+void unpin(struct rn_core *core, const char *bytes);
 
 /* pool.c */
 bool pool_take(struct pool *pool, struct block *block, size_t size);

@@ -115,13 +115,13 @@ class Outbox:
 
     def settle(self, shared: Any) -> None:
         """The turn is over: keep what the core still reads, and no more."""
-        if shared.pinned_count:
+        if shared.pinned.count:
             lent = self._lent_by_address()
-            for start in ffi.unpack(shared.pinned, shared.pinned_count):
+            for start in ffi.unpack(shared.pinned.items, shared.pinned.count):
                 self.pins.setdefault(start, []).append(lent[start])
         self.lent.clear()
-        if self.pins and shared.released_count:
-            for start in ffi.unpack(shared.released, shared.released_count):
+        if self.pins and shared.released.count:
+            for start in ffi.unpack(shared.released.items, shared.released.count):
                 kept = self.pins[start]
                 kept.pop()  # the same bytes may be sent several times
                 if not kept:

@@ -250,7 +250,7 @@ static void submit(struct rn_core *core, struct slot *slot, uint32_t number)
 	if (at_once) {
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 		packet->listed = true;
-		core->inline_packets[core->inline_packet_count++] = number;
+		must_push(core, &core->inline_packets, number);
 	}
 }
 
@@ -334,11 +334,11 @@ void on_packet_sent(struct rn_core *core, uint32_t number, int res)
 /* As stage_conclude: packets that were submitted, and of which no completion is there, are sent. */
 void packets_conclude(struct rn_core *core)
 {
-	uint32_t count = core->inline_packets_submitted;
+	int64_t count = core->inline_packets_submitted;
 	if (!count || io_uring_cq_ready(&core->ring) || io_uring_cq_has_overflow(&core->ring))
 		return;
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t number = core->inline_packets[i];
+	for (int64_t i = 0; i < count; i++) {
+		uint32_t number = (uint32_t)core->inline_packets.items[i];
 		struct packet *packet = core->packets[number];
 		packet->listed = false;
 		if (packet->state == IMMEDIATE)
@@ -346,20 +346,18 @@ void packets_conclude(struct rn_core *core)
 		else if (packet->state == OVER)
 			free_number(core, number);
 	}
-	core->inline_packet_count -= count;
 	core->inline_packets_submitted = 0;
-	memmove(core->inline_packets, core->inline_packets + count,
-		core->inline_packet_count * sizeof *core->inline_packets);
+	shift(&core->inline_packets, count);
 }
 
 /* Whether the turn has to go on before it may sleep: see stage_is_awaited. */
 bool packets_are_awaited(const struct rn_core *core)
 {
 	/* Without a free number they wait for a completion. */
-	if (core->later_count && (core->packets_free || core->inline_packet_count))
+	if (core->later.count && (core->packets_free || core->inline_packets.count))
 		return true;
-	for (uint32_t i = 0; i < core->inline_packet_count; i++) {
-		const struct packet *packet = core->packets[core->inline_packets[i]];
+	for (int64_t i = 0; i < core->inline_packets.count; i++) {
+		const struct packet *packet = core->packets[core->inline_packets.items[i]];
 		const struct slot *slot = &core->slots[packet->slot];
 		if (packet->state == IMMEDIATE &&
 		    (slot->first || slot->phase != OPEN || slot->flags & (NOTIFY | FIN)))

@@ -229,8 +229,8 @@ static int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
 					  : io_uring_submit_and_get_events(&core->ring);
 	/* Where some are not submitted yet, it is not known which: then nothing is concluded. */
 	bool all = !io_uring_sq_ready(&core->ring);
-	core->inline_submitted = all ? core->inline_count : 0;
-	core->inline_packets_submitted = all ? core->inline_packet_count : 0;
+	core->inline_submitted = all ? core->inline_sends.count : 0;
+	core->inline_packets_submitted = all ? core->inline_packets.count : 0;
 	/* -EBUSY, -EAGAIN: the kernel wants completions taken first. */
 	if (ret == -ETIME || ret == -EINTR || ret == -EBUSY || ret == -EAGAIN)
 		return 0;
@@ -257,7 +257,7 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 		if (core->failure)
 			return -core->failure;
 		/* Also without an event: what need not stay any more is not kept until there is one. */
-		if (core->event_count || core->shared.released_count || timeout_ns == 0)
+		if (core->event_count || core->shared.released.count || timeout_ns == 0)
 			return 0;
 		if (timeout_ns > 0) {
 			timeout_ns = deadline - now_ns();
@@ -270,8 +270,8 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t timeout_ns)
 {
 	core->event_count = 0;
-	core->shared.pinned_count = 0;
-	core->shared.released_count = 0;
+	core->shared.pinned.count = 0;
+	core->shared.released.count = 0;
 	core->empty_count = 0;
 	give_back_lent(core);
 	if (!core->wake_armed)
@@ -279,6 +279,6 @@ int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t ti
 	int ret = take_commands(core, commands, size);
 	if (!ret)
 		ret = gather(core, timeout_ns);
-	stage_pin_unfinished(core);
+	stage_pin(core);
 	return ret < 0 ? ret : (int)core->event_count;
 }

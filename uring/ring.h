@@ -89,6 +89,12 @@ struct rn_bounds {
 	uint32_t setup_mask; /* which IORING_SETUP flags may be used; ~0 for all */
 };
 
+/* A list that never holds more than it has room for: see push() in core.h. */
+struct rn_list {
+	int64_t *items;
+	int64_t count, room;
+};
+
 /* What turn() and its caller share. The arrays live as long as the core. */
 struct rn_shared {
 	char *memory; /* the receive buffers, where DATA events point into */
@@ -96,10 +102,8 @@ struct rn_shared {
 	int64_t *events;   /* four integers an event; rn_turn returns how many events */
 	int64_t *staged;   /* for each slot, bytes accepted and not yet sent */
 	int64_t *sent;	   /* for each slot, bytes that the kernel has taken so far */
-	int64_t *pinned;   /* where bytes begin that must stay beyond this turn */
-	int64_t *released; /* where pinned bytes begin that need not stay any more */
-	int64_t pinned_count;
-	int64_t released_count;
+	struct rn_list pinned;	 /* where bytes begin that must stay beyond this turn */
+	struct rn_list released; /* where pinned bytes begin that need not stay any more */
 	uint8_t *live; /* for each slot, whether a handle owns it */
 	int32_t wake_fd;
 	int32_t ring_fd;

@@ -114,22 +114,27 @@ static void *table(struct rn_core *core, size_t count, size_t size)
 	return at;
 }
 
+static struct rn_list list(struct rn_core *core, size_t room)
+{
+	return (struct rn_list){table(core, room, sizeof(int64_t)), 0, (int64_t)room};
+}
+
 static int open_tables(struct rn_core *core)
 {
 	size_t slots = core->bounds.slots;
 	core->slots = table(core, slots, sizeof *core->slots);
-	core->inline_sends = table(core, INLINE_PER_SLOT * slots, sizeof *core->inline_sends);
+	core->inline_sends = list(core, INLINE_PER_SLOT * slots);
 	core->shared.events = table(core, core->bounds.events, 4 * sizeof *core->shared.events);
 	core->shared.staged = table(core, slots, sizeof *core->shared.staged);
 	core->shared.sent = table(core, slots, sizeof *core->shared.sent);
-	core->later = table(core, slots, sizeof *core->later);
-	/* One for each flight, and one for each piece that waits. */
-	core->shared.pinned = table(core, 2 * slots, sizeof *core->shared.pinned);
-	core->shared.released = table(core, 2 * slots, sizeof *core->shared.released);
+	core->later = list(core, slots);
+	core->fresh = list(core, slots);
+	core->shared.pinned = list(core, PINS_PER_SLOT * slots);
+	core->shared.released = list(core, PINS_PER_SLOT * slots);
 	core->shared.live = table(core, slots, sizeof *core->shared.live);
 	core->packets = table(core, PACKETS_AT_ONCE, sizeof *core->packets);
 	core->packet_numbers = table(core, PACKETS_AT_ONCE, sizeof *core->packet_numbers);
-	core->inline_packets = table(core, PACKETS_AT_ONCE, sizeof *core->inline_packets);
+	core->inline_packets = list(core, PACKETS_AT_ONCE);
 	if (core->table_count < TABLES)
 		return -ENOMEM;
 	while (core->packets_free < PACKETS_AT_ONCE) {
@@ -234,6 +239,7 @@ static bool quiesce(struct rn_core *core)
 
 int rn_dispose(struct rn_core *core)
 {
+	core->shared.released.count = 0;
 	bool quiet = quiesce(core);
 	for (uint32_t i = 0; i < core->slots_used && !quiet; i++) {
 		struct slot *slot = &core->slots[i];

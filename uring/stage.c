@@ -68,15 +68,15 @@ void send_later(struct rn_core *core, struct slot *slot)
 	if (slot->flags & SEND_LATER)
 		return;
 	slot->flags |= SEND_LATER;
-	core->later[core->later_count++] = index_of(core, slot);
+	must_push(core, &core->later, index_of(core, slot)); /* each slot is there once */
 }
 
 void stage_start(struct rn_core *core)
 {
-	uint32_t count = core->later_count;
-	core->later_count = 0; /* who has to wait again takes a place that was looked at already */
-	for (uint32_t i = 0; i < count; i++) {
-		struct slot *slot = &core->slots[core->later[i]];
+	int64_t count = core->later.count;
+	core->later.count = 0; /* who has to wait again takes a place that was looked at already */
+	for (int64_t i = 0; i < count; i++) {
+		struct slot *slot = &core->slots[core->later.items[i]];
 		slot->flags &= ~SEND_LATER;
 		if (slot->role == ROLE_PACKETS)
 			packets_send(core, slot);
@@ -94,12 +94,6 @@ static void stage_copy(struct rn_core *core, struct slot *slot, const char *byte
 	send_later(core, slot);
 }
 
-/* Whether the flight points to bytes that stay for this turn only. */
-static bool is_borrowed(const struct slot *slot)
-{
-	return (slot->flags & (REFERRED | PINNED)) == REFERRED;
-}
-
 /* What is sent again for a stream in the same turn: small pieces become one flight. */
 static bool join_borrowed(struct rn_core *core, struct slot *slot)
 {
@@ -111,16 +105,6 @@ static bool join_borrowed(struct rn_core *core, struct slot *slot)
 	return stage_keep(core, &slot->stage, flight.at, flight.used);
 }
 
-static void pin(struct rn_core *core, const char *bytes)
-{
-	core->shared.pinned[core->shared.pinned_count++] = (int64_t)(intptr_t)bytes;
-}
-
-static void unpin(struct rn_core *core, const char *bytes)
-{
-	core->shared.released[core->shared.released_count++] = (int64_t)(intptr_t)bytes;
-}
-
 static bool line_up(struct rn_core *core, struct slot *slot, struct block bytes)
 {
 	struct block memory;
@@ -128,7 +112,7 @@ static bool line_up(struct rn_core *core, struct slot *slot, struct block bytes)
 	    !pool_take(&core->pool, &memory, sizeof(struct piece)))
 		return false;
 	struct piece *piece = (struct piece *)memory.at;
-	*piece = (struct piece){.memory = memory, .bytes = bytes};
+	*piece = (struct piece){.memory = memory, .bytes = bytes, .fresh = !bytes.size};
 	if (slot->waiting)
 		slot->last_waiting->next = piece;
 	else
@@ -138,15 +122,17 @@ static bool line_up(struct rn_core *core, struct slot *slot, struct block bytes)
 	return true;
 }
 
-/* Takes the first of the line out of it. */
-static struct block step_up(struct rn_core *core, struct slot *slot)
+/* Makes the first of the line the flight. */
+static void step_up(struct rn_core *core, struct slot *slot)
 {
 	struct piece *piece = slot->waiting;
-	struct block bytes = piece->bytes, memory = piece->memory;
+	struct block memory = piece->memory;
+	slot->flight = piece->bytes;
+	if (!piece->bytes.size)
+		slot->flags |= piece->fresh ? REFERRED : REFERRED | PINNED;
 	slot->waiting = piece->next;
 	core->waiting_count--;
 	pool_give(&core->pool, &memory);
-	return bytes;
 }
 
 /* Have a large piece wait where it is. False where there is no room for one more, or no memory. */
@@ -159,7 +145,7 @@ static bool refer(struct rn_core *core, struct slot *slot, const char *bytes, si
 	}
 	if (!line_up(core, slot, (struct block){.at = (char *)bytes, .used = count}))
 		return false;
-	pin(core, bytes);
+	note_fresh(core, slot);
 	send_later(core, slot);
 	return true;
 }
@@ -195,8 +181,7 @@ static bool keep_rest(struct rn_core *core, struct slot *slot)
 	if (!is_borrowed(slot))
 		return true;
 	if (left >= COPY_BELOW) {
-		slot->flags |= PINNED;
-		pin(core, slot->flight.at);
+		note_fresh(core, slot);
 		return true;
 	}
 	struct block own = {0};
@@ -206,18 +191,6 @@ static bool keep_rest(struct rn_core *core, struct slot *slot)
 	slot->flight = own;
 	slot->sent = 0;
 	return true;
-}
-
-/* Sends of which it is not known yet how they ended. */
-void stage_pin_unfinished(struct rn_core *core)
-{
-	for (uint32_t i = 0; i < core->inline_count; i++) {
-		struct slot *slot = &core->slots[core->inline_sends[i]];
-		if (slot->flags & INLINE && is_borrowed(slot)) {
-			slot->flags |= PINNED;
-			pin(core, slot->flight.at);
-		}
-	}
 }
 
 static size_t next_size(const struct slot *slot)
@@ -240,8 +213,8 @@ static void submit_flight(struct rn_core *core, struct slot *slot, bool at_once)
 	if (at_once) {
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 		slot->flags |= INLINE;
-		slot->ticket = core->inline_ticket + core->inline_count;
-		core->inline_sends[core->inline_count++] = index_of(core, slot);
+		slot->ticket = core->inline_ticket + (uint32_t)core->inline_sends.count;
+		must_push(core, &core->inline_sends, index_of(core, slot));
 	}
 }
 
@@ -271,14 +244,12 @@ static void send_waiting(struct rn_core *core, struct slot *slot)
 
 static void next_flight(struct rn_core *core, struct slot *slot)
 {
-	if (!slot->waiting) {
-		slot->flight = slot->stage;
-		slot->stage = (struct block){0};
+	if (slot->waiting) {
+		step_up(core, slot);
 		return;
 	}
-	slot->flight = step_up(core, slot);
-	if (!slot->flight.size)
-		slot->flags |= REFERRED | PINNED;
+	slot->flight = slot->stage;
+	slot->stage = (struct block){0};
 }
 
 /* Send what waits, if nothing is in flight. */
@@ -291,7 +262,7 @@ void stage_send(struct rn_core *core, struct slot *slot)
 			return;
 		next_flight(core, slot);
 	}
-	if (core->inline_count < INLINE_PER_SLOT * core->bounds.slots)
+	if (core->inline_sends.count < core->inline_sends.room)
 		submit_flight(core, slot, true);
 	else
 		send_waiting(core, slot);
@@ -347,29 +318,27 @@ void on_send(struct rn_core *core, struct slot *slot, int res)
  * can be said only when every completion there is has been taken. */
 void stage_conclude(struct rn_core *core)
 {
-	uint32_t count = core->inline_submitted;
+	int64_t count = core->inline_submitted;
 	if (!count || io_uring_cq_ready(&core->ring) || io_uring_cq_has_overflow(&core->ring))
 		return;
-	for (uint32_t i = 0; i < count; i++) {
-		struct slot *slot = &core->slots[core->inline_sends[i]];
+	for (int64_t i = 0; i < count; i++) {
+		struct slot *slot = &core->slots[core->inline_sends.items[i]];
 		/* A slot may be there twice: once for a send that did make a completion. */
-		if (slot->flags & INLINE && slot->ticket == core->inline_ticket + i)
+		if (slot->flags & INLINE && slot->ticket == core->inline_ticket + (uint32_t)i)
 			on_send(core, slot, (int)next_size(slot));
 	}
 	/* What was started meanwhile stands behind them, and is not submitted yet. */
-	core->inline_ticket += count;
-	core->inline_count -= count;
+	core->inline_ticket += (uint32_t)count;
 	core->inline_submitted = 0;
-	memmove(core->inline_sends, core->inline_sends + count,
-		core->inline_count * sizeof *core->inline_sends);
+	shift(&core->inline_sends, count);
 }
 
 /* Whether something waits for the end of a send that will be over without a completion: then the
  * turn may not sleep before it has concluded that. */
 bool stage_is_awaited(const struct rn_core *core)
 {
-	for (uint32_t i = 0; i < core->inline_count; i++) {
-		const struct slot *slot = &core->slots[core->inline_sends[i]];
+	for (int64_t i = 0; i < core->inline_sends.count; i++) {
+		const struct slot *slot = &core->slots[core->inline_sends.items[i]];
 		if (slot->flags & INLINE &&
 		    (has_waiting(slot) || slot->phase != OPEN || slot->flags & (NOTIFY | FIN)))
 			return true;
