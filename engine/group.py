@@ -7,16 +7,24 @@ it heeds the signals.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
 from .balancer import Balancing
-from .errors import EngineStateError
+from .errors import ConnectionClosed, EngineStateError
 from .reactor import Reactor
 
 if TYPE_CHECKING:
     from .listener import Listener
     from .options import Options
     from .server import Engine
+
+
+# Seconds that handlers get to return when the time to stop is over. Who does not return in them is
+# not waited for: not by `stop`, nor by `run`, nor at the end of the program.
+STOP_GRACE: Final = 1.0
 
 
 class ReactorGroup:
@@ -28,6 +36,8 @@ class ReactorGroup:
         _starter: int
         _state: str
 
+        @property
+        def still_accepts(self) -> bool: ...
         def _finish(self) -> None: ...
         def request_stop(self, timeout: float | None = None) -> None: ...
 
@@ -38,7 +48,8 @@ class ReactorGroup:
         self._reactors: list[Reactor] = []
         self._host: Reactor | None = None  # runs on the thread that asked for the engine
         self._running = 0
-        self._state_lock = threading.Lock()
+        self._state_lock = threading.RLock()  # a handler of a signal may interrupt who holds it
+        self._give_up_at = inf  # by monotonic(): until then reactors wait for each other
         self._failure: BaseException | None = None
 
     def _start_reactors(self, engine: Engine, here: bool) -> None:
@@ -71,8 +82,10 @@ class ReactorGroup:
         self._join_reactors()
 
     def _join_reactors(self) -> None:
+        """Wait for the threads, which have nothing more to do but to end."""
+        deadline = monotonic() + STOP_GRACE
         for reactor in self._reactors:
-            reactor.join()
+            reactor.join(max(0.0, deadline - monotonic()))
 
     # For the reactors
 
@@ -81,9 +94,19 @@ class ReactorGroup:
         for reactor in self._reactors:
             reactor.wake_up()
 
-    def must_outlive(self, reactor: Reactor) -> bool:
-        """Whether a reactor may not end, because others still run and signals may come."""
-        return reactor is self._host and self._running > 1
+    def needs(self, reactor: Reactor) -> bool:
+        """Whether it may not end yet: another may hand it a newcomer, or signals may come."""
+        is_needed = self.still_accepts or (reactor is self._host and self._running > 1)
+        return is_needed and monotonic() < self._give_up_at
+
+    def _limit_patience(self, seconds: float) -> None:
+        """Reactors that have ended by then do not wait for the others."""
+        if seconds == inf:
+            return
+        self._give_up_at = min(self._give_up_at, monotonic() + seconds)
+        for reactor in self._reactors:
+            with suppress(ConnectionClosed):
+                reactor.post_own(reactor.add_timer, seconds, _look_again)
 
     def reactor_ended(self, reactor: Reactor, failure: BaseException | None) -> None:
         """The last word of a reactor, on its thread. A failed one ends the whole engine."""
@@ -111,3 +134,7 @@ class ReactorGroup:
             raise EngineStateError(f"{method} in on_boot would wait for what comes after it")
         if self._state == "new":
             raise EngineStateError(f"{method} needs an engine that was started")
+
+
+def _look_again() -> None:
+    """A loop that wakes looks whether it may end."""

@@ -10,11 +10,16 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from .group import STOP_GRACE
 
 if TYPE_CHECKING:
     from .server import Engine
 
+EXIT_TIMEOUT: Final = 1.0  # seconds that connections have to end when the program does
 _running: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
@@ -25,10 +30,18 @@ def note_running(engine: Engine) -> None:
 
 @atexit.register
 def _stop_all() -> None:
-    """A program that ends with an engine running closes its connections in good order."""
-    for engine in list(_running):
-        if engine.is_running:
-            engine.stop(timeout=1.0)
+    """A program that ends with an engine running closes its connections in good order.
+
+    All engines together get EXIT_TIMEOUT for it, and STOP_GRACE for handlers that do not return:
+    their threads are daemons, which the interpreter leaves behind.
+    """
+    engines = [engine for engine in _running if engine.is_running and not engine.is_given_up]
+    for engine in engines:
+        engine.request_stop(EXIT_TIMEOUT)
+    deadline = monotonic() + EXIT_TIMEOUT + STOP_GRACE
+    for engine in engines:
+        with suppress(Exception):  # what made it fail was logged, and nobody is left to get it
+            engine.wait(max(0.0, deadline - monotonic()))
 
 
 def _disown_all() -> None:

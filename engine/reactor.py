@@ -219,10 +219,10 @@ class Reactor(EventLoop, Callbacks, Endings):
         else:
             self.thread = thread
 
-    def join(self) -> None:
+    def join(self, timeout: float) -> None:
         """Wait for the end of its own thread."""
         if self.thread is not None:
-            self.thread.join()
+            self.thread.join(timeout)
 
     def _main(self) -> None:
         self.begin()
@@ -302,10 +302,7 @@ class Reactor(EventLoop, Callbacks, Endings):
 
     def _is_done(self) -> bool:
         busy = self.connections or self._acceptor.is_open or self.endpoints.is_open
-        # Another reactor may still accept, and hand over what it accepted.
-        if busy or self.engine.still_accepts or self._foreign:
-            return False
-        return not self.engine.must_outlive(self)
+        return not (busy or self._foreign or self.engine.needs(self))
 
     def call_again(self, conn: Connection) -> None:
         """Have `on_traffic` called for what is left, when the others had their turn."""

@@ -10,6 +10,8 @@ import socket
 import threading
 from collections.abc import Callable
 from math import inf
+from threading import TIMEOUT_MAX
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,7 +22,7 @@ from .connection import Connection
 from .dialing import Dialing
 from .errors import ConnectionClosed, EngineStateError
 from .eventloop import borrowed_thread, check_seconds
-from .group import ReactorGroup
+from .group import STOP_GRACE, ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, open_listeners
 from .logs import EngineLog
@@ -68,7 +70,8 @@ class Engine(Dialing, ReactorGroup, Shared):
         return _ClientEngine(handler, **options)
 
     def __repr__(self) -> str:
-        return f"<ringnet.Engine {self._state} {', '.join(self.addresses)}>"
+        state = "stopping" if self.is_stopping else self._state
+        return f"<ringnet.Engine {state} {', '.join(self.addresses)}>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -166,6 +169,16 @@ class Engine(Dialing, ReactorGroup, Shared):
         """Whether it has started and not ended yet."""
         return self._state == "running"
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it runs, but was asked to stop: it drains, and takes no more connections."""
+        return self._stop_asked and self._state == "running"
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it should have ended, but has a handler that does not return."""
+        return self.is_running and monotonic() > self._give_up_at
+
     def be_forked(self) -> None:
         """In a forked child: what is here is a copy, and belongs to the parent."""
         self.is_forked = True
@@ -201,7 +214,7 @@ class Engine(Dialing, ReactorGroup, Shared):
             if heed is not None:
                 self._host.post_own(self._host.watches.add, fd, heed)
             self._host.serve()
-        self.wait()
+        self._see_off()
 
     def _start(self, here: bool) -> None:
         with self._state_lock:
@@ -219,6 +232,15 @@ class Engine(Dialing, ReactorGroup, Shared):
             self._starter = 0
         note_running(self)
 
+    def _see_off(self) -> None:
+        """The hosted reactor is over, and so are the others, but for one that is stuck."""
+        if self.wait(STOP_GRACE):
+            return
+        stuck = [reactor for reactor in self._reactors if reactor.ident]
+        self.log.error("%r: handlers on %s have not returned: left behind", self, stuck)
+        if self._failure is not None:
+            raise self._failure
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the engine has ended; False if `timeout` seconds passed first.
 
@@ -229,7 +251,7 @@ class Engine(Dialing, ReactorGroup, Shared):
         self.check_may_wait("wait")
         try:
             self._waiters.add(threading.get_ident())
-            if not self._ended.wait(timeout):
+            if not self._ended.wait(timeout if timeout is None else min(timeout, TIMEOUT_MAX)):
                 return False
             self._join_reactors()
         finally:
@@ -243,22 +265,28 @@ class Engine(Dialing, ReactorGroup, Shared):
 
         What is still open after `timeout` seconds (None: the option `stop_timeout`; `math.inf` for
         no limit) is closed at once. It does not wait on a reactor's thread, in `on_boot`, and where
-        a signal's handler has interrupted `wait`. Returns whether the engine has ended. Raises
-        TypeError and ValueError. gnet: Stop.
+        a signal's handler has interrupted `wait`. Returns whether the engine has ended: False also
+        where a handler has not returned by then and STOP_GRACE seconds more; the engine is
+        running until it does. Raises TypeError and ValueError. gnet: Stop.
         """
         self._check_process()
-        self.request_stop(timeout)
+        limit = self._stop_limit(timeout)
+        self.request_stop(limit)
         me = threading.get_ident()
         is_inside = self._starter == me or me in self._waiters or self._is_reactor_thread()
         if self._state == "new" or is_inside:
             return self._ended.is_set()
-        return self.wait()
+        return self.wait(limit + STOP_GRACE)
+
+    def _stop_limit(self, timeout: float | None) -> float:
+        limit = self.options.stop_timeout if timeout is None else timeout
+        return check_seconds("timeout", limit, inf)
 
     def request_stop(self, timeout: float | None = None) -> None:
         """`stop` without waiting, from any thread. Asked again with 0, it ends at once."""
-        limit = self.options.stop_timeout if timeout is None else timeout
-        check_seconds("timeout", limit, inf)
+        limit = self._stop_limit(timeout)
         self._stop_asked = True
+        self._limit_patience(limit + STOP_GRACE)
         if self._reactors:
             self._close_listeners()
         for reactor in self._reactors:
