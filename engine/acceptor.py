@@ -65,18 +65,24 @@ class Acceptor:
 
     def on_accepted(self, handle: int, fd: int, b: int) -> None:
         """A newcomer: it is served, waits, or is turned away."""
-        origin = self._listeners[handle]
         if self._is_short and not self._recover():
             self._turn_away(fd)
             self._has_freed = True
         elif not self._is_full():
-            self._give(fd, origin)
+            self._give(fd, self._listeners[handle])
         elif self._reactor.options.at_max_connections == "wait" and not self._reactor.is_stopping:
-            self._waiting.append((fd, origin))
-            self._rest()
+            self._keep_waiting(fd, self._listeners[handle])
         else:
             self._turn_away(fd)
             self._say_full("newcomers are closed")
+
+    def _keep_waiting(self, fd: int, origin: Origin) -> None:
+        try:
+            self._waiting.append((fd, origin))
+        except BaseException:
+            self._turn_away(fd)
+            raise
+        self._rest()
 
     def _turn_away(self, fd: int) -> None:
         os.close(fd)
@@ -99,18 +105,19 @@ class Acceptor:
         balancing = self._reactor.engine.balancing
         try:
             return balancing.pick(_peer(fd) if balancing.needs_address else None)
-        except Exception:
-            self._reactor.log.exception("load_balancing raised; the acceptor keeps the connection")
+        except BaseException as error:
+            text = "%r: load_balancing raised; the acceptor keeps the connection"
+            self._reactor.failed(text, self._reactor, error=error)
             return self._reactor
 
     def _hand_over(self, target: Reactor, fd: int, origin: Origin) -> None:
         target.given += 1  # only this thread writes it
         try:
             target.hand(self._reactor, target.open, fd, origin)
-        except (ConnectionClosed, QueueFull) as error:
+        except (ConnectionClosed, QueueFull, MemoryError) as error:
             target.given -= 1
             self._turn_away(fd)
-            self._reactor.seldom.say("a newcomer was closed: %s", error)
+            self._reactor.seldom.say("a newcomer was closed: %s", error, why=type(error).__name__)
 
     # As many connections as may be
 
@@ -122,7 +129,7 @@ class Acceptor:
         engine = self._reactor.engine
         count = engine.max_connections
         self._reactor.seldom.say(
-            "%s: %d connections are open (max_connections): %s", engine, count, what
+            "%s: %d connections are open (max_connections): %s", engine, count, what, why=what
         )
 
     def _rest(self) -> None:
@@ -155,13 +162,15 @@ class Acceptor:
             self._reactor.backend.resume(handle)
             return
         if -result in _DESCRIPTORS and self._reserve >= 0:
-            self._reactor.seldom.say("newcomers are closed: %s", os.strerror(-result))
+            why = os.strerror(-result)
+            self._reactor.seldom.say("newcomers are closed: %s", why, why=why)
             os.close(self._reserve)
             self._reserve = -1
             self._is_short = True
             self._reactor.backend.resume(handle)
             return
-        self._reactor.seldom.say("accepting rests for %s s: %s", REST, os.strerror(-result))
+        why = os.strerror(-result)
+        self._reactor.seldom.say("accepting rests for %s s: %s", REST, why, why=why)
         self._reactor.add_timer(REST, lambda: self._reactor.backend.resume(handle))
 
     def _recover(self) -> bool:

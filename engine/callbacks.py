@@ -1,23 +1,27 @@
 """Calling the handler: each of its methods, what it returns, and what it raises.
 
-The law of this file: an exception of a user's code is logged, closes at most its own connection,
-and never reaches the loop.
+The law of this file: what users' code raises is logged, closes at most its own connection, and
+never reaches the loop. That is so of every exception; those that end a program (SystemExit and
+KeyboardInterrupt) also stop the engine, and are raised by `run` and `wait`.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .eventloop import check_seconds
 from .handler import Action, check_action, split_reply
+from .logs import EXITS
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .logs import Log, Seldom
     from .server import Engine
     from .timers import Timers
+
+FIRST_TICK: Final = 1.0  # seconds to the next tick after one that raised before any had returned
 
 
 class Callbacks:
@@ -25,33 +29,45 @@ class Callbacks:
 
     if TYPE_CHECKING:  # what Reactor has
         engine: Engine
-        log: logging.Logger
+        log: Log
+        seldom: Seldom
         _stopping: bool
+        _tick_delay: float
         _timers: Timers
 
+        def break_off(self, conn: Connection, error: BaseException) -> None: ...
         def call_again(self, conn: Connection) -> None: ...
 
     def guard(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Run a user's call; an exception is logged and harms nothing else."""
+        """Run a call; what it raises is logged and harms nothing else."""
         try:
             call(*arguments)
-        except Exception:
-            self.log.exception("%r: %r raised", self, call)
+        except BaseException as error:
+            self.failed("%r: %r raised", self, call, error=error)
+
+    def failed(self, text: str, *arguments: object, error: BaseException) -> None:
+        """Log what was raised, and heed it where it is to end the program."""
+        if isinstance(error, EXITS):
+            self.log.info(text + ": %r ends the engine", *arguments, error)
+            self.engine.end_with(error)
+        else:
+            self.seldom.failed(text, *arguments, error=error)
 
     def traffic(self, conn: Connection) -> None:
         """Call `on_traffic` for what there is."""
         self._call(conn, conn._origin.on_traffic, "on_traffic")
 
     def tick(self) -> None:
-        """Call `on_tick`, and again after the seconds it returns."""
+        """Call `on_tick`, and again after the seconds it returns; as before where it raises."""
         try:
             reply = self.engine.handler.on_tick()
             delay, action = split_reply(reply, (int, float), "on_tick")
             if isinstance(delay, (int, float)):
                 delay = check_seconds("the delay of on_tick", max(delay, 0.0), inf)
-        except Exception:
-            self.log.exception("on_tick raised; it is not called again")
-            return
+                self._tick_delay = delay
+        except BaseException as error:
+            delay, action = self._tick_delay, Action.NONE
+            self.failed("%r: on_tick raised; it is called again", self, error=error)
         if isinstance(delay, float) and not self._stopping:
             self._timers.add(delay, self.tick)
         if action is Action.SHUTDOWN:
@@ -66,7 +82,7 @@ class Callbacks:
             if isinstance(data, bytes):
                 conn.write(data)
             self._act(conn, action)
-        except Exception as error:
+        except BaseException as error:
             self._handler_failed(conn, "on_open", error)
 
     def call_on_writable(self, conn: Connection) -> None:
@@ -80,7 +96,7 @@ class Callbacks:
             action = method(conn)
             if action is not None:
                 self._act(conn, check_action(action, name))
-        except Exception as error:
+        except BaseException as error:
             self._handler_failed(conn, name, error)
 
     def _call_on_close(self, conn: Connection) -> None:
@@ -88,8 +104,8 @@ class Callbacks:
             reply = conn._origin.handler.on_close(conn, conn._error)
             if reply is not None:
                 self._act(conn, check_action(reply, "on_close"))
-        except Exception:
-            self.log.exception("%r: on_close raised", conn)
+        except BaseException as error:
+            self.failed("%r: on_close raised", conn, error=error)
         for callback in conn._on_closed or ():
             self.guard(callback, conn, conn._error)
 
@@ -101,6 +117,9 @@ class Callbacks:
         elif action is Action.AGAIN:
             self.call_again(conn)
 
-    def _handler_failed(self, conn: Connection, method: str, error: Exception) -> None:
-        self.log.exception("%r: %s raised; the connection is closed", conn, method)
-        conn._finish(error)
+    def _handler_failed(self, conn: Connection, method: str, error: BaseException) -> None:
+        self.failed(f"%r: {method} raised; the connection is closed", conn, error=error)
+        try:
+            conn._finish(error)
+        except BaseException as another:
+            self.break_off(conn, another)

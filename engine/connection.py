@@ -82,7 +82,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._peer_ended = False
         self._end_due = False  # and the handler does not know yet
         self._deadlines: Deadlines | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._on_closed: list[Callback] | None = None
         self._timer: Timer | None = None
         self._local: Any = None
@@ -106,7 +106,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
             raise self._misuse()
         self._end(RESET, None)
 
-    def _finish(self, error: Exception | None) -> None:
+    def _finish(self, error: BaseException | None) -> None:
         """Close after what was written is sent; `error` is what `on_close` gets."""
         if self._owner == 0:
             return
@@ -126,7 +126,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         """The stream is broken: close at once with the error."""
         self._end(NOW, error)
 
-    def _end(self, mode: int, error: Exception | None) -> None:
+    def _end(self, mode: int, error: BaseException | None) -> None:
         self._owner = 0
         if self._error is None:
             self._error = error

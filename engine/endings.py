@@ -7,12 +7,12 @@ and whatever has to wait for a peer has a time limit.
 from __future__ import annotations
 
 import errno
-import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..completion import GRACEFUL, NOW
 from .errors import network_error
+from .logs import EXITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,6 @@ class Endings:
         ended: int
         endpoints: Endpoints
         engine: Engine
-        log: logging.Logger
         options: Options
         _acceptor: Acceptor
         _handles: Handles
@@ -57,6 +56,7 @@ class Endings:
             self, conn: Connection, method: Callable[[Connection], Action | None], name: str
         ) -> None: ...
         def _call_on_close(self, conn: Connection) -> None: ...
+        def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
 
     # The peer's end, and the network's failures
 
@@ -121,26 +121,29 @@ class Endings:
         conn._timer = self._timers.add(linger, close)
 
     def _on_closed(self, handle: int, lost: int, status: int) -> None:
-        self._handles.give_back(handle)
         conn = self.connections.pop(handle, None)
-        if conn is None:
-            if self.dials.pop(handle, None) is None and not self.endpoints.on_closed(handle):
-                self._acceptor.on_closed(handle)
-            return
+        self.guard(self._handles.give_back, handle)
+        if conn is not None:
+            self.guard(self._tidy_up, conn, lost, status)
+            self._call_on_close(conn)
+            if self.engine.is_resting:
+                self.engine.connection_ended()
+        elif self.dials.pop(handle, None) is None and not self.endpoints.on_closed(handle):
+            self._acceptor.on_closed(handle)
+
+    def _tidy_up(self, conn: Connection, lost: int, status: int) -> None:
+        """A connection has ended; `on_close` follows, whatever becomes of this."""
         self.ended += 1
+        conn._fd = -1
+        self.buffered -= conn._counted
+        conn._counted = 0
         if self.again:
             self.again.pop(conn, None)
         self._cancel_timer(conn)
         if conn._deadlines is not None:
             conn._deadlines.cancel()
-        conn._fd = -1
-        self.buffered -= conn._counted
-        conn._counted = 0
         if lost and status and conn._error is None:
             conn._error = network_error(-status, f": {lost} bytes were not sent")
-        self._call_on_close(conn)
-        if self.engine.is_resting:
-            self.engine.connection_ended()
 
     @staticmethod
     def _cancel_timer(conn: Connection) -> None:
@@ -157,11 +160,11 @@ class Endings:
         """
         first, self._stopping = not self._stopping, True
         if first:
-            self._acceptor.close(GRACEFUL)
-            self._give_up_dials()
+            self.guard(self._acceptor.close, GRACEFUL)
+            self.guard(self._give_up_dials)
             for conn in list(self.connections.values()):
-                self.drain(conn)
-            self.endpoints.close(GRACEFUL)
+                self.guard(self.drain, conn)
+            self.guard(self.endpoints.close, GRACEFUL)
         if timeout > 0:
             self._timers.add(timeout, self._close_all_now)
         else:
@@ -188,21 +191,21 @@ class Endings:
 
     def _give_up_dials(self) -> None:
         for dial in list(self.dialing):
-            dial.give_up("the engine has stopped")
+            self.guard(dial.give_up, "the engine has stopped")
 
     def _close_all_now(self) -> None:
         self._is_over = True
-        self._acceptor.close(NOW)
+        self.guard(self._acceptor.close, NOW)
         for conn in self.connections.values():
-            conn._end(NOW, None)
-        self.endpoints.close(NOW)
+            self.guard(conn._end, NOW, None)
+        self.guard(self.endpoints.close, NOW)
 
     def _abandon(self, failure: BaseException | None) -> None:
         """Tell the connections that are left when the backend has failed."""
-        error = failure if isinstance(failure, Exception) else None
+        error = None if isinstance(failure, EXITS) else failure  # which is none of theirs
         self._give_up_dials()
         for handle, conn in list(self.connections.items()):
             conn._owner = 0
             conn._error = conn._error or error
             conn._forget_inbound()
-            self._on_closed(handle, 0, 0)
+            self.guard(self._on_closed, handle, 0, 0)

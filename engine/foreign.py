@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .reactor import Reactor
 
-Callback = Callable[[Any, Exception | None], object]  # (the connection, what went wrong)
+Callback = Callable[[Any, BaseException | None], object]  # (the connection, what went wrong)
 
 
 class AnyThread:
@@ -24,12 +24,12 @@ class AnyThread:
 
     if TYPE_CHECKING:  # what Connection has
         loop: Reactor
-        _error: Exception | None
+        _error: BaseException | None
         _fd: int
         _owner: int
 
         def write(self, data: bytes) -> None: ...
-        def _finish(self, error: Exception | None) -> None: ...
+        def _finish(self, error: BaseException | None) -> None: ...
         def _misuse(self) -> Exception: ...
         def _when_closed(self, callback: Callback) -> None: ...
 
@@ -72,7 +72,13 @@ class AnyThread:
         if callback is not None:
             self.loop.guard(callback, self, error)
         elif error is not None:
-            self.loop.log.warning("async_write of %d bytes to %r: %s", len(data), self, error)
+            self.loop.seldom.say(
+                "async_write of %d bytes to %r: %s",
+                len(data),
+                self,
+                error,
+                why=type(error).__name__,
+            )
 
     def _wake(self, callback: Callback | None) -> None:
         error = None if self._owner else self._misuse()

@@ -121,6 +121,15 @@ class ReactorGroup:
         elif self._host is not None:
             self._host.wake_up()  # it may be the last one now
 
+    def end_with(self, wish: BaseException) -> None:
+        """A user's code has raised what ends a program (EXITS): stop, and have `wait` raise it.
+
+        In good order for SystemExit; KeyboardInterrupt is of somebody who does not want to wait.
+        """
+        with self._state_lock:
+            self._failure = self._failure or wish
+        self.request_stop(0 if isinstance(wish, KeyboardInterrupt) else None)
+
     # Who may wait for them
 
     def _is_reactor_thread(self) -> bool:

@@ -82,7 +82,7 @@ class EventHandler:
         """
         return Action.CLOSE
 
-    def on_close(self, conn: Connection, error: Exception | None) -> Action | None:
+    def on_close(self, conn: Connection, error: BaseException | None) -> Action | None:
         """The connection is closed: exactly once, and last of its calls.
 
         `error` is None where we or the peer closed it in good order, an OSError for the network's

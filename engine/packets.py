@@ -248,7 +248,7 @@ class Datagram(PacketConnection):
         if callback is not None:
             self.loop.guard(callback, self, None)
 
-    def _finish(self, error: Exception | None) -> None:
+    def _finish(self, error: BaseException | None) -> None:
         return
 
 
@@ -293,7 +293,7 @@ class Endpoints:
             action = endpoint.on_traffic(conn)
             if action is not None:
                 reactor._act(conn, check_action(action, "on_traffic"))
-        except Exception as error:
+        except BaseException as error:
             reactor._handler_failed(conn, "on_traffic", error)
         conn._length = 0
 
@@ -322,7 +322,8 @@ class Endpoints:
                 conn._fail(network_error(-result))
             return
         self.refused += 1
-        self._reactor.seldom.say("a datagram could not be sent: %s", os.strerror(-result))
+        why = os.strerror(-result)
+        self._reactor.seldom.say("a datagram could not be sent: %s", why, why=why)
 
     def on_error(self, handle: int, result: int) -> bool:
         """Whether the broken socket was one of these; without it the engine cannot do its work."""

@@ -2,15 +2,15 @@
 
 The law of this file: everything here runs on the reactor's own thread, except `post` (and what
 stands on it) and the few calls that start and stop it. The loop makes one turn after another:
-wait for events, give each to its connection, run what is due.
+wait for events, give each to its connection, run what is due. Only the backend's failure ends it
+early: whatever else goes wrong costs what it happened to, see `setbacks.py`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from itertools import islice
 from threading import RLock, Thread
@@ -34,27 +34,27 @@ from ..completion import (
     WOKEN,
 )
 from .acceptor import Acceptor
-from .callbacks import Callbacks
-from .connection import Connection
-from .deadlines import Deadlines
+from .beginnings import Beginnings
+from .callbacks import FIRST_TICK, Callbacks
 from .endings import Endings
-from .errors import ConnectionClosed
 from .eventloop import EventLoop
 from .handler import check_action
 from .handles import Handles
-from .logs import Seldom
-from .packets import Endpoint, Endpoints, PacketConnection
+from .logs import EXITS
+from .packets import Endpoints
+from .setbacks import NO_EVENT, Setbacks
 from .timers import Timer, Timers
 from .watches import Watches
 
 if TYPE_CHECKING:
+    from ..completion import Event
     from .backend import Backend, Memory
+    from .connection import Connection
     from .dial import Dial
-    from .origin import Origin
     from .server import Engine
 
 
-class Reactor(EventLoop, Callbacks, Endings):
+class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
     """An event loop of the engine; `conn.loop` is the one of a connection. gnet: EventLoop."""
 
     def __init__(self, engine: Engine, number: int) -> None:
@@ -62,7 +62,7 @@ class Reactor(EventLoop, Callbacks, Endings):
         self.number = number
         self.options = engine.options
         self.log = engine.log
-        self.seldom = Seldom(engine.log)
+        self.seldom = engine.logging.seldom
         self.ident = 0
         self.ready: Future[None] = Future()  # done once the loop runs, or could not be made
         # Connections so far: each counter has one thread that writes it.
@@ -85,6 +85,8 @@ class Reactor(EventLoop, Callbacks, Endings):
         self._accepts_calls = True
         self._stopping = False
         self._is_over = False  # the time to stop is: no connection may be left
+        self._tick_delay = FIRST_TICK  # seconds that on_tick returned last
+        self._tries, self._tried = 0, 0.0  # turns in a row that found no memory, and the last one
         # Bytes of its connections that wait in memory, in both directions, beyond the stages.
         self.buffered = 0
         # Up to here nobody need ask the other reactors whether it is too much.
@@ -132,80 +134,6 @@ class Reactor(EventLoop, Callbacks, Endings):
         """`schedule` for calls of the engine itself, whose exceptions are bugs."""
         return self._timers.add(delay, call)
 
-    def open(self, fd: int, origin: Origin) -> None:
-        """Make a connection of an accepted descriptor, which is the reactor's from now on."""
-        own = self._own_stream if origin.is_stream else self._own_packets
-        conn = own(fd, origin)
-        if conn is None:
-            os.close(fd)
-            self.ended += 1
-        else:
-            self.welcome(conn)
-
-    def own(self, sock: socket.socket, origin: Origin) -> Connection:
-        """Make a connection of a connected socket of any kind; `welcome` is still to come.
-
-        Raises ConnectionClosed, and OSError where no more handles are free.
-        """
-        if self._stopping:
-            sock.close()
-            raise ConnectionClosed("the engine is stopping: it takes no more connections")
-        own = self._own_stream if sock.type == socket.SOCK_STREAM else self._own_packets
-        fd = sock.detach()
-        conn = own(fd, origin)
-        if conn is not None:
-            self.begun += 1
-            return conn
-        os.close(fd)
-        raise OSError(errno.EMFILE, "the reactor has max_connections already")
-
-    def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
-        """Make a connection of a handle that has connected."""
-        self.begun += 1
-        conn = Connection(self, handle, fd, origin)
-        self.connections[handle] = conn
-        return conn
-
-    def welcome(self, conn: Connection) -> None:
-        """Tell the handler of a new connection."""
-        if conn._origin.knows_peers:
-            _ = conn.remote_address
-        if self._has_limits:
-            conn._deadlines = Deadlines(conn)
-            conn._deadlines.begin(self)
-        self._call_on_open(conn)
-        if self._stopping:
-            self.drain(conn)
-
-    def _own_stream(self, fd: int, origin: Origin) -> Connection | None:
-        handle = None if self._is_over else self._handles.take()
-        if handle is None:
-            return None
-        conn = Connection(self, handle, fd, origin)
-        self.connections[handle] = conn
-        self.backend.adopt(handle, fd)
-        return conn
-
-    def _own_packets(self, fd: int, origin: Origin) -> Connection | None:
-        handle = None if self._is_over else self._handles.take()
-        if handle is None:
-            return None
-        conn = PacketConnection(Endpoint(self, handle, socket.socket(fileno=fd), origin))
-        self.connections[handle] = conn
-        self.backend.adopt_packets(handle, conn._fd)
-        return conn
-
-    def listen(self, fd: int, origin: Origin) -> None:
-        """Serve a listening or bound descriptor, which is the reactor's from now on."""
-        assert origin.listener is not None
-        if self._stopping:
-            os.close(fd)
-            return
-        if origin.listener.parsed.is_datagram:
-            self.endpoints.listen(fd, origin)
-        else:
-            self._acceptor.listen(fd, origin)
-
     # The loop
 
     def start(self) -> None:
@@ -248,8 +176,10 @@ class Reactor(EventLoop, Callbacks, Endings):
         failure: BaseException | None = None
         try:
             self._loop()
+        except EXITS as wish:
+            failure = wish  # `run` and `wait` raise it
         except BaseException as error:
-            self.log.critical("%r has failed", self, exc_info=True)
+            self.log.critical("%r has failed", self, error=error)
             failure = error
         if not self.engine.is_forked:
             self._end(failure)
@@ -274,31 +204,39 @@ class Reactor(EventLoop, Callbacks, Endings):
         timers = self._timers
         heap = timers.heap
         again = self.again
-        while not (self._stopping and self._is_done()) and not self.engine.is_forked:
-            for handle, kind, a, b in turn(0.0 if again else timers.timeout() if heap else None):
-                if kind != DATA:
-                    dispatch[kind](handle, a, b)
-                    continue
-                conn = connections[handle]
-                if conn._inbound is None:
-                    conn._offset = a
-                    conn._length = b
-                elif not conn._append(a, b):
-                    continue
-                try:
-                    on_traffic = conn._origin.on_traffic  # no method, so no call of one
-                    action = on_traffic(conn)
-                    if action is not None:
-                        self._act(conn, check_action(action, "on_traffic"))
-                except Exception as error:
-                    self._handler_failed(conn, "on_traffic", error)
-                if conn._length:
-                    conn._keep_leftover()
-            if again:
-                self._call_those_again()
-            if heap and timers.are_due():
-                for call in timers.due():
-                    call()
+        events: Iterator[Event] = iter(())
+        handle, kind = 0, NO_EVENT
+        while True:
+            try:
+                for handle, kind, a, b in events:  # or what is left of them after a setback
+                    if kind != DATA:
+                        dispatch[kind](handle, a, b)
+                        continue
+                    conn = connections[handle]
+                    if conn._inbound is None:
+                        conn._offset = a
+                        conn._length = b
+                    elif not conn._append(a, b):
+                        continue
+                    try:
+                        on_traffic = conn._origin.on_traffic  # no method, so no call of one
+                        action = on_traffic(conn)
+                        if action is not None:
+                            self._act(conn, check_action(action, "on_traffic"))
+                    except BaseException as error:
+                        self._handler_failed(conn, "on_traffic", error)
+                    if conn._length:
+                        conn._keep_leftover()
+                kind = NO_EVENT
+                if again:
+                    self._call_those_again()
+                if heap and timers.are_due():
+                    self._run_those_due()
+                if (self._stopping and self._is_done()) or self.engine.is_forked:
+                    return
+                events = iter(turn(0.0 if again else timers.timeout() if heap else None))
+            except BaseException as error:
+                self._survive(handle, kind, error)
 
     def _is_done(self) -> bool:
         busy = self.connections or self._acceptor.is_open or self.endpoints.is_open
@@ -313,14 +251,27 @@ class Reactor(EventLoop, Callbacks, Endings):
         again = self.again
         for conn in list(islice(again, self.options.again_per_turn)):
             del again[conn]
-            if conn._owner == 0 or conn._paused:
-                continue
-            if conn.inbound_buffered:
-                self.traffic(conn)
-            elif conn._inbound is not None:
-                conn._inbound = None  # reading was paused, and nothing came meanwhile
-            if conn._end_due and not (conn._paused or conn in again):
-                self.tell_end(conn)
+            try:
+                self._call_one_again(conn)
+            except BaseException as error:
+                self.break_off(conn, error)
+
+    def _call_one_again(self, conn: Connection) -> None:
+        if conn._owner == 0 or conn._paused:
+            return
+        if conn.inbound_buffered:
+            self.traffic(conn)
+        elif conn._inbound is not None:
+            conn._inbound = None  # reading was paused, and nothing came meanwhile
+        if conn._end_due and not (conn._paused or conn in self.again):
+            self.tell_end(conn)
+
+    def _run_those_due(self) -> None:
+        for call in self._timers.due():
+            try:
+                call()
+            except BaseException as error:
+                self._timer_failed(call, error)
 
     def go_on_accepting(self) -> None:
         """A connection has ended somewhere."""
@@ -335,15 +286,22 @@ class Reactor(EventLoop, Callbacks, Endings):
             conn._owner = 0
 
     def _end(self, failure: BaseException | None) -> None:
+        """The last steps, each of which is taken whatever becomes of the others."""
+        try:
+            self.guard(self._refuse_calls)
+            self.guard(self._abandon, failure)
+            self.guard(self._acceptor.give_up)
+            self.guard(self.backend.dispose)
+        finally:
+            self.engine.reactor_ended(self, failure)
+
+    def _refuse_calls(self) -> None:
+        """From now on; those that came before are made."""
         with self._foreign_lock:
             self._accepts_calls = False
             late, self._foreign = self._foreign, []
         for call, arguments in late:
             self.guard(call, *arguments)
-        self._abandon(failure)
-        self._acceptor.give_up()
-        self.backend.dispose()
-        self.engine.reactor_ended(self, failure)
 
     # Events
 
@@ -358,4 +316,7 @@ class Reactor(EventLoop, Callbacks, Endings):
             calls, self._foreign = self._foreign, []
             self._is_woken_later = False
         for call, arguments in calls:
-            call(*arguments)
+            try:
+                call(*arguments)
+            except BaseException as error:
+                self.failed("%r: %r was to be called and raised", self, call, error=error)

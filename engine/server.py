@@ -25,7 +25,7 @@ from .eventloop import borrowed_thread, check_seconds
 from .group import STOP_GRACE, ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, open_listeners
-from .logs import EngineLog
+from .logs import EXITS, EngineLog
 from .memory import keep_freed
 from .options import Options, make_options
 from .origin import Origin
@@ -49,7 +49,8 @@ class Engine(Dialing, ReactorGroup, Shared):
         self.handler = handler
         self.options: Options = make_options(options)
         self.logging = EngineLog(self.options)
-        self.log = self.logging.logger
+        self.log = self.logging.log
+        self.log.heed = self.end_with
         self.max_connections = self.options.max_connections
         self.origin = Origin(handler)  # of the connections that it dials itself
         self._parsed = [parse_address(text) for text in addresses]
@@ -351,8 +352,10 @@ class Engine(Dialing, ReactorGroup, Shared):
     def _finish(self) -> None:
         try:
             self.handler.on_shutdown(self)
-        except Exception:
-            self.log.exception("on_shutdown raised")
+        except EXITS as wish:
+            self.end_with(wish)
+        except BaseException as error:
+            self.log.error("on_shutdown raised", error=error)
         self.end_resolvers()
         self._close_listeners()
         self.log.info("%r has ended", self)

@@ -8,7 +8,7 @@ is posted to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from threading import get_ident
 from time import monotonic
 from typing import Protocol
@@ -60,10 +60,16 @@ class Timer:
             except ConnectionClosed:
                 self._call = None  # the loop is over, and runs nothing more
 
+    def after(self, now: float) -> float:
+        """When it runs again: it does not drift, and leaves out what it has missed by now."""
+        then = self.when + self.every
+        return then if then > now else now + self.every - (now - self.when) % self.every
+
     def _cancel(self) -> None:
         if self._call is not None:
             self._call = None
-            self._timers.note_cancelled()
+            if self._number:  # else it has not come to the heap yet, and never will
+                self._timers.note_cancelled()
 
 
 class Timers:
@@ -120,18 +126,21 @@ class Timers:
         heap = self.heap
         now, last = monotonic(), self._count
         while heap and heap[0].when <= now and heap[0]._number <= last:
-            timer = heappop(heap)
+            timer = heap[0]
             call = timer._call
             if call is None:
+                heappop(heap)
                 self._cancelled -= 1
-                continue
-            if timer.every:
-                # From when it was due, so that it does not drift; but it never runs to catch up.
-                timer.when = max(timer.when + timer.every, now)
-                self._push(timer)
+            elif timer.every:
+                timer.when = timer.after(now)
+                self._count += 1
+                timer._number = self._count
+                heapreplace(heap, timer)  # it needs no memory
+                yield call
             else:
+                heappop(heap)
                 timer._call = None
-            yield call
+                yield call
 
     def note_cancelled(self) -> None:
         """A timer in the heap was cancelled. Clears out when half of them are."""

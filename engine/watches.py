@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..completion import READABLE
+from .setbacks import TRY_AGAIN
 
 if TYPE_CHECKING:
     from .reactor import Reactor
@@ -19,10 +21,7 @@ class Watches:
         self._calls: dict[int, tuple[int, Callable[[], object]]] = {}
 
     def add(self, fd: int, call: Callable[[], object]) -> None:
-        """Make the call whenever the descriptor can be read, until the loop ends.
-
-        What it raises is a bug, and ends the loop.
-        """
+        """Make the call whenever the descriptor can be read, until the loop ends."""
         handle = self._reactor.take_handle()
         if handle is None:
             raise AssertionError("a backend has more slots than connections and watches need")
@@ -33,5 +32,8 @@ class Watches:
         """A poll is over; the next one follows what it was for."""
         fd, call = self._calls.pop(handle)
         self._reactor.give_back_handle(handle)
-        call()
-        self.add(fd, call)
+        try:
+            self.add(fd, call)  # first: the call may take the handle
+        except MemoryError:
+            self._reactor.add_timer(TRY_AGAIN, partial(self.add, fd, call))
+        self._reactor.guard(call)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from .errors import ConnectionClosed, OptionError, PoolClosed, PoolOverload, QueueFull
 from .eventloop import current_loop
+from .logs import ROOT, Log
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -64,7 +65,7 @@ class WorkerPool(Executor):
         self.max_blocking = max_blocking
         self.idle_timeout = idle_timeout
         self._on_error = on_error
-        self._log = logger or logging.getLogger("ringnet")
+        self._log = Log(logger or ROOT)
         self._name = name
         self._capacity = capacity
         self._lock = threading.Lock()
@@ -232,12 +233,12 @@ class WorkerPool(Executor):
 
     def _tell(self, error: BaseException) -> None:
         if self._on_error is None:
-            self._log.error("%r: a task raised", self, exc_info=error)
+            self._log.error("%r: a task raised", self, error=error)
             return
         try:
             self._on_error(error)
-        except BaseException:  # whatever it is, it may not cost a worker
-            self._log.exception("%r: on_error raised", self)
+        except BaseException as another:  # whatever it is, it may not cost a worker
+            self._log.error("%r: on_error raised", self, error=another)
 
     def _bring_back(
         self, conn: Connection, call: Callable[[], Any], then: Callable[..., object]

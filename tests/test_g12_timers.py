@@ -196,7 +196,8 @@ def test_one_that_raises_harms_nothing(backend: str, caplog: pytest.LogCaptureFi
         with dial(engine) as client:
             client.sendall(b"x")
             assert client.recv(1) == b"x"
-    assert caplog.text.count("ZeroDivisionError: division by zero") == 2 + len(again)
+    # Each once: what goes on is said once in a while.
+    assert caplog.text.count("ZeroDivisionError: division by zero") == 3
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

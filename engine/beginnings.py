@@ -1,0 +1,148 @@
+"""How connections of a reactor begin: accepted, taken over, or dialed.
+
+The law of this file: whoever hands in a descriptor is rid of it. It becomes a connection's, or is
+closed, also where there is no memory for one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from .connection import Connection
+from .deadlines import Deadlines
+from .errors import ConnectionClosed
+from .packets import Endpoint, PacketConnection
+
+if TYPE_CHECKING:
+    from .acceptor import Acceptor
+    from .backend import Backend
+    from .handles import Handles
+    from .origin import Origin
+    from .packets import Endpoints
+    from .reactor import Reactor
+
+
+class Beginnings:
+    """The part of a reactor that makes connections, on its thread."""
+
+    if TYPE_CHECKING:  # what Reactor has
+        backend: Backend
+        begun: int
+        connections: dict[int, Connection]
+        ended: int
+        endpoints: Endpoints
+        _acceptor: Acceptor
+        _handles: Handles
+        _has_limits: bool
+        _is_over: bool
+        _stopping: bool
+
+        def break_off(self, conn: Connection, error: BaseException) -> None: ...
+        def drain(self, conn: Connection) -> None: ...
+        def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
+        @property
+        def _reactor(self) -> Reactor: ...
+        def _call_on_open(self, conn: Connection) -> None: ...
+
+    def open(self, fd: int, origin: Origin) -> None:
+        """Make a connection of an accepted descriptor, which is the reactor's from now on."""
+        own = self._own_stream if origin.is_stream else self._own_packets
+        try:
+            conn = own(fd, origin)
+        except BaseException as error:
+            conn = None
+            self.failed("%r: a newcomer was closed", self, error=error)
+        if conn is None:
+            os.close(fd)
+            self.ended += 1
+        else:
+            self.welcome(conn)
+
+    def own(self, sock: socket.socket, origin: Origin) -> Connection:
+        """Make a connection of a connected socket of any kind; `welcome` is still to come.
+
+        Raises ConnectionClosed, and OSError where no more handles are free.
+        """
+        if self._stopping:
+            sock.close()
+            raise ConnectionClosed("the engine is stopping: it takes no more connections")
+        own = self._own_stream if sock.type == socket.SOCK_STREAM else self._own_packets
+        fd = sock.detach()
+        try:
+            conn = own(fd, origin)
+        except BaseException:
+            os.close(fd)
+            raise
+        if conn is not None:
+            self.begun += 1
+            return conn
+        os.close(fd)
+        raise OSError(errno.EMFILE, "the reactor has max_connections already")
+
+    def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
+        """Make a connection of a handle that has connected."""
+        self.begun += 1
+        conn = Connection(self._reactor, handle, fd, origin)
+        self.connections[handle] = conn
+        return conn
+
+    def welcome(self, conn: Connection) -> None:
+        """Tell the handler of a new connection."""
+        try:
+            if conn._origin.knows_peers:
+                _ = conn.remote_address
+            if self._has_limits:
+                conn._deadlines = Deadlines(conn)
+                conn._deadlines.begin(self._reactor)
+        except BaseException as error:
+            self.break_off(conn, error)
+        self._call_on_open(conn)
+        if self._stopping:
+            self.drain(conn)
+
+    def _own_stream(self, fd: int, origin: Origin) -> Connection | None:
+        handle = None if self._is_over else self._handles.take()
+        if handle is None:
+            return None
+        try:
+            conn = Connection(self._reactor, handle, fd, origin)
+            self.connections[handle] = conn
+            self.backend.adopt(handle, fd)
+        except BaseException:
+            self._disown(handle)
+            raise
+        return conn
+
+    def _own_packets(self, fd: int, origin: Origin) -> Connection | None:
+        handle = None if self._is_over else self._handles.take()
+        if handle is None:
+            return None
+        sock = socket.socket(fileno=fd)
+        try:
+            conn = PacketConnection(Endpoint(self._reactor, handle, sock, origin))
+            self.connections[handle] = conn
+            self.backend.adopt_packets(handle, conn._fd)
+        except BaseException:
+            sock.detach()  # it stays the caller's
+            self._disown(handle)
+            raise
+        return conn
+
+    def _disown(self, handle: int) -> None:
+        """The backend never heard of the connection that was to have the handle."""
+        self.connections.pop(handle, None)
+        self._handles.give_back(handle)
+
+    def listen(self, fd: int, origin: Origin) -> None:
+        """Serve a listening or bound descriptor, which is the reactor's from now on."""
+        assert origin.listener is not None
+        if self._stopping:
+            os.close(fd)
+            return
+        if origin.listener.parsed.is_datagram:
+            self.endpoints.listen(fd, origin)
+        else:
+            self._acceptor.listen(fd, origin)

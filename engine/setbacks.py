@@ -1,0 +1,81 @@
+"""What a reactor does about exceptions that are nobody's answer: no memory, and mistakes of ours.
+
+The law of this file: a setback costs the connection, the dial or the datagram that it happened to,
+and nothing else. What a backend raises from `turn` is its failure, and the reactor's end; but where
+memory is short it is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Final
+
+from ..completion import NOW, STALLED, WOKEN
+from .errors import ConnectionClosed
+
+if TYPE_CHECKING:
+    from .backend import Backend
+    from .connection import Connection
+    from .dial import Dial
+    from .timers import Timers
+
+NO_EVENT: Final = -1  # the kind while none is being served
+_TRIES: Final = 100  # in a row, of turns that find no memory
+_REST: Final = 0.01  # seconds between them
+TRY_AGAIN: Final = 0.1  # seconds until a timer of ours that found no memory runs again
+
+
+class Setbacks:
+    """The part of a reactor that goes on after them, on its thread."""
+
+    if TYPE_CHECKING:  # what Reactor has
+        backend: Backend
+        connections: dict[int, Connection]
+        dials: dict[int, Dial]
+        _timers: Timers
+        _tried: float
+        _tries: int
+
+        def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
+        def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
+
+    def break_off(self, conn: Connection, error: BaseException) -> None:
+        """Nothing more can be done for a connection: close it at once, with the error."""
+        self.failed("%r: it is closed at once", conn, error=error)
+        self.guard(conn._end, NOW, error)
+
+    def _survive(self, handle: int, kind: int, error: BaseException) -> None:
+        """Go on after an exception in the loop, or raise it."""
+        if kind != NO_EVENT:
+            self.guard(self._event_failed, handle, kind, error)
+        elif isinstance(error, MemoryError) and self._may_try_again():
+            sleep(_REST)
+        else:
+            raise error
+
+    def _event_failed(self, handle: int, kind: int, error: BaseException) -> None:
+        """An event could not be served."""
+        conn = self.connections.get(handle)
+        dial = self.dials.get(handle)
+        if conn is not None:
+            self.break_off(conn, error)
+            return
+        self.failed("%r: an event of kind %d is lost", self, kind, error=error)
+        if dial is not None:
+            dial._fail(error if isinstance(error, Exception) else ConnectionClosed(repr(error)))
+        elif kind == WOKEN:
+            self.backend.wake()  # the calls are still there
+        elif kind == STALLED:
+            self.backend.resume(handle)  # which says so again, where it still holds
+
+    def _may_try_again(self) -> bool:
+        now = monotonic()
+        self._tries = self._tries + 1 if now - self._tried < 1.0 else 1
+        self._tried = now
+        return self._tries <= _TRIES
+
+    def _timer_failed(self, call: Callable[[], object], error: BaseException) -> None:
+        self.failed("%r: the timer of %r raised", self, call, error=error)
+        if isinstance(error, MemoryError):
+            self.guard(self._timers.add, TRY_AGAIN, call)
