@@ -30,7 +30,7 @@ CLOSED: Final = 10  # a: bytes accepted by send() and never sent, b: -errno or 0
 WOKEN: Final = 11  # handle is 0
 DATAGRAM: Final = 12  # a: offset of the sender's sockaddr, b: its length << 32 | bytes
 TRUNCATED: Final = 13  # a datagram was larger than a buffer, and is lost
-REFUSED: Final = 14  # a: -errno; one datagram could not be sent; the handle goes on
+REFUSED: Final = 14  # a: -errno; b: bytes of the packet that was not sent; the handle goes on
 
 # In the memory of a DATAGRAM the bytes follow this much room for the sockaddr.
 NAME_ROOM: Final = 128
@@ -66,6 +66,9 @@ HUNG_UP: Final = 0x010
 # Bytes of a piece from which on send() takes it by reference, however much is staged.
 REFERRED_FROM: Final = 65_536
 
+# Seconds until packets whose receivers are full are tried again.
+RETRY_PERIOD: Final = 0.010
+
 Event = tuple[int, int, int, int]
 
 
@@ -80,4 +83,6 @@ class Bounds:
     stage_bytes: int = 65_536  # bytes of one connection that are copied and wait to be sent
     packet_buffers: int = 64  # buffers for datagrams, of all sockets together
     packet_size: int = 65_536  # bytes of each: what is longer is truncated
+    line_packets: int = 64  # packets that wait for one receiver that is full
+    line_bytes: int = 1_048_576  # of those that wait for all of a socket, and NAME_ROOM for each
     edge_chunk: int = 0  # bytes read of a stream at once, edge-triggered; 0: level-triggered

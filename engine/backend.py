@@ -37,10 +37,18 @@ The rules
 11. A socket that keeps message boundaries (`adopt_packets`) gives DATAGRAM for each packet, also an
     empty one: its sender's sockaddr is `memory[a : a + (b >> 32)]`, its bytes are the
     `b & 0xffffffff` behind `a + NAME_ROOM`. One that does not fit into a buffer is dropped and said
-    as TRUNCATED. One that cannot be sent is dropped and said as REFUSED, as is an error that came
-    back for an earlier one; only a connection of packets (SOCK_SEQPACKET) breaks by it, with ERROR.
-    Its empty packet is the end, EOF. Packets leave in the order of the calls; only datagrams of UDP
-    may be passed by later ones where one finds the socket full, as they may in the network.
+    as TRUNCATED. One that cannot be sent is dropped and said as REFUSED with its size, as is an
+    error that came back for an earlier one (size 0); only a connection of packets (SOCK_SEQPACKET)
+    breaks by it, with ERROR. Its empty packet is the end, EOF. `staged` and `sent` count no packet
+    that was REFUSED. A packet leaves whole: one that the system took in part was not sent (EIO),
+    and none has more than 1 GiB (EMSGSIZE). Packets leave in the order of the calls; only datagrams
+    of UDP may be passed by later ones where one finds the socket full, as they may in the network.
+12. A socket of packets that is full, or whose peer is, waits for room, and its packets with it. An
+    unconnected Unix socket is different, for it polls writable as long as one receiver may have
+    room: a packet whose receiver is full waits in a line of its own address, and only what goes to
+    the same address waits behind it. Heads of lines are tried again each RETRY_PERIOD, a bounded
+    number of them, and a turn never spins for them. A line holds at most `Bounds.line_packets`,
+    all lines of a socket `Bounds.line_bytes`; a packet beyond is REFUSED with -EAGAIN.
 """
 
 from __future__ import annotations

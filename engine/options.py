@@ -18,6 +18,7 @@ from .errors import OptionError
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+_LINE_BYTES = Bounds().line_bytes
 BACKENDS = ("auto", "io_uring", "epoll", "kqueue", "select")
 LEVELS = ("", "debug", "info", "warning", "error", "critical")
 
@@ -207,6 +208,8 @@ class Options:
             stage_bytes=self.stage_bytes,
             packet_buffers=self.datagram_buffers,
             packet_size=self.max_datagram,
+            # However small, half of what may wait is left to those whose receivers read.
+            line_bytes=min(_LINE_BYTES, self.max_outbound // 2),
             edge_chunk=self.edge_triggered_chunk if self.edge_triggered else 0,
         )
 

@@ -77,6 +77,10 @@ class Endpoint:
         """Bytes that the kernel has not taken yet."""
         return self._written - self.loop.sent(self.handle) if self.is_open else 0
 
+    def forget(self, size: int) -> None:
+        """So many bytes were refused: nobody waits for them."""
+        self._written -= size
+
     def _look(self, size: int) -> None:
         waiting, limit = self.waiting(), self.loop.options.max_outbound
         if waiting and waiting + size > limit:
@@ -311,7 +315,7 @@ class Endpoints:
         limit = self._reactor.options.max_datagram
         self._reactor.seldom.say("a datagram had more than max_datagram=%d bytes", limit)
 
-    def on_refused(self, handle: int, result: int, b: int) -> None:
+    def on_refused(self, handle: int, result: int, size: int) -> None:
         """The system did not send a datagram, or reports that an earlier one did not arrive."""
         if handle == 0:
             self._reactor.engine.wake_all()
@@ -321,6 +325,9 @@ class Endpoints:
             if conn._owner:
                 conn._fail(network_error(-result))
             return
+        endpoint = self._open.get(handle)
+        if endpoint is not None:
+            endpoint.forget(size)
         self.refused += 1
         why = os.strerror(-result)
         self._reactor.seldom.say("a datagram could not be sent: %s", why, why=why)

@@ -19,7 +19,7 @@ from typing import Any, Final
 from ..completion import DATA, GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, WOKEN, Bounds, Event
 from .accepting import accept_all
 from .operations import NO_SIGNAL, WOULD_BLOCK, Operations
-from .packets import receive_packets
+from .packets import receive_packets, retry_due, retry_timeout
 from .pollers import BOTH, READ, WRITE, Poller
 from .slot import Role, Slot
 
@@ -168,8 +168,12 @@ class FallbackBackend(Operations):
             self._do_sends(0, self.outbox)
             self._targets.clear()
             self._pieces.clear()
+        if self.retries:
+            retry_due(self)
         if self._late:
             self._say_late()
+        if self.retries:
+            timeout = retry_timeout(self, timeout)
         if events or self._unserved or self._half_read:
             timeout = 0
         for unserved, mask in self._take_unserved():

@@ -31,11 +31,12 @@ from ..completion import (
 )
 from ..sockaddr import unpack
 from .ends import Ends
-from .packets import send_packet, send_packets
+from .packets import packets_have_room, send_packet
 from .pollers import READ, WRITE, Poller
 from .slot import NEVER, Phase, Role, Slot
 
 NO_FD: Final = -1
+_REORDERING: Final = (socket.AF_INET, socket.AF_INET6)  # networks may
 _PLACE: Final = 16_384  # bytes from where one read may begin to where the next may
 NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
 # Windows begins to connect with it.
@@ -88,6 +89,9 @@ class Operations(Ends):
             for i in range(end, len(view), self._packet_stride)
         ]
         self.next_packet = 0
+        self.line_packets, self.line_bytes = bounds.line_packets, bounds.line_bytes
+        self.retries: deque[Slot] = deque()  # with packets to be tried again at `retry_at`
+        self.retry_at = 0.0
         self._edge_chunk = bounds.edge_chunk if poller.has_edges else 0
         self._unserved: list[Slot] = []  # ready, and no room or buffer was left
         self._half_read: list[Slot] = []  # behind them, those who got some
@@ -154,6 +158,7 @@ class Operations(Ends):
         slot = self._start(handle, fd, Role.PACKETS)
         slot.sock = socket.socket(fileno=fd)
         slot.has_end = slot.sock.type == getattr(socket, "SOCK_SEQPACKET", None)
+        slot.is_ordered = not slot.has_end and slot.sock.family not in _REORDERING
         self._watch(slot)
 
     def _do_send_to(self, handle: int, packet: tuple[bytes, bytes]) -> None:
@@ -259,7 +264,7 @@ class Operations(Ends):
 
     def _on_writable(self, slot: Slot) -> None:
         if slot.role is Role.PACKETS:
-            send_packets(self, slot)
+            packets_have_room(self, slot)
             return
         queue = slot.queue
         while queue:

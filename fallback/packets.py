@@ -1,18 +1,32 @@
 """Sockets that keep message boundaries: datagrams, and packets of a connection.
 
 The law of this file: a packet is received with its sender and its flags, so that one that was cut
-is never taken for a whole one; and a packet leaves whole, in the order of the calls.
+is never taken for a whole one; and a packet leaves whole, in the order of the calls. What finds no
+room waits for it by the poller; or, where a poller cannot tell, in a line (`lines.py`).
 """
 
 from __future__ import annotations
 
 import socket
 from collections import deque
-from errno import EMSGSIZE, ENOTCONN
+from errno import EAGAIN, EMSGSIZE, ENOTCONN
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from ..completion import DATAGRAM, REFUSED, TRUNCATED
+from ..completion import DATAGRAM, REFUSED, RETRY_PERIOD, TRUNCATED
 from ..sockaddr import pack, unpack
+from .lines import (
+    NO_WAITING,
+    TRIES_AT_ONCE,
+    WOULD_BLOCK,
+    begin_line,
+    has_line,
+    packet_over,
+    retry_later,
+    take_in_line,
+    try_lines,
+    try_packet,
+)
 from .slot import Phase
 
 if TYPE_CHECKING:
@@ -21,7 +35,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 16  # packets of one socket before the others have their turn
 _CUT: Final = getattr(socket, "MSG_TRUNC", 0)
-_WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
 
 
 def receive_packets(backend: Operations, slot: Slot) -> None:
@@ -32,7 +45,7 @@ def receive_packets(backend: Operations, slot: Slot) -> None:
         number = backend.next_packet
         try:
             count, flags, sender = _receive(slot.sock, backend.packet_views[number])
-        except _WOULD_BLOCK:
+        except WOULD_BLOCK:
             return
         except OSError as error:
             if not _pass_over(backend, slot, error.errno or ENOTCONN):
@@ -56,7 +69,7 @@ def receive_packets(backend: Operations, slot: Slot) -> None:
 def _receive(sock: Any, room: memoryview) -> tuple[int, int, Any]:
     """(bytes, flags, the sender's address)."""
     if hasattr(sock, "recvmsg_into"):
-        count, _, flags, sender = sock.recvmsg_into([room])
+        count, _, flags, sender = sock.recvmsg_into([room], 0, NO_WAITING)
     else:  # Windows says EMSGSIZE where a packet was cut
         count, sender = sock.recvfrom_into(room)
         flags = 0
@@ -91,34 +104,68 @@ def send_packet(backend: Operations, handle: int, packet: tuple[bytes, bytes]) -
         send_packets(backend, slot)
 
 
+def packets_have_room(backend: Operations, slot: Slot) -> None:
+    """The poller says that the socket has room."""
+    slot.room_told = True
+    send_packets(backend, slot)
+
+
 def send_packets(backend: Operations, slot: Slot) -> None:
     """Send what waits, until the socket has no room."""
     packets = slot.packets
-    while packets and not slot.broken and slot.phase is not Phase.ENDED:
+    while packets and not slot.held:
         data, address = packets[0]
-        try:
-            if address is None:
-                slot.sock.send(data)
-            else:
-                slot.sock.sendto(data, address)
-        except _WOULD_BLOCK:
-            backend._watch(slot)
+        if has_line(slot, address):
+            packets.popleft()
+            take_in_line(backend, slot, data, address)
+            continue
+        number = try_packet(slot, data, address)
+        if number == EAGAIN and not (slot.is_ordered and address is not None):
+            _wait_for_room(backend, slot)
             return
-        except OSError as error:
-            if _send_failed(backend, slot, error.errno or ENOTCONN):
-                return
         packets.popleft()
-        backend.staged[slot.index] -= len(data)
-    slot.packets = None
+        if number == EAGAIN:
+            begin_line(backend, slot, data, address)
+        else:
+            packet_over(backend, slot, data, number)
+        if slot.broken:
+            return
+    if not packets:
+        slot.packets = None
     backend._watch(slot)
-    backend._drained(slot)
+    if not slot.waits():
+        backend._drained(slot)
 
 
-def _send_failed(backend: Operations, slot: Slot, number: int) -> bool:
-    """Whether the socket is broken; else one packet was refused."""
-    if slot.has_end:
-        backend._break(slot, number)
-        return True
-    if slot.phase is Phase.OPEN:
-        backend._emit((slot.handle, REFUSED, -number, 0))
-    return False
+def _wait_for_room(backend: Operations, slot: Slot) -> None:
+    """Where the poller said so, and there was none, it is not believed twice in a row."""
+    if slot.room_told:
+        slot.room_told = False
+        slot.held = True
+        retry_later(backend, slot)
+    backend._watch(slot)
+
+
+def retry_due(backend: Operations) -> None:
+    """Try again what has waited long enough."""
+    now, tries = monotonic(), 0
+    if now < backend.retry_at:
+        return
+    backend.retry_at = now + RETRY_PERIOD
+    for _ in range(len(backend.retries)):
+        if tries >= TRIES_AT_ONCE:
+            return
+        slot = backend.retries.popleft()
+        slot.retries = False
+        if slot.phase is Phase.ENDED or slot.broken:
+            continue
+        if slot.held:
+            slot.held = False
+            send_packets(backend, slot)
+        tries += 1 + try_lines(backend, slot, TRIES_AT_ONCE - tries)
+
+
+def retry_timeout(backend: Operations, timeout: float | None) -> float:
+    """How long a turn may wait, of the time that it has."""
+    left = max(0.0, backend.retry_at - monotonic())
+    return left if timeout is None else min(left, timeout)

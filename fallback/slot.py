@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .pollers import BOTH, EDGE, READ, WRITE
+
+if TYPE_CHECKING:
+    from .lines import Lines
 
 NEVER: Final = -1  # no mask that a poller reports
 
@@ -42,8 +45,11 @@ class Slot:
         "fin",
         "handle",
         "has_end",
+        "held",
         "index",
         "interest",
+        "is_ordered",
+        "lines",
         "mask",
         "missed",
         "notify",
@@ -54,7 +60,9 @@ class Slot:
         "plain",
         "put_off",
         "queue",
+        "retries",
         "role",
+        "room_told",
         "sock",
     )
 
@@ -79,6 +87,11 @@ class Slot:
         self.peer_ended = False
         self.has_end = role is Role.STREAM  # the end of what the peer sends is told
         self.packets: deque[tuple[bytes, Any]] | None = None  # that wait, with their addresses
+        self.lines: Lines | None = None  # of packets to receivers that are full
+        self.is_ordered = False  # datagrams that the socket keeps in order: Unix
+        self.room_told = False  # by the poller, and no packet has left since
+        self.held = False  # packets are tried again after a while, and not before
+        self.retries = False  # it stands in the backend's list of those
         self.put_off = 0  # what was ready and is to be served in the next turn
         self.edge = False  # the poller tells of changes only
         self.missed = False  # it told of bytes while reading was paused
@@ -88,7 +101,7 @@ class Slot:
 
     def waits(self) -> bool:
         """Whether something waits for room in the socket."""
-        return bool(self.queue or self.packets)
+        return bool(self.queue or self.packets or self.lines)
 
     def plain_mask(self) -> int:
         """READ if reading and sending need look at nothing else, or NEVER."""
@@ -105,7 +118,9 @@ class Slot:
         if self.connecting:
             return WRITE
         reads = not self.peer_ended and (not self.paused or self.phase is not Phase.OPEN)
-        return (READ if reads else 0) | (WRITE if self.queue or self.packets else 0)
+        return (READ if reads else 0) | (
+            WRITE if self.queue or (self.packets and not self.held) else 0
+        )
 
     def watched(self) -> int:
         """What the poller is told: for edges it is the same as long as there is anything."""

@@ -319,6 +319,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.stage_bytes = 512,
 		.packet_buffers = 2,
 		.packet_size = 64,
+		.line_packets = 4,
+		.line_bytes = 2048,
+		.retry_ns = 100000,
 		.setup_mask = byte(&in) % 4 ? ~0U : 1U << 7 | 1U << 8, /* or as kernel 5.19 */
 	};
 	static struct world world;

@@ -12,7 +12,15 @@ from errno import errorcode
 from struct import Struct
 from typing import Any, Final
 
-from ..completion import GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, Bounds, Event
+from ..completion import (
+    GENERATION_MASK,
+    INDEX_BITS,
+    INDEX_MASK,
+    RESET,
+    RETRY_PERIOD,
+    Bounds,
+    Event,
+)
 from ._ring import ffi, lib
 from .outbox import Outbox
 
@@ -80,6 +88,9 @@ class UringBackend:
             "stage_bytes": bounds.stage_bytes,
             "packet_buffers": _power_of_two(bounds.packet_buffers),
             "packet_size": bounds.packet_size,
+            "line_packets": bounds.line_packets,
+            "line_bytes": bounds.line_bytes,
+            "retry_ns": int(RETRY_PERIOD * 1e9),
             "setup_mask": setup_mask,
         }
         out = ffi.new("struct rn_core **")

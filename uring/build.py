@@ -26,6 +26,8 @@ SOURCES = [
     "pins.c",
     "pool.c",
     "packets.c",
+    "inbox.c",
+    "lines.c",
     "buffers.c",
     "ends.c",
     "setup.c",

@@ -7,7 +7,9 @@
  * stage.c     bytes on their way out: one send in flight a stream, the rest waits
  * pins.c      the caller's bytes, where they have to stay beyond their turn
  * pool.c      memory for what waits
- * packets.c   sockets that keep message boundaries: datagrams in and out
+ * packets.c   sockets that keep message boundaries: their packets on the way out
+ * inbox.c     packets that arrive
+ * lines.c     packets whose receivers are full
  * buffers.c   receive buffers, and who waits for one
  * ends.c      the peer's end, where a receive may miss it
  * setup.c     making and ending a ring, and trying what this kernel can do
@@ -23,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* Numbers that an old liburing lacks; whether the kernel knows them is found by trying. */
 #ifndef IORING_SETUP_SUBMIT_ALL
@@ -54,7 +57,8 @@
 /* Sends in `inline_sends`: those of the last turns stay until every completion was taken. */
 #define INLINE_PER_SLOT 2U
 #define PINS_PER_SLOT 2U /* a flight, and of the pieces that wait in all slots its share */
-#define PACKETS_AT_ONCE 1024U /* with the kernel; the others wait in their slots */
+#define PACKETS_AT_ONCE 1024U /* with the kernel, a power of two; the others wait in their slots */
+#define LARGEST_PACKET ((size_t)1 << 30) /* bytes; sqe->len has 32 bits */
 
 /* Which request a completion answers; user_data is generation << 32 | request << 24 | index. */
 enum request {
@@ -69,6 +73,7 @@ enum request {
 	REQ_WOKEN, /* another ring's message */
 	REQ_WAKE_OTHER, /* ours, that did not arrive */
 	REQ_END, /* the poll for the peer's end */
+	REQ_ROOM, /* the poll for room in the socket */
 };
 
 enum role { ROLE_FREE, ROLE_LISTENER, ROLE_STREAM, ROLE_POLL, ROLE_PACKETS };
@@ -100,6 +105,10 @@ enum {
 	WATCHED = 1 << 20,    /* a poll for the peer's end is with the kernel */
 	END_SEEN = 1 << 21,   /* that poll has told of it: receives come one by one */
 	IS_FRESH = 1 << 22,   /* in the list of those who refer to bytes of this turn */
+	ROOM = 1 << 23,	      /* a poll for room for packets is with the kernel */
+	ROOM_TOLD = 1 << 24,  /* it has told of some, and no packet has left since */
+	HELD = 1 << 25,	      /* packets are tried again after a while, and not before */
+	RETRIES = 1 << 26,    /* in the list of those who are tried again after a while */
 };
 
 /* Events that wait for room, said in this order. */
@@ -119,8 +128,17 @@ struct piece {
 	bool fresh;	     /* which came in this turn, and are not pinned yet */
 };
 
-struct packet; /* packets.c */
-struct inbox;
+struct packet {
+	struct packet *next;
+	struct block memory; /* of the packet itself */
+	struct msghdr message;
+	struct iovec bytes;
+	uint32_t slot;
+	char name[];
+};
+
+struct lines; /* lines.c */
+struct inbox; /* inbox.c */
 
 struct slot {
 	uint32_t generation;
@@ -136,7 +154,7 @@ struct slot {
 	union {
 		uint32_t mask;	  /* of a poll */
 		uint32_t ticket;  /* of an INLINE flight: which of `inline_sends` it is */
-		uint32_t blocked; /* packets with the kernel that wait for room */
+		uint32_t in_flight; /* packets with the kernel */
 	};
 	union {
 		struct { /* a stream */
@@ -147,6 +165,8 @@ struct slot {
 		};
 		struct { /* packets */
 			struct packet *first, *last; /* those that are not with the kernel yet */
+			struct packet *returned; /* the last of the first that were */
+			struct lines *lines; /* NULL where no receiver is full */
 			struct inbox *inbox; /* for a kernel without multishot receive */
 		};
 	};
@@ -180,7 +200,7 @@ struct pool {
 	size_t kept;		  /* bytes in those lists */
 };
 
-#define TABLES 13
+#define TABLES 12
 struct table {
 	void *at;
 	size_t size;
@@ -204,11 +224,14 @@ struct rn_core {
 	struct list owed;
 	size_t empty_offset; /* where the senders of empty packets are told without a buffer */
 	uint32_t empty_count; /* in this turn */
-	struct packet **packets; /* those with the kernel, by number */
-	uint32_t *packet_numbers; /* free ones */
-	uint32_t packets_free;
-	struct rn_list inline_packets; /* as inline_sends */
-	int64_t inline_packets_submitted;
+	struct packet **packets; /* those with the kernel, in a ring; NULL where it has answered */
+	uint32_t packets_first;
+	uint32_t packets_count;
+	uint32_t packets_submitted; /* the first so many of them are with the kernel */
+	uint32_t *retries; /* slots to try again, in a ring */
+	uint32_t retry_first;
+	uint32_t retry_count;
+	int64_t retry_at; /* CLOCK_MONOTONIC, in ns */
 	uint32_t waiting_count; /* pieces, of all streams */
 	struct pool pool;
 	uint64_t wake_value;
@@ -251,12 +274,18 @@ static inline uint32_t index_of(const struct rn_core *core, const struct slot *s
 	return (uint32_t)(slot - core->slots);
 }
 
+static inline bool has_room(const struct rn_core *core)
+{
+	return core->event_count < core->bounds.events;
+}
+
 static inline int64_t handle_of(const struct rn_core *core, const struct slot *slot)
 {
 	return (int64_t)slot->generation << INDEX_BITS | index_of(core, slot);
 }
 
 /* ring.c */
+int64_t now_ns(void);
 struct io_uring_sqe *free_sqe(struct rn_core *core);
 struct io_uring_sqe *new_request(struct rn_core *core, const struct slot *slot, enum request what);
 void cancel_request(struct rn_core *core, const struct slot *slot, enum request what);
@@ -344,16 +373,34 @@ void pool_give(struct pool *pool, struct block *block);
 void pool_dispose(struct pool *pool);
 
 /* packets.c */
-void packets_adopt(struct rn_core *core, struct slot *slot);
-void packets_receive(struct rn_core *core, struct slot *slot);
 void packets_keep(struct rn_core *core, struct slot *slot, const char *name, size_t name_size,
 		  const char *bytes, size_t count);
 void packets_send(struct rn_core *core, struct slot *slot);
 void packets_conclude(struct rn_core *core);
 bool packets_are_awaited(const struct rn_core *core);
-void packets_cancel(struct rn_core *core, struct slot *slot);
+bool packets_are_drained(const struct slot *slot);
 void packets_drop(struct rn_core *core, struct slot *slot);
-void on_packet_received(struct rn_core *core, struct slot *slot, int res, unsigned flags);
+void packet_over(struct rn_core *core, struct slot *slot, struct packet *packet, int error);
 void on_packet_sent(struct rn_core *core, uint32_t number, int res);
+void on_room(struct rn_core *core, struct slot *slot);
+
+/* Why a packet did not leave as it was, or 0: a positive errno. */
+static inline int packet_error(const struct packet *packet, int res)
+{
+	return res < 0 ? -res : (size_t)res < packet->bytes.iov_len ? EIO : 0;
+}
+
+/* inbox.c */
+void packets_adopt(struct rn_core *core, struct slot *slot);
+void packets_receive(struct rn_core *core, struct slot *slot);
+void on_packet_received(struct rn_core *core, struct slot *slot, int res, unsigned flags);
+
+/* lines.c */
+bool lines_take(struct rn_core *core, struct slot *slot, struct packet *packet);
+void lines_begin(struct rn_core *core, struct slot *slot, struct packet *packet);
+void lines_drop(struct rn_core *core, struct slot *slot);
+void retry_later(struct rn_core *core, struct slot *slot);
+void retry_due(struct rn_core *core);
+int64_t retry_timeout(const struct rn_core *core, int64_t timeout_ns);
 
 #endif

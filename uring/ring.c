@@ -82,11 +82,6 @@ void emit(struct rn_core *core, int64_t handle, int kind, int64_t a, int64_t b)
 	event[3] = b;
 }
 
-static bool has_room(const struct rn_core *core)
-{
-	return core->event_count < core->bounds.events;
-}
-
 void owe(struct rn_core *core, struct slot *slot, unsigned what)
 {
 	slot->owed |= (uint8_t)what;
@@ -188,6 +183,9 @@ static void dispatch(struct rn_core *core, const struct io_uring_cqe *cqe)
 	case REQ_END:
 		on_end(core, slot, cqe->res, cqe->flags);
 		return;
+	case REQ_ROOM:
+		on_room(core, slot);
+		return;
 	}
 }
 
@@ -208,7 +206,7 @@ static void reap(struct rn_core *core)
 
 /* Waiting */
 
-static int64_t now_ns(void)
+int64_t now_ns(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
@@ -230,7 +228,7 @@ static int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
 	/* Where some are not submitted yet, it is not known which: then nothing is concluded. */
 	bool all = !io_uring_sq_ready(&core->ring);
 	core->inline_submitted = all ? core->inline_sends.count : 0;
-	core->inline_packets_submitted = all ? core->inline_packets.count : 0;
+	core->packets_submitted = all ? core->packets_count : 0;
 	/* -EBUSY, -EAGAIN: the kernel wants completions taken first. */
 	if (ret == -ETIME || ret == -EINTR || ret == -EBUSY || ret == -EAGAIN)
 		return 0;
@@ -242,11 +240,12 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 	int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
 	for (;;) {
 		feed_starved(core);
+		retry_due(core);
 		stage_start(core);
-		bool idle = core->owed.head == NO_SLOT && !is_anyone_starved(core) &&
+		bool idle = !core->event_count && core->owed.head == NO_SLOT && !is_anyone_starved(core) &&
 			    !io_uring_cq_ready(&core->ring) && !stage_is_awaited(core) &&
 			    !packets_are_awaited(core);
-		int ret = enter(core, idle, timeout_ns);
+		int ret = enter(core, idle, retry_timeout(core, timeout_ns));
 		if (ret < 0)
 			return ret;
 		pay_all(core);

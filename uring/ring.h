@@ -86,6 +86,9 @@ struct rn_bounds {
 	uint32_t stage_bytes;
 	uint32_t packet_buffers;
 	uint32_t packet_size;
+	uint32_t line_packets;
+	uint32_t line_bytes;
+	int64_t retry_ns;
 	uint32_t setup_mask; /* which IORING_SETUP flags may be used; ~0 for all */
 };
 

@@ -133,14 +133,9 @@ static int open_tables(struct rn_core *core)
 	core->shared.released = list(core, PINS_PER_SLOT * slots);
 	core->shared.live = table(core, slots, sizeof *core->shared.live);
 	core->packets = table(core, PACKETS_AT_ONCE, sizeof *core->packets);
-	core->packet_numbers = table(core, PACKETS_AT_ONCE, sizeof *core->packet_numbers);
-	core->inline_packets = list(core, PACKETS_AT_ONCE);
+	core->retries = table(core, slots, sizeof *core->retries);
 	if (core->table_count < TABLES)
 		return -ENOMEM;
-	while (core->packets_free < PACKETS_AT_ONCE) {
-		core->packet_numbers[core->packets_free] = core->packets_free;
-		core->packets_free++;
-	}
 	return 0;
 }
 

@@ -18,7 +18,7 @@ int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, str
 	*slot = (struct slot){
 		.generation = (uint32_t)(handle >> INDEX_BITS),
 		.fd = fd,
-		.flags = slot->flags & SEND_LATER, /* the index is in that list still */
+		.flags = slot->flags & (SEND_LATER | RETRIES), /* the index is in those lists still */
 		.role = (uint8_t)role,
 		.next_owed = NO_SLOT,
 		.next_starved = NO_SLOT,
@@ -261,7 +261,7 @@ static void end_our_side(struct rn_core *core, struct slot *slot)
 bool slot_is_drained(const struct slot *slot)
 {
 	if (slot->role == ROLE_PACKETS)
-		return !slot->first && slot->awaited == !!(slot->flags & ARMED);
+		return packets_are_drained(slot);
 	return !(slot->flags & SENDING) && !slot->flight.used && !has_waiting(slot);
 }
 
@@ -308,8 +308,8 @@ static void cancel_all(struct rn_core *core, struct slot *slot)
 		cancel_request(core, slot, REQ_SEND);
 	if (slot->flags & WATCHED)
 		cancel_request(core, slot, REQ_END);
-	if (slot->role == ROLE_PACKETS)
-		packets_cancel(core, slot);
+	if (slot->flags & ROOM)
+		cancel_request(core, slot, REQ_ROOM);
 }
 
 void enter_closing(struct rn_core *core, struct slot *slot)

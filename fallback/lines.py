@@ -1,0 +1,154 @@
+"""Packets whose receivers are full.
+
+A Unix datagram goes straight into the queue of its receiver. Where that is full the sending socket
+still polls writable, since others may have room; so nothing tells when to try again.
+
+The law of this file: each full receiver has a line of its own, and only what goes to the same
+address waits in it. The heads are tried again once in a while, so many at a time at most. Lines are
+bounded; what comes beyond that is refused.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from errno import EAGAIN, EIO, EMSGSIZE, ENOTCONN
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from ..completion import NAME_ROOM, REFUSED, RETRY_PERIOD
+from .slot import Phase
+
+if TYPE_CHECKING:
+    from .operations import Operations
+    from .slot import Slot
+
+TRIES_AT_ONCE: Final = 64  # sends of each time
+WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
+NO_WAITING: Final = getattr(socket, "MSG_DONTWAIT", 0)  # in whatever mode the socket is
+_QUIETLY: Final = NO_WAITING | getattr(socket, "MSG_NOSIGNAL", 0)
+_LARGEST: Final = 1 << 30  # bytes of a packet
+
+
+class Lines:
+    """The lines of one socket, by address, in the order in which they are tried."""
+
+    __slots__ = ("by_address", "size")
+
+    def __init__(self) -> None:
+        self.by_address: dict[Any, deque[bytes]] = {}
+        self.size = 0  # bytes of their packets, with what each costs besides
+
+
+def _cost(data: bytes) -> int:
+    """Packets without bytes are no reason for having any number of them."""
+    return len(data) + NAME_ROOM
+
+
+def has_line(slot: Slot, address: Any) -> bool:
+    """Whether something is ahead of a packet to this address."""
+    return slot.lines is not None and address in slot.lines.by_address
+
+
+def take_in_line(backend: Operations, slot: Slot, data: bytes, address: Any) -> None:
+    """Have a packet wait behind those to the same address, or refuse it."""
+    lines = slot.lines
+    assert lines is not None
+    line = lines.by_address[address]
+    if len(line) < backend.line_packets and lines.size + _cost(data) <= backend.line_bytes:
+        line.append(data)
+        lines.size += _cost(data)
+    else:
+        packet_over(backend, slot, data, EAGAIN)
+
+
+def begin_line(backend: Operations, slot: Slot, data: bytes, address: Any) -> None:
+    """The receiver of a packet is full, and nothing waits for it yet."""
+    lines = slot.lines or Lines()
+    if lines.size + _cost(data) > backend.line_bytes:
+        packet_over(backend, slot, data, EAGAIN)
+        return
+    lines.by_address[address] = deque([data])
+    lines.size += _cost(data)
+    slot.lines = lines
+    retry_later(backend, slot)
+
+
+def retry_later(backend: Operations, slot: Slot) -> None:
+    """Try what waits of a slot again, after a while."""
+    if slot.retries:
+        return
+    if not backend.retries:
+        backend.retry_at = monotonic() + RETRY_PERIOD
+    slot.retries = True
+    backend.retries.append(slot)
+
+
+def try_lines(backend: Operations, slot: Slot, most: int) -> int:
+    """Try each line once, with so many sends; returns how many it took."""
+    tries, lines = 0, slot.lines
+    if lines is None:
+        return 0
+    for address in list(islice(lines.by_address, most)):
+        if tries >= most or slot.phase is Phase.ENDED:
+            break
+        tries += _send_line(backend, slot, lines, address)
+    if lines.by_address and slot.phase is not Phase.ENDED:
+        retry_later(backend, slot)
+    return tries
+
+
+def _send_line(backend: Operations, slot: Slot, lines: Lines, address: Any) -> int:
+    """Send what waits in a line until it is empty, or finds no room."""
+    line = lines.by_address.pop(address)
+    for tries in range(1, TRIES_AT_ONCE + 1):
+        number = try_packet(slot, line[0], address)
+        if number == EAGAIN:
+            break
+        data = line.popleft()
+        lines.size -= _cost(data)
+        packet_over(backend, slot, data, number)
+        if not line:
+            if not lines.by_address:
+                slot.lines = None
+                _go_on(backend, slot)
+            return tries
+    lines.by_address[address] = line  # behind the others
+    return tries
+
+
+def _go_on(backend: Operations, slot: Slot) -> None:
+    if not slot.waits():
+        backend._drained(slot)
+
+
+def try_packet(slot: Slot, data: bytes, address: Any) -> int:
+    """Send one packet if there is room: 0, or why it was not sent, as an errno."""
+    if len(data) > _LARGEST:
+        return EMSGSIZE
+    try:
+        if address is None:
+            count = slot.sock.send(data, _QUIETLY)
+        else:
+            count = slot.sock.sendto(data, _QUIETLY, address)
+    except WOULD_BLOCK:
+        return EAGAIN
+    except OSError as error:
+        return error.errno or ENOTCONN
+    return 0 if count == len(data) else EIO
+
+
+def packet_over(backend: Operations, slot: Slot, data: bytes, number: int) -> None:
+    """Nobody waits for a packet any more; `number` is why it was not sent, or 0."""
+    size = len(data)
+    is_told = slot.phase is Phase.OPEN and not slot.has_end and not slot.broken
+    if not number:
+        slot.room_told = False
+        backend.staged[slot.index] -= size
+    elif is_told:  # else it counts as never sent
+        slot.accepted -= size
+        backend.staged[slot.index] -= size
+        backend._emit((slot.handle, REFUSED, -number, size))
+    elif slot.has_end:
+        backend._break(slot, number)
