@@ -1,7 +1,8 @@
 """Dialing: names are resolved off the loop, then all addresses are tried as in RFC 8305.
 
-The law of this file: a dial ends exactly once, in its future. Everything but the resolution runs on
-the reactor's thread.
+The law of this file: a dial ends exactly once, in its future, whatever happens on its way, and
+nothing of it reaches the loop. Everything but the resolution runs on the reactor's thread; each way
+in (what is posted, timers, events) leads through `_step`.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import errno
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from ..completion import NOW
+from ..completion import NOW, RESET
 from ..sockaddr import pack
 from .address import Address
-from .errors import ConnectionClosed
-from .sockopts import prepare_socket
+from .errors import ConnectionClosed, shortened
+from .resolve import Target, check_host, resolve, unknown_host
+from .sockopts import is_itself, prepare_socket
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
     from .reactor import Reactor
     from .timers import Timer
 
-Target = tuple[int, Any]  # family and address, as Python's socket module has them
-_AGAIN = 0.01  # seconds until a Unix listener with a full backlog is tried again
+_AGAIN: Final = 0.01  # seconds until a Unix listener with a full backlog is tried again
+_AT_ONCE: Final = 16  # addresses that fail at once, before others on the loop are served
+_NAMED: Final = 8  # failures that an error names; how many there are, DNS decides
 
 
 class Dial:
@@ -44,15 +48,52 @@ class Dial:
         self._address = address
         self._timeout = timeout
         self._context = context
+        self._is_over = False
         self._targets: deque[Target] = deque()
         self._attempts: dict[int, tuple[Target, int]] = {}  # by handle, with the descriptor
-        self._failures: list[tuple[Target, int, str]] = []  # with the errno, and what it was
-        self._timers: list[Timer] = []
+        self._failures = _Failures()
+        self._timers: dict[Callable[..., object], Timer] = {}  # one for each step that waits
 
-    # The way
+    # The ways in
 
     def begin(self) -> None:
         """On the loop: the clock runs from here."""
+        self._step(self._begin)
+
+    def on_connected(self, handle: int) -> None:
+        """An attempt has worked: the first wins, the others are given up."""
+        # In the turn in which the dial ends there may be results of attempts that were given up
+        # and are being closed: they no longer count.
+        if handle in self._attempts:
+            self._step(self._connected, handle)
+
+    def on_error(self, handle: int, result: int) -> None:
+        """An attempt has failed."""
+        if handle in self._attempts:
+            self._step(self._refused, handle, -result)
+
+    def give_up(self, why: str) -> None:
+        """Nobody wants it any more."""
+        self._fail(ConnectionClosed(why))
+
+    def _step(self, step: Callable[..., object], *arguments: Any) -> None:
+        if self._is_over:
+            return
+        try:
+            step(*arguments)
+        except Exception as error:
+            self._fail(error)
+
+    def _after(self, delay: float, step: Callable[..., object], *arguments: Any) -> None:
+        """Take a step later. Asked again, the time begins anew."""
+        if step in self._timers:
+            self._timers[step].cancel()
+        call = partial(self._step, step, *arguments)
+        self._timers[step] = self._loop.add_timer(delay, call)
+
+    # The way
+
+    def _begin(self) -> None:
         if self._loop.is_stopping:
             self.give_up("the engine has stopped")
             return
@@ -61,42 +102,76 @@ class Dial:
         if self._address.is_unix:
             self._try([(self._address.family, self._address.sun_path)])
             return
+        check_host(self._address)
         try:
-            self._try(resolve(self._address, socket.AI_NUMERICHOST))
+            targets = resolve(self._address, self._address.family, socket.AI_NUMERICHOST)
         except socket.gaierror:
+            self._ask()
+        else:
+            self._try(targets)
+
+    def _ask(self) -> None:
+        try:
             self._loop.engine.resolvers.submit(self._resolve)
+        except RuntimeError as error:  # the system gives no more threads
+            raise OSError(errno.EAGAIN, str(unknown_host(self._address, error))) from error
 
     def _resolve(self) -> None:
         """On a thread of the resolvers."""
+        step: Callable[[Any], None]
+        result: Any
+        try:
+            step, result = self._try, resolve(self._address, self._address.family)
+        except Exception as error:
+            step, result = self._fail, error
         with suppress(ConnectionClosed):  # the loop has ended this dial when it stopped
-            try:
-                targets = resolve(self._address)
-            except (OSError, UnicodeError) as error:
-                self._loop.post_own(self._fail, _unknown(self._address, error))
-            else:
-                self._loop.post_own(self._try, targets)
+            self._loop.post_own(self._step, step, result)
 
     def _try(self, targets: list[Target]) -> None:
-        if self.future.done():
-            return
-        self._targets.extend(targets)
+        self._targets.extend(targets[: self._loop.options.connect_addresses])
         self._next()
 
     def _next(self) -> None:
-        """Start with the next address; the one after it follows if this one takes too long."""
-        if self.future.done() or not self._targets:
-            return
-        target = self._targets.popleft()
-        try:
-            self._start(target)
-        except OSError as error:
-            number = error.errno or errno.EIO
-            self._failed(target, number, error.strerror or os.strerror(number))
+        """Begin with the next address; the one after it follows if this one takes too long.
+
+        RFC 8305, 5: the delay counts from the last attempt that began.
+        """
+        delay = 0.0
+        for _ in range(min(_AT_ONCE, len(self._targets))):
+            if self._begins(self._targets.popleft()):
+                delay = self._loop.options.connect_attempt_delay
+                break
+        if self._is_over:
             return
         if self._targets:
-            self._after(self._loop.options.connect_attempt_delay, self._next)
+            self._after(delay, self._next)
+        elif not self._attempts:
+            self._fail(self._failures.explain(self._address))
 
-    def _start(self, target: Target) -> None:
+    def _begins(self, target: Target) -> bool:
+        """Whether an attempt is on its way, or has worked."""
+        try:
+            sock, packed = self._make_socket(target)
+            if self._address.is_stream:
+                self._connect(target, sock, packed)
+        except Exception as error:
+            self._failures.note(target, error)
+            return False
+        if not self._address.is_stream:
+            self._won(self._loop.own(sock, self.origin))
+        return True
+
+    def _connect(self, target: Target, sock: socket.socket, packed: bytes) -> None:
+        with sock:  # which closes it, unless it was detached
+            handle = self._loop.take_handle()
+            if handle is None:
+                raise OSError(errno.EMFILE, "the reactor has max_connections already")
+            fd = sock.detach()
+        self._attempts[handle] = target, fd
+        self._loop.dials[handle] = self
+        self._loop.backend.connect(handle, fd, packed)
+
+    def _make_socket(self, target: Target) -> tuple[socket.socket, bytes]:
         family, where = target
         sock = socket.socket(family, self._address.type)
         try:
@@ -104,114 +179,97 @@ class Dial:
             if not self._address.is_stream:
                 _connect_packets(sock, self._address, where)
             sock.setblocking(not self._loop.backend.nonblocking)
+            return sock, pack(family, where)
         except BaseException:
             sock.close()
             raise
-        if not self._address.is_stream:
-            self._won(self._loop.own(sock, self.origin))
-            return
-        handle = self._loop.take_handle()
-        if handle is None:
-            sock.close()
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        fd = sock.detach()
-        self._attempts[handle] = target, fd
-        self._loop.dials[handle] = self
-        self._loop.backend.connect(handle, fd, pack(family, where))
 
-    # Results, from the reactor. In the turn in which the dial ends there may be some of attempts
-    # that were given up and are being closed: they no longer count.
-
-    def on_connected(self, handle: int) -> None:
-        """An attempt has worked: the first wins, the others are given up."""
-        if handle not in self._attempts:
+    def _connected(self, handle: int) -> None:
+        _, fd = self._attempts[handle]
+        if not self._address.is_unix and is_itself(fd):
+            # Nobody listens there, and the kernel had given us that very port (RFC 9293, 3.5).
+            self._refused(handle, errno.ECONNREFUSED, RESET)
             return
-        _, fd = self._attempts.pop(handle)
-        del self._loop.dials[handle]
-        self._won(self._loop.connected(handle, fd, self.origin))
+        conn = self._loop.connected(handle, fd, self.origin)
+        del self._loop.dials[handle], self._attempts[handle]
+        self._won(conn)
 
-    def on_error(self, handle: int, result: int) -> None:
-        """An attempt has failed."""
-        if handle not in self._attempts:
-            return
+    def _refused(self, handle: int, number: int, mode: int = NOW) -> None:
         target, _ = self._attempts.pop(handle)
-        self._loop.backend.close(handle, NOW)
-        if -result == errno.EAGAIN and self._address.is_unix:
-            self._after(_AGAIN, lambda: self._try([target]))
+        self._loop.backend.close(handle, mode)
+        if number == errno.EAGAIN and self._address.is_unix:
+            self._after(_AGAIN, self._try, [target])
         else:
-            self._failed(target, -result, os.strerror(-result))
-
-    def _failed(self, target: Target, number: int, why: str) -> None:
-        self._failures.append((target, number, why))
-        if self.future.done():
-            return
-        if self._targets:
+            self._failures.note(target, OSError(number, os.strerror(number)))
             self._next()
-        elif not self._attempts:
-            self._fail(self._explain())
 
     # The end
 
     def _won(self, conn: Connection) -> None:
         self._tidy()
         conn.context = self._context
-        self._loop.welcome(conn)
-        self.future.set_result(conn)
+        try:
+            self._loop.welcome(conn)
+        except Exception as error:
+            conn._end(NOW, error)
+            self._loop.guard(self.future.set_exception, error)
+        else:
+            self._loop.guard(self.future.set_result, conn)
 
     def _fail(self, error: Exception) -> None:
-        if not self.future.done():
+        if not self._is_over:
             self._tidy()
-            self.future.set_exception(error)
-
-    def give_up(self, why: str) -> None:
-        """Nobody wants it any more."""
-        self._fail(ConnectionClosed(why))
+            # Their frames refer to this dial, and it to the future.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            self._loop.guard(self.future.set_exception, error)
 
     def _tidy(self) -> None:
+        self._is_over = True
         self._loop.dialing.discard(self)
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.cancel()
+        self._timers.clear()
         for handle in self._attempts:
             self._loop.backend.close(handle, NOW)
         self._attempts.clear()
 
-    def _after(self, delay: float, call: Any) -> None:
-        self._timers.append(self._loop.add_timer(delay, call))
-
     def _time_out(self) -> None:
-        text = f"connecting to {self._address} took longer than {self._timeout} s"
+        text = f"connecting to {shortened(str(self._address))} took longer than {self._timeout} s"
         self._fail(TimeoutError(errno.ETIMEDOUT, text))
 
-    def _explain(self) -> OSError:
+
+class _Failures:
+    """What happened to the addresses that were tried: the first of them, and the last."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._named: list[str] = []
+        self._last: tuple[Target, Exception] | None = None
+
+    def note(self, target: Target, error: Exception) -> None:
+        if self._last is not None and len(self._named) < _NAMED:
+            (_, where), before = self._last
+            self._named.append(f"{where[0]}: {_reason(before)}")
+        self._count += 1
+        self._last = target, error.with_traceback(None)
+
+    def explain(self, address: Address) -> OSError:
         """The last failure, with what happened to the other addresses."""
-        _, number, why = self._failures[-1]
-        text = f"cannot connect to {self._address}: {why}"
-        others = [f"{where[0]}: {reason}" for (_, where), _, reason in self._failures[:-1]]
+        text = f"cannot connect to {shortened(str(address))}: "
+        if self._last is None:
+            return socket.gaierror(socket.EAI_NONAME, f"{text}the name has no address")
+        _, error = self._last
+        number = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
+        more = self._count - 1 - len(self._named)
+        others = [*self._named, f"and {more} more"] if more else self._named
+        text += _reason(error)
         return OSError(number, f"{text} ({'; '.join(others)})" if others else text)
 
 
-def resolve(address: Address, flags: int = 0) -> list[Target]:
-    """The addresses of a name, IPv6 and IPv4 taking turns. Raises socket.gaierror.
-
-    An empty host is this machine. May block, unless `flags` forbid it.
-    """
-    found = socket.getaddrinfo(
-        address.host or None,
-        address.port,
-        family=address.family,
-        type=address.type,
-        flags=flags,
-    )
-    by_family: dict[int, list[Target]] = {}
-    for family, _, _, _, where in found:
-        by_family.setdefault(family, []).append((family, where))
-    taking_turns = chain.from_iterable(zip_longest(*by_family.values()))
-    return [target for target in taking_turns if target is not None]
-
-
-def _unknown(address: Address, error: Exception) -> OSError:
-    number = error.errno if isinstance(error, OSError) and error.errno else socket.EAI_NONAME
-    return socket.gaierror(number, f"the host of {address} cannot be resolved: {error}")
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return shortened(error.strerror or str(error))
+    return shortened(f"{type(error).__name__}: {error}")
 
 
 def _connect_packets(sock: socket.socket, address: Address, where: Any) -> None:
@@ -220,3 +278,5 @@ def _connect_packets(sock: socket.socket, address: Address, where: Any) -> None:
         sock.bind(b"")  # Linux gives it a name, so that it can be answered
     sock.setblocking(False)
     sock.connect(where)
+    if not address.is_unix and is_itself(sock.fileno()):
+        raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))

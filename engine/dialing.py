@@ -8,12 +8,14 @@ from __future__ import annotations
 import socket
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .address import parse_address
 from .connection import Connection
 from .dial import Dial
-from .errors import AddressError, EngineStateError
+from .errors import AddressError, EngineStateError, shown
+from .eventloop import check_seconds
 from .options import Options
 from .origin import Origin
 
@@ -57,13 +59,13 @@ class Dialing:
         reactor: Reactor | None = None,
     ) -> Future[Connection]:
         """`register` for one of the engine's clients."""
-        limit = self.options.connect_timeout if timeout is None else timeout
-        if not limit > 0:
+        limit = self.options.connect_timeout
+        if timeout is not None and not (limit := check_seconds("timeout", timeout, inf)):
             raise ValueError(f"timeout is more than 0 seconds, or None for the option, not {limit}")
         parsed = parse_address(address)
         if parsed.is_inherited:
             raise AddressError(f"{address!r} is for listening: enroll a connected socket instead")
-        loop = reactor or self._least_loaded()
+        loop = self._chosen_loop(reactor)
         dial = Dial(loop, origin, parsed, limit, context)
         loop.post(dial.begin)
         return dial.future
@@ -73,7 +75,7 @@ class Dialing:
     ) -> Future[Connection]:
         """`enroll` for one of the engine's clients."""
         sock.getpeername()  # raises where it is not connected
-        loop = reactor or self._least_loaded()
+        loop = self._chosen_loop(reactor)
         future: Future[Connection] = Future()
         future.set_running_or_notify_cancel()
         own = socket.socket(fileno=sock.detach())
@@ -84,7 +86,12 @@ class Dialing:
             raise
         return future
 
-    def _least_loaded(self) -> Reactor:
+    def _chosen_loop(self, reactor: Reactor | None) -> Reactor:
+        """The one that was asked for, or the one with the fewest connections."""
+        if reactor is not None:
+            if getattr(reactor, "engine", None) is not self:
+                raise TypeError(f"loop is an event loop of {self!r}, not {shown(reactor)}")
+            return reactor
         self.validate()
         if not self._reactors:
             raise EngineStateError(

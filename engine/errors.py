@@ -74,6 +74,20 @@ class BindError(SystemRefusal, OSError):
     """An address could not be listened on; `errno` tells which of bind(2)'s errors it was."""
 
 
+def shown(value: object, most: int = 200) -> str:
+    """A value as an error message has it: what was given may be of any size, or have no `repr`."""
+    try:
+        text = repr(value)
+    except Exception:  # such as an int of too many digits
+        return f"<{type(value).__name__}>"
+    return shortened(text, most)
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """The text, or its beginning where it has more than `most` characters."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
 def network_error(number: int, more: str = "") -> OSError:
     """What the network did, as `on_close` gets it: the same for the same event on every backend.
 

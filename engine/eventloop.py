@@ -17,7 +17,7 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-from .errors import ConnectionClosed, EngineStateError, QueueFull
+from .errors import ConnectionClosed, EngineStateError, QueueFull, shown
 from .timers import Timer, Timers
 
 if TYPE_CHECKING:
@@ -180,7 +180,11 @@ class EventLoop:
 def check_seconds(name: str, value: float, longest: float = sys.float_info.max) -> float:
     """Raise TypeError or ValueError unless it is a time to wait, in seconds."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} is a number of seconds, not {value!r}")
-    if not 0 <= value <= longest:
-        raise ValueError(f"{name} is 0 seconds or more, not {value!r}")
-    return float(value)
+        raise TypeError(f"{name} is a number of seconds, not {shown(value)}")
+    try:
+        seconds = float(value)
+    except OverflowError:  # an int beyond all floats
+        seconds = -1.0
+    if not 0 <= seconds <= longest:
+        raise ValueError(f"{name} is 0 seconds or more, not {shown(value)}")
+    return seconds

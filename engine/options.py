@@ -152,6 +152,9 @@ class Options:
     connect_attempt_delay: float = _seconds(
         0.25, 0.01, 60.0, "until the next address of a name is tried as well (RFC 8305)"
     )
+    connect_addresses: int = _whole(
+        4096, 1, 65_536, "addresses", "of a name that are tried at most; an answer of DNS has fewer"
+    )
     resolver_threads: int = _whole(8, 1, 1024, "threads", "that resolve names at most")
     first_byte_timeout: float = _seconds(
         0.0, 0.0, 86_400.0, "from the start to the first byte of the peer; 0: no limit"

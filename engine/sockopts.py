@@ -102,6 +102,15 @@ def borrowed(fd: int) -> Iterator[socket.socket]:
         sock.detach()
 
 
+def is_itself(fd: int) -> bool:
+    """Whether a socket is connected to its own address, as two that dial each other at once are."""
+    try:
+        with borrowed(fd) as sock:
+            return bool(sock.getsockname()[:2] == sock.getpeername()[:2])
+    except OSError:  # it is not connected any more
+        return False
+
+
 class SocketOptions:
     """Each `set_` raises OSError with its errno and the option's name where the system refuses it,
     and ValueError with the name for a number that the option cannot have.
