@@ -31,7 +31,10 @@ The rules
    taken since the handle began; both are true between turns, and 0 from CLOSED until the index is
    used again. What is sent in one turn for a handle in a row goes out together, if
    it is small.
-9. No turn returns more than `Bounds.events` events; what is left comes with the next.
+9. No turn returns more than `Bounds.events` events; what is left comes with the next. What is
+   settled without an event (bytes that are dropped, requests that are made again) holds no receive
+   memory, and goes round no more than a bounded number of times before the turn returns, if need be
+   with no event.
 10. A listener that runs out of descriptors or memory says STALLED once and rests until `resume()`.
     A newcomer that went away before it was accepted is passed over.
 11. A socket that keeps message boundaries (`adopt_packets`) gives DATAGRAM for each packet, also an

@@ -144,6 +144,17 @@ void give_back_lent(struct rn_core *core)
 	}
 }
 
+static void put_behind(struct rn_core *core, struct group *group, struct slot *slot, uint32_t before)
+{
+	uint32_t index = index_of(core, slot);
+	uint32_t after = before == NO_SLOT ? group->starved.head : core->slots[before].next_starved;
+	slot->last_starved = before;
+	slot->next_starved = after;
+	*(before == NO_SLOT ? &group->starved.head : &core->slots[before].next_starved) = index;
+	*(after == NO_SLOT ? &group->starved.tail : &core->slots[after].last_starved) = index;
+	slot->flags |= STARVED;
+}
+
 /* No buffer was left for it: it waits behind the others; but where it got none at all since it was
  * fed, it keeps its place before them, in the order of those who were fed with it. */
 void starve(struct rn_core *core, struct slot *slot)
@@ -151,16 +162,26 @@ void starve(struct rn_core *core, struct slot *slot)
 	if (slot->flags & STARVED)
 		return;
 	struct group *group = group_of(core, slot);
-	uint32_t index = index_of(core, slot);
-	uint32_t before = slot->flags & SERVED ? group->starved.tail : group->passed_over;
-	uint32_t *link = before == NO_SLOT ? &group->starved.head : &core->slots[before].next_starved;
-	slot->flags |= STARVED;
-	slot->next_starved = *link;
-	*link = index;
-	if (slot->next_starved == NO_SLOT)
-		group->starved.tail = index;
-	if (!(slot->flags & SERVED))
-		group->passed_over = index;
+	if (slot->flags & SERVED) {
+		put_behind(core, group, slot, group->starved.tail);
+	} else {
+		put_behind(core, group, slot, group->passed_over);
+		group->passed_over = index_of(core, slot);
+	}
+}
+
+/* A slot that needs a buffer no more leaves the line, wherever it stands. */
+void unstarve(struct rn_core *core, struct slot *slot)
+{
+	if (!(slot->flags & STARVED))
+		return;
+	struct group *group = group_of(core, slot);
+	uint32_t before = slot->last_starved, after = slot->next_starved;
+	*(before == NO_SLOT ? &group->starved.head : &core->slots[before].next_starved) = after;
+	*(after == NO_SLOT ? &group->starved.tail : &core->slots[after].last_starved) = before;
+	if (group->passed_over == index_of(core, slot))
+		group->passed_over = before;
+	slot->flags &= ~STARVED;
 }
 
 /* Receive again for as many as buffers came back: the first of them may take all there are, so the
@@ -172,10 +193,8 @@ static void feed(struct rn_core *core, struct group *group)
 	group->passed_over = NO_SLOT;
 	while (group->starved.head != NO_SLOT && count--) {
 		struct slot *slot = &core->slots[group->starved.head];
-		group->starved.head = slot->next_starved;
-		if (group->starved.head == NO_SLOT)
-			group->starved.tail = NO_SLOT;
-		slot->flags &= ~(STARVED | SERVED);
+		unstarve(core, slot);
+		slot->flags &= ~SERVED;
 		slot_read(core, slot);
 	}
 }
@@ -190,25 +209,4 @@ bool is_anyone_starved(const struct rn_core *core)
 {
 	return core->groups[STREAM_GROUP].starved.head != NO_SLOT ||
 	       core->groups[PACKET_GROUP].starved.head != NO_SLOT;
-}
-
-/* A slot that ends leaves the line: its index may be used again. */
-void unstarve(struct rn_core *core, struct slot *slot)
-{
-	if (!(slot->flags & STARVED))
-		return;
-	struct group *group = group_of(core, slot);
-	uint32_t index = index_of(core, slot);
-	uint32_t *link = &group->starved.head;
-	uint32_t before = NO_SLOT;
-	while (*link != index) {
-		before = *link;
-		link = &core->slots[before].next_starved;
-	}
-	*link = slot->next_starved;
-	if (group->starved.tail == index)
-		group->starved.tail = before;
-	if (group->passed_over == index)
-		group->passed_over = before;
-	slot->flags &= ~STARVED;
 }

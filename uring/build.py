@@ -32,7 +32,7 @@ SOURCES = [
     "ends.c",
     "setup.c",
 ]
-HEADERS = ["ring.h", "core.h"]
+HEADERS = ["ring.h", "core.h", "lists.h"]
 
 
 def declarations() -> str:

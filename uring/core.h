@@ -59,6 +59,10 @@
 #define PINS_PER_SLOT 2U /* a flight, and of the pieces that wait in all slots its share */
 #define PACKETS_AT_ONCE 1024U /* with the kernel, a power of two; the others wait in their slots */
 #define LARGEST_PACKET ((size_t)1 << 30) /* bytes; sqe->len has 32 bits */
+/* Of a closing stream, in one receive: its share, while others wait. */
+#define DROPPED_AT_ONCE 65536U
+/* Rounds of a turn without an event: then the caller may look at its signals and timers. */
+#define MOST_ROUNDS 64U
 
 /* Which request a completion answers; user_data is generation << 32 | request << 24 | index. */
 enum request {
@@ -150,7 +154,7 @@ struct slot {
 	uint8_t owed;
 	uint32_t awaited; /* final completions still to come */
 	uint32_t next_owed;
-	uint32_t next_starved;
+	uint32_t next_starved, last_starved;
 	union {
 		uint32_t mask;	  /* of a poll */
 		uint32_t ticket;  /* of an INLINE flight: which of `inline_sends` it is */
@@ -200,7 +204,7 @@ struct pool {
 	size_t kept;		  /* bytes in those lists */
 };
 
-#define TABLES 12
+#define MOST_TABLES 24
 struct table {
 	void *at;
 	size_t size;
@@ -208,7 +212,7 @@ struct table {
 
 struct rn_core {
 	struct rn_shared shared;
-	struct table tables[TABLES]; /* those that are open */
+	struct table tables[MOST_TABLES]; /* those that are open */
 	unsigned table_count;
 	struct rn_bounds bounds;
 	struct io_uring ring;
@@ -234,6 +238,7 @@ struct rn_core {
 	int64_t retry_at; /* CLOCK_MONOTONIC, in ns */
 	uint32_t waiting_count; /* pieces, of all streams */
 	struct pool pool;
+	char *nowhere; /* where bytes are put that nobody looks at: DROPPED_AT_ONCE of them */
 	uint64_t wake_value;
 	bool multishot_recv;
 	bool send_takes_name; /* cheaper than sendmsg, which reads two structures more */
@@ -241,28 +246,7 @@ struct rn_core {
 	int failure; /* positive errno: the ring itself is broken */
 };
 
-/* Whether there was room for it. */
-static inline bool push(struct rn_list *list, int64_t item)
-{
-	if (list->count == list->room)
-		return false;
-	list->items[list->count++] = item;
-	return true;
-}
-
-/* The same where the list was made for as many as there can be: if not, the ring has failed. */
-static inline void must_push(struct rn_core *core, struct rn_list *list, int64_t item)
-{
-	if (!push(list, item))
-		core->failure = EOVERFLOW;
-}
-
-/* Takes the first `count` out of a list. */
-static inline void shift(struct rn_list *list, int64_t count)
-{
-	list->count -= count;
-	memmove(list->items, list->items + count, (size_t)list->count * sizeof *list->items);
-}
+#include "lists.h"
 
 static inline size_t buffer_offset(const struct group *group, unsigned id)
 {

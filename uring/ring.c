@@ -238,7 +238,9 @@ static int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
 static int gather(struct rn_core *core, int64_t timeout_ns)
 {
 	int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
-	for (;;) {
+	for (unsigned round = 0; round < MOST_ROUNDS; round++) {
+		if (!core->event_count)
+			give_back_lent(core); /* no event of this turn points into them */
 		feed_starved(core);
 		retry_due(core);
 		stage_start(core);
@@ -264,6 +266,7 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 				return 0;
 		}
 	}
+	return 0;
 }
 
 int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t timeout_ns)
@@ -272,7 +275,6 @@ int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t ti
 	core->shared.pinned.count = 0;
 	core->shared.released.count = 0;
 	core->empty_count = 0;
-	give_back_lent(core);
 	if (!core->wake_armed)
 		arm_wake(core);
 	int ret = take_commands(core, commands, size);

@@ -109,8 +109,10 @@ static void *table(struct rn_core *core, size_t count, size_t size)
 #else
 	void *at = map(count * size);
 #endif
-	if (at)
+	if (at && core->table_count < MOST_TABLES)
 		core->tables[core->table_count++] = (struct table){at, count * size};
+	else
+		core->failure = ENOMEM;
 	return at;
 }
 
@@ -134,9 +136,8 @@ static int open_tables(struct rn_core *core)
 	core->shared.live = table(core, slots, sizeof *core->shared.live);
 	core->packets = table(core, PACKETS_AT_ONCE, sizeof *core->packets);
 	core->retries = table(core, slots, sizeof *core->retries);
-	if (core->table_count < TABLES)
-		return -ENOMEM;
-	return 0;
+	core->nowhere = table(core, DROPPED_AT_ONCE, 1);
+	return -core->failure;
 }
 
 static void close_tables(struct rn_core *core)

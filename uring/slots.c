@@ -22,6 +22,7 @@ int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, str
 		.role = (uint8_t)role,
 		.next_owed = NO_SLOT,
 		.next_starved = NO_SLOT,
+		.last_starved = NO_SLOT,
 	};
 	core->shared.staged[index] = 0;
 	core->shared.sent[index] = 0;
@@ -48,7 +49,23 @@ void slot_disarm(struct slot *slot)
 
 static bool receives_many(const struct rn_core *core, const struct slot *slot)
 {
-	return core->multishot_recv && !(slot->flags & END_SEEN);
+	return core->multishot_recv && !(slot->flags & END_SEEN) && slot->phase == OPEN;
+}
+
+static void receive(struct rn_core *core, struct slot *slot, struct io_uring_sqe *sqe)
+{
+	if (receives_many(core, slot))
+		io_uring_prep_recv_multishot(sqe, slot->fd, NULL, 0, 0);
+	else
+		io_uring_prep_recv(sqe, slot->fd, NULL, core->bounds.buffer_size, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = STREAM_GROUP;
+}
+
+/* What nobody will look at takes no buffer from those who read. TCP does not even copy it. */
+static void receive_nothing(struct rn_core *core, struct slot *slot, struct io_uring_sqe *sqe)
+{
+	io_uring_prep_recv(sqe, slot->fd, core->nowhere, DROPPED_AT_ONCE, MSG_TRUNC);
 }
 
 void slot_read(struct rn_core *core, struct slot *slot)
@@ -65,12 +82,10 @@ void slot_read(struct rn_core *core, struct slot *slot)
 	sqe = new_request(core, slot, REQ_RECV);
 	if (!sqe)
 		return;
-	if (receives_many(core, slot))
-		io_uring_prep_recv_multishot(sqe, slot->fd, NULL, 0, 0);
+	if (slot->phase == OPEN)
+		receive(core, slot, sqe);
 	else
-		io_uring_prep_recv(sqe, slot->fd, NULL, core->bounds.buffer_size, 0);
-	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = STREAM_GROUP;
+		receive_nothing(core, slot, sqe);
 	slot_arm(slot);
 }
 
@@ -87,9 +102,19 @@ static void take_data(struct rn_core *core, struct slot *slot, int res, unsigned
 		slot->flags |= SERVED;
 		size_t at = take_buffer(group, flags, (size_t)res);
 		emit(core, handle_of(core, slot), RN_DATA, (int64_t)at, res);
-	} else {
+	} else if (flags & IORING_CQE_F_BUFFER) {
 		drop_buffer(core, group, flags, (size_t)res);
 	}
+}
+
+/* The next receive, behind those who wait for buffers if it needs one. */
+static void read_on(struct rn_core *core, struct slot *slot, int res)
+{
+	bool takes_turns = res > 0 && !receives_many(core, slot) && is_anyone_starved(core);
+	if (slot->phase == OPEN && (takes_turns || res == -ENOBUFS))
+		starve(core, slot);
+	else
+		slot_read(core, slot);
 }
 
 void slot_take_end(struct rn_core *core, struct slot *slot)
@@ -114,13 +139,9 @@ void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 		slot_end_if_quiet(core, slot);
 	else if (res == 0)
 		slot_take_end(core, slot);
-	else if (res > 0 && !receives_many(core, slot) && is_anyone_starved(core))
-		starve(core, slot); /* one receive each, so that nobody is left out */
-	else if (res > 0 || res == -ECANCELED || res == -EINTR ||
+	else if (res > 0 || res == -ECANCELED || res == -EINTR || res == -ENOBUFS ||
 		 (res == -EAGAIN && make_blocking(slot->fd)))
-		slot_read(core, slot);
-	else if (res == -ENOBUFS)
-		starve(core, slot);
+		read_on(core, slot, res);
 	else
 		slot_break(core, slot, -res);
 }
@@ -319,6 +340,15 @@ void enter_closing(struct rn_core *core, struct slot *slot)
 	slot_end_if_quiet(core, slot);
 }
 
+/* From here on what arrives is dropped, also if it was paused, and the end is seen. */
+static void drop_arrivals(struct rn_core *core, struct slot *slot)
+{
+	unstarve(core, slot);
+	if (slot->role == ROLE_STREAM && slot->flags & ARMED)
+		cancel_request(core, slot, REQ_RECV); /* its last completion makes the next */
+	slot_read(core, slot);
+}
+
 void slot_close(struct rn_core *core, struct slot *slot, int mode)
 {
 	if (slot->phase >= CLOSING) {
@@ -338,7 +368,7 @@ void slot_close(struct rn_core *core, struct slot *slot, int mode)
 		enter_closing(core, slot);
 	} else if (slot->phase == OPEN) {
 		slot->phase = FLUSHING;
-		slot_read(core, slot); /* also if paused: what arrives is dropped, the end is seen */
+		drop_arrivals(core, slot);
 		if (slot_is_drained(slot))
 			slot_drained(core, slot);
 	}
