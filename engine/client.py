@@ -52,6 +52,7 @@ class Client:
         """Start its own reactors. Raises as `Engine.start`. gnet: Start."""
         if not self._shares:
             self.engine.start()
+        self._origin.look_up()
         return self
 
     def stop(self, timeout: float | None = None) -> bool:

@@ -90,7 +90,10 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
 
     def __repr__(self) -> str:
         state = "open" if self._owner else "closed"
-        return f"<ringnet.Connection {self._handle & INDEX_MASK} {state} peer={self._remote}>"
+        is_here = self._owner == get_ident()  # else what is known has to do
+        peer = self.remote_address if is_here else self._remote
+        shown = "unknown" if peer is None else peer or "unnamed"
+        return f"<ringnet.Connection {self._handle & INDEX_MASK} {state} peer={shown}>"
 
     # The ends
 
@@ -168,6 +171,8 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
 
         Asked of the kernel once and then remembered; None if it was not asked while the connection
         was open. It is there in `on_close`: a handler with that method has it asked at the start.
+        What was asked is there for any thread; asking is for the connection's own, and raises
+        WrongThread elsewhere. `local_address` likewise.
         """
         if self._remote is None:
             self._remote = self._ask("getpeername")

@@ -33,7 +33,14 @@ class EventHandler:
     """Derive from it and write the methods that matter; each of these does nothing.
 
     An exception in a method closes its connection with that exception as the error, and is logged
-    with its traceback; the reactor goes on.
+    with its traceback (the same one at most once in 10 s); the reactor goes on. So it is with every
+    exception, `asyncio.CancelledError` and the like included. Only SystemExit (`sys.exit()`) and
+    KeyboardInterrupt also stop the engine, the first as Action.SHUTDOWN does, the second at once,
+    and are raised by `run`, `Engine.wait` and `Engine.stop`; that holds for timers, callbacks and
+    all other code that the engine calls, on a reactor.
+
+    Methods may also be set on the instance, until `on_boot` has returned: what a handler has of its
+    own is looked up then.
     """
 
     def on_boot(self, engine: Engine) -> Action | None:
@@ -86,13 +93,15 @@ class EventHandler:
         """The connection is closed: exactly once, and last of its calls.
 
         `error` is None where we or the peer closed it in good order, an OSError for the network's
-        failures, or the exception that a handler raised. gnet: OnClose.
+        failures, MemoryError where there was no memory for it, or what a handler raised, of
+        whatever class. gnet: OnClose.
         """
 
     def on_tick(self) -> TickReply:
         """Called on the first reactor when it starts, and again after the seconds it returns.
 
-        None ends the ticking. gnet: OnTick.
+        None ends the ticking. An exception is logged, and does not: the next call comes after the
+        seconds that were returned last (1 where none were yet). gnet: OnTick.
         """
 
 
@@ -145,5 +154,6 @@ def split_reply(
 
 
 def overrides(handler: object, method: str) -> bool:
-    """Whether the handler does something of its own there."""
-    return getattr(type(handler), method, None) is not getattr(EventHandler, method)
+    """Whether the handler does something of its own there: by its class, or set on the instance."""
+    found = getattr(handler, method, None)
+    return getattr(found, "__func__", found) is not getattr(EventHandler, method)

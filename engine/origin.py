@@ -19,5 +19,9 @@ class Origin:
         self.handler = handler
         self.listener = listener
         self.is_stream = listener is None or listener.parsed.is_stream
-        self.on_traffic = handler.on_traffic  # once, and not for each message
-        self.knows_peers = overrides(handler, "on_close")
+        self.look_up()
+
+    def look_up(self) -> None:
+        """Find the handler's methods: once, and not for each message."""
+        self.on_traffic = self.handler.on_traffic
+        self.knows_peers = overrides(self.handler, "on_close")

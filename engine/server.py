@@ -326,6 +326,7 @@ class Engine(Dialing, ReactorGroup, Shared):
 
     def _serve(self) -> None:
         first = self._reactors[0]
+        self.origin.look_up()  # on_boot may have set them
         for listener in self._listeners:
             origin = Origin(self.handler, listener)
             try:

@@ -175,6 +175,8 @@ class SocketOptions:
     def _ask(self, question: str) -> Any:
         """`getsockname` or `getpeername`; None where the socket can no longer be asked."""
         if self._owner != get_ident():
+            if self._owner:
+                raise self._misuse()
             return None
         try:
             with borrowed(self._fd) as sock:
