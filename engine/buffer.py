@@ -6,6 +6,7 @@ own for good.
 
 from __future__ import annotations
 
+import io
 from typing import Protocol
 
 from .errors import BufferLimitExceeded, ShortBuffer
@@ -23,6 +24,41 @@ class Sink(Protocol):
     """A file that `write_to` writes."""
 
     def write(self, data: bytes, /) -> object: ...
+
+
+class Unread(Protocol):
+    """Bytes that can be looked at and then consumed."""
+
+    def peek(self) -> bytes: ...
+    def discard(self, n: int, /) -> int: ...
+
+
+def move(source: Unread, file: Sink) -> int:
+    """Write all of `source` to `file`, and consume what it took; returns how many bytes.
+
+    Each part is consumed as soon as it is written, so that nothing is lost, and nothing written
+    twice, when a later one raises.
+    """
+    data = source.peek()
+    done = 0
+    while done < len(data):
+        count = _write(file, data[done:] if done else data)
+        if not count:
+            break  # a non-blocking file takes no more for now
+        done += source.discard(count)
+    return done
+
+
+def _write(file: Sink, data: bytes) -> int:
+    """Write once; returns how many bytes were taken."""
+    try:
+        count = file.write(data)
+    except BlockingIOError as error:  # a buffered file says in it what it has taken
+        return int(getattr(error, "characters_written", 0))
+    if count is None:
+        # Raw files say so that they would block; others (such as a connection) say nothing else.
+        return 0 if isinstance(file, io.RawIOBase) else len(data)
+    return count if isinstance(count, int) and 0 <= count <= len(data) else len(data)
 
 
 class Buffer:
@@ -90,17 +126,27 @@ class Buffer:
         return self.discard(len(data))
 
     def read_from(self, file: Source) -> int:
-        """Write all that `file` has until its end; returns how many bytes. gnet: ReadFrom."""
+        """Write what `file` has until its end; returns how many bytes. gnet: ReadFrom.
+
+        No more is read of `file` than `limit` leaves room for. Raises BufferLimitExceeded where
+        there is none at all.
+        """
         total = 0
-        while data := file.read(_PIECE):
+        while room := _PIECE if self.limit is None else min(_PIECE, self.limit - len(self)):
+            data = file.read(room)
+            if not data:
+                return total
             total += self.write(data)
+        if not total:
+            self._check_limit(1)
         return total
 
     def write_to(self, file: Sink) -> int:
-        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo."""
-        data = self.peek()
-        file.write(data)  # where it raises, nothing is consumed
-        return self.discard(len(data))
+        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo.
+
+        What `file` does not take is not consumed.
+        """
+        return move(self, file)
 
     def _count(self, n: int) -> int:
         """How many bytes are asked for, checked against what there is."""

@@ -54,6 +54,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         "_peer_ended",
         "_remote",
         "_timer",
+        "_wake_due",
         "context",
         "loop",
     )
@@ -81,6 +82,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._counted = 0
         self._peer_ended = False
         self._end_due = False  # and the handler does not know yet
+        self._wake_due = False  # it was woken while reading was paused
         self._deadlines: Deadlines | None = None
         self._error: BaseException | None = None
         self._on_closed: list[Callback] | None = None
@@ -98,16 +100,26 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
     # The ends
 
     def close_now(self) -> None:
-        """Close at once: what was written and not sent yet is dropped. `on_close` gets None."""
-        if self._owner != get_ident():
-            raise self._misuse()
-        self._end(NOW, None)
+        """Close at once: what was written and not sent yet is dropped.
+
+        Also where it is closing already, however softly; does nothing once it is closed. `on_close`
+        gets None, or what the connection was closing with.
+        """
+        self._cut(NOW)
 
     def reset(self) -> None:
-        """Close at once with a reset (RST), which the peer sees as an error."""
+        """`close_now`, with a reset (RST), which the peer sees as an error."""
+        self._cut(RESET)
+
+    def _cut(self, mode: int) -> None:
         if self._owner != get_ident():
-            raise self._misuse()
-        self._end(RESET, None)
+            if self._owner or self.loop.engine.is_forked:
+                raise self._misuse()
+            if self._fd == -1:
+                return
+            if self.loop.ident != get_ident():
+                raise self._wrong_thread()
+        self._end(mode, None)
 
     def _finish(self, error: BaseException | None) -> None:
         """Close after what was written is sent; `error` is what `on_close` gets."""
@@ -118,6 +130,9 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._forget_inbound()
         if self._overflow is None:
             self.loop.backend.close(self._handle, GRACEFUL)
+        elif self._paused or self._held:
+            # The peer may have to be read before it reads; what comes is dropped.
+            self.loop.backend.resume(self._handle)
         if not self._peer_ended or self.outbound_buffered:
             self.loop.watch_close(self)  # else it waits for nobody
 
@@ -151,6 +166,10 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
             return EngineStateError("this connection belongs to the process that made its engine")
         if self._owner == 0:
             return ConnectionClosed("the connection is closing or closed")
+        return self._wrong_thread()
+
+    @staticmethod
+    def _wrong_thread() -> WrongThread:
         return WrongThread(
             "this method is for the thread of the connection's reactor: from others use "
             "async_write, wake or close, or conn.loop.execute"

@@ -120,6 +120,7 @@ def _enroll(
     except Exception as error:
         sock.close()
         future.set_exception(error)
+        del future  # the error refers to this frame
         return
     conn.context = context
     loop.welcome(conn)

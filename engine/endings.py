@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..completion import GRACEFUL, NOW
-from .errors import network_error
+from .errors import network_error, release_frames
 from .logs import EXITS
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class Endings:
         conn = self.connections[handle]
         if conn._owner:
             return  # it was shutdown_write: reading goes on
+        conn._count_outbound(0)
         self._cancel_timer(conn)
         linger = self.options.linger_timeout
         if self._stopping:
@@ -126,6 +127,7 @@ class Endings:
         if conn is not None:
             self.guard(self._tidy_up, conn, lost, status)
             self._call_on_close(conn)
+            self.guard(self._let_loose, conn)
             if self.engine.is_resting:
                 self.engine.connection_ended()
         elif self.dials.pop(handle, None) is None and not self.endpoints.on_closed(handle):
@@ -142,8 +144,16 @@ class Endings:
         self._cancel_timer(conn)
         if conn._deadlines is not None:
             conn._deadlines.cancel()
+            conn._deadlines = None  # which refers to the connection
         if lost and status and conn._error is None:
             conn._error = network_error(-status, f": {lost} bytes were not sent")
+
+    @staticmethod
+    def _let_loose(conn: Connection) -> None:
+        """Nothing that a closed connection refers to may refer to it."""
+        conn._on_closed = None
+        if conn._error is not None:
+            release_frames(conn._error)
 
     @staticmethod
     def _cancel_timer(conn: Connection) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 
 
 class RingnetError(Exception):
@@ -96,3 +97,22 @@ def network_error(number: int, more: str = "") -> OSError:
     if number == errno.EPIPE:
         number = errno.ECONNRESET
     return OSError(number, os.strerror(number) + more)
+
+
+def release_frames(error: BaseException) -> None:
+    """Let go of what the frames of its traceback hold; the traceback's lines stay.
+
+    A connection refers to its error, whose traceback refers to the frames of the handler, whose
+    variables refer to the connection: only the garbage collector would free that.
+    """
+    seen: dict[int, BaseException] = {}
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen[id(one)] = one
+        traceback.clear_frames(one.__traceback__)
+        todo += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            todo += one.exceptions

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
+from .errors import ConnectionClosed
+
 if TYPE_CHECKING:
     from .connection import Connection
     from .reactor import Reactor
@@ -27,6 +29,7 @@ class AnyThread:
         _error: BaseException | None
         _fd: int
         _owner: int
+        _paused: bool
 
         def write(self, data: bytes) -> None: ...
         def _finish(self, error: BaseException | None) -> None: ...
@@ -48,33 +51,47 @@ class AnyThread:
         self.async_write(b"".join([as_bytes(part) for part in parts]), callback)
 
     def wake(self, callback: Callback | None = None) -> None:
-        """Have `on_traffic` called on the reactor's thread, though nothing arrived. gnet: Wake."""
+        """Have `on_traffic` called on the reactor's thread, though nothing arrived. gnet: Wake.
+
+        `callback(conn, error)` runs after it; `error` is ConnectionClosed where the connection was
+        closing. While reading is paused the callback runs, and `on_traffic` is called once when
+        reading is resumed, however often it was woken.
+        """
         self.loop.post(self._wake, callback)
 
     def close(self, callback: Callback | None = None) -> None:
         """Close after what was written is sent. Closing twice does nothing.
 
-        On the connection's own thread it is closing when this returns, elsewhere soon after.
+        On the connection's own thread it is closing when this returns, elsewhere soon after; where
+        the engine has stopped it is closed already, and the callback runs on the calling thread.
         `callback(conn, error)` runs right after `on_close`. Bytes that arrive from now on are
         dropped; what is owed has `close_timeout` seconds. gnet: Close, CloseWithCallback.
         """
         if get_ident() == self.loop.ident:
             self._close(callback)
-        else:
+            return
+        try:
             self.loop.post(self._close, callback)
+        except ConnectionClosed:  # the loop is over, and all its connections are closed
+            if callback is not None:
+                self.loop.guard(callback, self, self._error)
 
     def _async_write(self, data: bytes, callback: Callback | None) -> None:
-        error: Exception | None = None
         try:
             self.write(data)
         except Exception as refusal:  # whatever it is, it may not end the loop
-            error = refusal
+            # Told from here: a variable would refer to the error, and the error to its frame.
+            self._tell_written(len(data), callback, refusal)
+        else:
+            self._tell_written(len(data), callback, None)
+
+    def _tell_written(self, size: int, callback: Callback | None, error: Exception | None) -> None:
         if callback is not None:
             self.loop.guard(callback, self, error)
         elif error is not None:
             self.loop.seldom.say(
                 "async_write of %d bytes to %r: %s",
-                len(data),
+                size,
                 self,
                 error,
                 why=type(error).__name__,
@@ -82,7 +99,9 @@ class AnyThread:
 
     def _wake(self, callback: Callback | None) -> None:
         error = None if self._owner else self._misuse()
-        if error is None:
+        if error is None and self._paused:
+            cast("Connection", self)._wake_due = True
+        elif error is None:
             self.loop.traffic(cast("Connection", self))
         if callback is not None:
             self.loop.guard(callback, self, error)

@@ -7,8 +7,9 @@ elastic buffer `_inbound` with what was left of earlier ones; never both.
 from __future__ import annotations
 
 from threading import get_ident
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from .buffer import Sink, move
 from .errors import BufferLimitExceeded, ShortBuffer
 from .leftovers import REFERRED_FROM, Leftovers
 from .ring_buffer import RingBuffer
@@ -21,12 +22,6 @@ NOTHING = RingBuffer()  # what is inbound once a connection is closing
 # The offset of a connection that no byte has reached since somebody looked: beyond all memory, so
 # that a slice from there is empty. Whatever arrives overwrites it, which costs nothing more.
 SILENT = 1 << 62
-
-
-class Writable(Protocol):
-    """A file that `write_to` writes."""
-
-    def write(self, data: bytes, /) -> object: ...
 
 
 class Inbound:
@@ -60,7 +55,9 @@ class Inbound:
             length = self._length
             offset = self._offset
             if n == -1 or n == length:
-                self._length = self._offset = 0  # an integer that all share
+                self._length = (
+                    0  # the offset stays: where nothing has arrived, it goes on to say so
+                )
                 return self._memory[offset : offset + length]
             if 0 <= n < length:
                 self._offset = offset + n
@@ -102,11 +99,12 @@ class Inbound:
             view[: len(data)] = data
         return self.discard(len(data))
 
-    def write_to(self, file: Writable) -> int:
-        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo."""
-        data = self.peek()
-        file.write(data)  # where it raises, nothing is consumed
-        return self.discard(len(data))
+    def write_to(self, file: Sink) -> int:
+        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo.
+
+        What `file` does not take stays unread: a raw file may take less, or nothing for now.
+        """
+        return move(self, file)
 
     def pause_reading(self) -> None:
         """Read no more, and have no `on_traffic`, until `resume_reading`.

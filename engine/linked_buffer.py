@@ -32,23 +32,27 @@ class LinkedBuffer(Buffer):
 
     def write(self, data: bytes) -> int:
         """Put a piece at the end; returns how many bytes. gnet: PushBack."""
+        if type(data) is not bytes:
+            data = bytes(data)  # which also counts what is not made of single bytes
         count = len(data)
         if self.limit is not None:
             self._check_limit(count)
         if count:
-            self._pieces.append(data if type(data) is bytes else bytes(data))
+            self._pieces.append(data)
             self._size += count
         return count
 
     def write_front(self, data: bytes) -> int:
         """Put a piece before all others; returns how many bytes. gnet: PushFront."""
+        if type(data) is not bytes:
+            data = bytes(data)
         if self.limit is not None:
             self._check_limit(len(data))
         if self._offset:
             self._pieces[0] = self._pieces[0][self._offset :]
             self._offset = 0
         if data:
-            self._pieces.appendleft(bytes(data))
+            self._pieces.appendleft(data)
             self._size += len(data)
         return len(data)
 

@@ -32,6 +32,8 @@ class MixedBuffer(Buffer):
 
     def write(self, data: bytes) -> int:
         """Put bytes at the end; returns how many. gnet: Write."""
+        if type(data) is not bytes:
+            data = bytes(data)
         if self.limit is not None:
             self._check_limit(len(data))
         if self._list or len(self._ring) + len(data) > self._ring_bytes:

@@ -17,6 +17,7 @@ from .foreign import as_bytes
 from .inbound import Inbound
 from .linked_buffer import LinkedBuffer
 
+_KEPT = (list, tuple)  # of parts: they are still the caller's when a write is refused
 _JOIN_UP_TO = 256 * 1024  # bytes of overflow that are handed to the backend at once
 
 
@@ -82,13 +83,26 @@ class Outbound(Inbound):
             self._write_slowly(data)
 
     def writev(self, parts: Iterable[bytes]) -> None:
-        """`write` all the parts, in order, as one. gnet: Writev."""
+        """`write` all the parts, in order, as one. gnet: Writev.
+
+        An iterator is not touched where there is no room at all.
+        """
+        if type(parts) not in _KEPT and not self._room_to_write(must=True):
+            return
         self.write(b"".join([as_bytes(part) for part in parts]))
 
     def read_from(self, file: Readable) -> int:
-        """Write all that `file` has until its end; returns how many bytes. gnet: ReadFrom."""
+        """Write what `file` has until its end; returns how many bytes. gnet: ReadFrom.
+
+        No more is read of `file` than may wait: where `max_outbound` or `max_buffered` is reached,
+        it returns what was written, and can be called again later, as in `on_writable`. Raises as
+        `write` where there is no room at all; then nothing was read.
+        """
         total = 0
-        while data := file.read(_JOIN_UP_TO):
+        while room := self._room_to_write(must=not total):
+            data = file.read(min(room, _JOIN_UP_TO))
+            if not data:
+                break
             self.write(data)
             total += len(data)
         return total
@@ -144,7 +158,7 @@ class Outbound(Inbound):
     def _write_slowly(self, data: bytes) -> None:
         """See how many bytes wait: the backend has room for more, or the overflow takes them."""
         if self._is_shut:
-            raise ConnectionClosed("our side of the connection is ended: shutdown_write was called")
+            raise self._shut_error()
         loop, size = self.loop, len(data)
         options, room = loop.options, loop.write_room
         # As outbound_buffered: large messages all come by here.
@@ -153,16 +167,18 @@ class Outbound(Inbound):
             waiting += len(self._overflow)
         after = waiting + size
         fits = after <= room or (size >= REFERRED_FROM and after <= options.high_water)
-        if self._overflow is None and (fits or not waiting):
+        goes_at_once = self._overflow is None and (fits or not waiting)
+        if not goes_at_once or after > options.high_water:
+            error = self._refusal(waiting, size)
+            if error is not None:
+                self._refuse(error)
+                return
+        if goes_at_once:
             self._limit = self._written - waiting + room
             self._written += size
             self._targets.append(self._handle)
             self._pieces.append(data)
         else:
-            error = self._refusal(waiting, size)
-            if error is not None:
-                self._refuse(error)
-                return
             self._overflow_with(data)
         if after > options.high_water:
             if not self._congested:
@@ -179,17 +195,37 @@ class Outbound(Inbound):
 
     def _refusal(self, waiting: int, more: int) -> BufferLimitExceeded | None:
         """Why no more bytes may wait, if they may not."""
-        limit = self.loop.options.max_outbound
+        engine, limit = self.loop.engine, self.loop.options.max_outbound
         if waiting >= limit:
             return BufferLimitExceeded(
                 f"{waiting} bytes wait to be sent (max_outbound={limit}): "
                 "the peer reads slower than you write"
             )
-        if not self.loop.engine.may_buffer(more):
+        if not engine.may_buffer(more):
             return BufferLimitExceeded(
-                f"the engine holds max_buffered={self.loop.options.max_buffered} bytes already"
+                f"the engine holds {engine.buffered} bytes, and {more} more would pass "
+                f"max_buffered={self.loop.options.max_buffered}"
             )
         return None
+
+    def _room_to_write(self, must: bool) -> int:
+        """How many bytes may be written now. Where it must be some, 0 is refused as by `write`."""
+        if self._owner != get_ident():
+            raise self._misuse()
+        if self._is_shut:
+            raise self._shut_error()
+        options, waiting = self.loop.options, self.outbound_buffered
+        error = self._refusal(waiting, 1)
+        if error is None:
+            in_all = options.max_buffered - self.loop.engine.buffered
+            return max(1, min(options.max_outbound - waiting, in_all))
+        if must:
+            self._refuse(error)
+        return 0
+
+    @staticmethod
+    def _shut_error() -> ConnectionClosed:
+        return ConnectionClosed("our side of the connection is ended: shutdown_write was called")
 
     def _refuse(self, error: BufferLimitExceeded) -> None:
         if self.loop.options.outbound_full == "close":
@@ -199,12 +235,9 @@ class Outbound(Inbound):
 
     def _pump(self) -> None:
         """For the reactor: the stage is empty (DRAINED), so give it the next of the overflow."""
-        backend = self.loop.backend
-        if self.loop.sent(self._handle) != self._written:
-            backend.notify(self._handle)  # more was written since that was said
-            return
-        overflow = self._overflow
-        if overflow is not None:
+        backend, overflow = self.loop.backend, self._overflow
+        # Where more was written since that was said, the stage is not empty any more.
+        if overflow is not None and self.loop.sent(self._handle) == self._written:
             data = overflow.take(_JOIN_UP_TO)
             self._written += len(data)
             backend.send(self._handle, data)
@@ -212,14 +245,20 @@ class Outbound(Inbound):
                 self._overflow = None
                 self._end_after_overflow()
         if self._congested:
-            waiting = self.outbound_buffered
-            self._count_outbound(waiting)
-            if waiting <= self.loop.options.low_water:
-                self._congested = False
-                if self._owner:
-                    self.loop.call_on_writable(self)  # type: ignore[arg-type]
+            self._see_congestion()
         if self._congested or self._overflow is not None:
             backend.notify(self._handle)
+
+    def _see_congestion(self) -> None:
+        """Bring up to date what is counted, and tell the handler when little is left."""
+        waiting = self.outbound_buffered
+        if waiting > self.loop.options.low_water:
+            self._count_outbound(waiting)
+            return
+        self._congested = False
+        self._count_outbound(0)  # as before it was congested
+        if self._owner:
+            self.loop.call_on_writable(self)  # type: ignore[arg-type]
 
     def _count_outbound(self, waiting: int) -> None:
         self.loop.buffered += waiting - self._counted

@@ -28,6 +28,7 @@ LARGEST_UDP = {
     socket.AF_INET: 65_507,
     socket.AF_INET6: 65_527,
 }  # bytes; RFC 768, without jumbograms
+_LARGEST_UNIX = 212_992  # bytes that Linux takes by default, less its own
 
 
 class Endpoint:
@@ -73,6 +74,12 @@ class Endpoint:
             raise ValueError("an empty packet would be the end of the connection: use close")
         return size
 
+    def check_room(self) -> None:
+        """Raise where a packet, of whatever size, could not be sent now."""
+        if not self.is_open:
+            raise ConnectionClosed("the socket of this datagram is closed")
+        self._look(min(self._largest, _LARGEST_UNIX))
+
     def waiting(self) -> int:
         """Bytes that the kernel has not taken yet."""
         return self._written - self.loop.sent(self.handle) if self.is_open else 0
@@ -113,7 +120,7 @@ class PacketConnection(Connection):
         if self._owner != get_ident():
             raise self._misuse()
         if self._is_shut:
-            raise ConnectionClosed("our side of the connection is ended: shutdown_write was called")
+            raise self._shut_error()
         self._endpoint.send(data, self._to)
 
     def async_write(self, data: bytes, callback: Callback | None = None) -> None:
@@ -127,7 +134,15 @@ class PacketConnection(Connection):
         self.write(b"".join([as_bytes(part) for part in parts]))
 
     def read_from(self, file: Readable) -> int:
-        """Send one packet with all that `file` has. gnet: ReadFrom."""
+        """Send one packet with all that `file` has. gnet: ReadFrom.
+
+        It is not read where a packet of the largest size could not be sent.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        if self._is_shut:
+            raise self._shut_error()
+        self._endpoint.check_room()
         data = file.read(-1)
         self.write(data)
         return len(data)
@@ -170,7 +185,7 @@ class Datagram(PacketConnection):
 
     __slots__ = ()
     # What of a connection is the same for every datagram: it has no end, and nothing is kept of it.
-    _end_due = _peer_ended = _paused = _held = False
+    _end_due = _peer_ended = _paused = _held = _is_shut = False
     _inbound = _error = None
 
     def __init__(self, endpoint: Endpoint, sender: bytes, offset: int, length: int) -> None:

@@ -259,10 +259,11 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
     def _call_one_again(self, conn: Connection) -> None:
         if conn._owner == 0 or conn._paused:
             return
-        if conn.inbound_buffered:
-            self.traffic(conn)
-        elif conn._inbound is not None:
+        if not conn.inbound_buffered and conn._inbound is not None:
             conn._inbound = None  # reading was paused, and nothing came meanwhile
+        if conn.inbound_buffered or conn._wake_due:
+            conn._wake_due = False
+            self.traffic(conn)
         if conn._end_due and not (conn._paused or conn in self.again):
             self.tell_end(conn)
 

@@ -42,6 +42,8 @@ class RingBuffer(Buffer):
 
     def write(self, data: bytes) -> int:
         """Put bytes at the end; returns how many. gnet: Write."""
+        if type(data) is not bytes:
+            data = bytes(data)  # which also counts what is not made of single bytes
         count = len(data)
         if self.limit is not None:
             self._check_limit(count)

@@ -96,7 +96,9 @@ class Chaos(ringnet.EventHandler):
         assert late < 2, f"the engine knew for {late:.1f} s that the stream was broken"
         self.books[conn].closes += 1
         self.books[conn].error = error
-        for use in (conn.next, conn.close_now, conn.pause_reading):
+        for end in (conn.close, conn.close_now, conn.reset):
+            end()  # does nothing any more
+        for use in (conn.next, conn.resume_reading, conn.pause_reading):
             try:
                 use()
             except ringnet.ConnectionClosed:

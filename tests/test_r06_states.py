@@ -176,7 +176,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.closed)
     @rule()
     def use_after_the_end(self) -> None:
-        for call in (self.conn.next, self.conn.reset, self.conn.pause_reading):
+        for end in (self.conn.close, self.conn.close_now, self.conn.reset):
+            self.do(end)
+        for call in (self.conn.next, self.conn.resume_reading, self.conn.pause_reading):
             with pytest.raises(ringnet.ConnectionClosed):
                 self.do(call)
         assert self.conn.fileno() == -1
