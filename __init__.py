@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .engine.client import Client
 from .engine.connection import Connection
+from .engine.datagram import Datagram
 from .engine.errors import (
     AddressError,
     BackendUnavailable,
@@ -34,7 +35,7 @@ from .engine.listener import Listener
 from .engine.mixed_buffer import MixedBuffer
 from .engine.multipool import MultiPool
 from .engine.options import Options
-from .engine.packets import Datagram, PacketConnection
+from .engine.packets import PacketConnection
 from .engine.reactor import Reactor
 from .engine.ring_buffer import RingBuffer
 from .engine.run import run

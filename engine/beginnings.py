@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 from .connection import Connection
 from .deadlines import Deadlines
+from .endpoint import Endpoint
 from .errors import ConnectionClosed
-from .packets import Endpoint, PacketConnection
+from .packets import PacketConnection
 
 if TYPE_CHECKING:
     from .acceptor import Acceptor
     from .backend import Backend
+    from .endpoints import Endpoints
     from .handles import Handles
     from .origin import Origin
-    from .packets import Endpoints
     from .reactor import Reactor
 
 

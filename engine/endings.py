@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from .backend import Backend
     from .connection import Connection
     from .dial import Dial
+    from .endpoints import Endpoints
     from .handler import Action
     from .handles import Handles
     from .options import Options
     from .origin import Origin
-    from .packets import Endpoints
     from .server import Engine
     from .timers import Timers
 
@@ -219,3 +219,4 @@ class Endings:
             conn._error = conn._error or error
             conn._forget_inbound()
             self.guard(self._on_closed, handle, 0, 0)
+        self.guard(self.endpoints.abandon)

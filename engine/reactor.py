@@ -37,11 +37,11 @@ from .acceptor import Acceptor
 from .beginnings import Beginnings
 from .callbacks import FIRST_TICK, Callbacks
 from .endings import Endings
+from .endpoints import Endpoints
 from .eventloop import EventLoop
 from .handler import check_action
 from .handles import Handles
 from .logs import EXITS
-from .packets import Endpoints
 from .setbacks import NO_EVENT, Setbacks
 from .timers import Timer, Timers
 from .watches import Watches
@@ -283,6 +283,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self.ident = 0
         self._accepts_calls = False
         self._foreign_lock = RLock()
+        self.endpoints.abandon()
         for conn in list(self.connections.values()):
             conn._owner = 0
 
@@ -310,7 +311,11 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self.dials[handle].on_connected(handle)
 
     def _on_drained(self, handle: int, a: int, b: int) -> None:
-        self.connections[handle]._pump()
+        conn = self.connections.get(handle)
+        if conn is not None:
+            conn._pump()
+        else:
+            self.endpoints.on_drained(handle)
 
     def _on_woken(self, handle: int, a: int, b: int) -> None:
         with self._foreign_lock:

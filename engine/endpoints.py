@@ -1,0 +1,121 @@
+"""The sockets of datagrams that a reactor listens on, and what the backend says of them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from ..completion import NAME_ROOM
+from .datagram import Datagram
+from .endpoint import Endpoint
+from .errors import network_error
+from .handler import check_action
+from .origin import Origin
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+
+
+class Endpoints:
+    """The sockets of datagrams that a reactor listens on."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._open: dict[int, Endpoint] = {}
+        self.truncated = 0  # datagrams that were too large for max_datagram
+        self.refused = 0  # datagrams that the system did not send
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one has not seen its final event yet."""
+        return bool(self._open)
+
+    def listen(self, fd: int, origin: Origin) -> None:
+        """Receive from a bound descriptor, which is the reactor's from now on."""
+        handle = self._reactor.take_handle()
+        if handle is None:
+            raise AssertionError("a backend has more slots than connections and listeners need")
+        endpoint = Endpoint(self._reactor, handle, socket.socket(fileno=fd), origin)
+        self._open[handle] = endpoint
+        self._reactor.backend.adopt_packets(handle, endpoint.fd)
+
+    def close(self, mode: int) -> None:
+        """Receive no more."""
+        for handle in self._open:
+            self._reactor.backend.close(handle, mode)
+
+    def on_datagram(self, handle: int, a: int, b: int) -> None:
+        """A packet, of a connection or of a listener."""
+        endpoint = self._open.get(handle)
+        if endpoint is None:
+            self._on_packet(handle, a, b)
+            return
+        reactor = self._reactor
+        sender = reactor.memory[a : a + (b >> 32)]
+        conn = Datagram(endpoint, sender, a + NAME_ROOM, b & 0xFFFFFFFF)
+        try:
+            action = endpoint.on_traffic(conn)
+            if action is not None:
+                reactor._act(conn, check_action(action, "on_traffic"))
+        except BaseException as error:
+            reactor._handler_failed(conn, "on_traffic", error)
+        conn._length = 0
+
+    def _on_packet(self, handle: int, a: int, b: int) -> None:
+        conn = self._reactor.connections[handle]
+        if conn._owner:
+            conn._offset = a + NAME_ROOM
+            conn._length = b & 0xFFFFFFFF
+            self._reactor.traffic(conn)
+            conn._length = 0
+
+    def on_truncated(self, handle: int, a: int, b: int) -> None:
+        """It is lost: a part of a datagram is none."""
+        self.truncated += 1
+        limit = self._reactor.options.max_datagram
+        self._reactor.seldom.say("a datagram had more than max_datagram=%d bytes", limit)
+
+    def on_refused(self, handle: int, result: int, size: int) -> None:
+        """The system did not send a datagram, or reports that an earlier one did not arrive."""
+        if handle == 0:
+            self._reactor.engine.wake_all()
+            return
+        conn = self._reactor.connections.get(handle)
+        if conn is not None:
+            if conn._owner:
+                conn._fail(network_error(-result))
+            return
+        endpoint = self._open.get(handle)
+        if endpoint is not None:
+            endpoint.refused(size)
+        self.refused += 1
+        why = os.strerror(-result)
+        self._reactor.seldom.say("a datagram could not be sent: %s", why, why=why)
+
+    def on_error(self, handle: int, result: int) -> bool:
+        """Whether the broken socket was one of these; without it the engine cannot do its work."""
+        if handle not in self._open:
+            return False
+        self._reactor.log.error("a socket of datagrams has failed: %s", os.strerror(-result))
+        self._reactor.backend.close(handle, 1)
+        return True
+
+    def on_closed(self, handle: int) -> bool:
+        """Whether the final event was of one of these."""
+        endpoint = self._open.pop(handle, None)
+        if endpoint is not None:
+            endpoint.end()
+        return endpoint is not None
+
+    def on_drained(self, handle: int) -> None:
+        """What waited in a socket has left."""
+        endpoint = self._open.get(handle)
+        if endpoint is not None:
+            endpoint.drained()
+
+    def abandon(self) -> None:
+        """No final event will come: the backend has failed, or this is a forked child."""
+        for endpoint in self._open.values():
+            endpoint.end()
+        self._open.clear()
