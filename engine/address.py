@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import re
 import socket
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import AddressError
+from .errors import AddressError, shortened, shown
 
 _UNIX: Final = getattr(socket, "AF_UNIX", -1)
 _PACKETS: Final = getattr(socket, "SOCK_SEQPACKET", -1)
@@ -25,7 +26,7 @@ SCHEMES: Final = {
     "unixpacket": (_UNIX, _PACKETS),
 }
 LONGEST_PATH: Final = 107  # bytes: sun_path of unix(7) without its end
-_SHAPE = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^\[\]:]*)):(?P<port>\d+)")
+_SHAPE = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +91,23 @@ class Address:
 def parse_address(text: object) -> Address:
     """Read an address. Raises AddressError, which names it and says what is expected."""
     if not isinstance(text, str):
-        raise AddressError(f"an address is text such as 'tcp://127.0.0.1:9000', not {text!r}")
+        raise AddressError(f"an address is text such as 'tcp://127.0.0.1:9000', not {shown(text)}")
     scheme, separator, rest = text.partition("://")
     if not separator:
-        raise AddressError(f"{text!r} is no address: write it as 'tcp://127.0.0.1:9000'")
+        raise AddressError(f"{shown(text)} is no address: write it as 'tcp://127.0.0.1:9000'")
     if scheme == "fd":
         return _inherited(text, rest)
     if scheme not in SCHEMES:
         known = ", ".join([*SCHEMES, "fd"])
-        raise AddressError(f"{text!r}: unknown scheme {scheme!r}; there are {known}")
+        raise AddressError(f"{shown(text)}: unknown scheme {shown(scheme)}; there are {known}")
     if -1 in SCHEMES[scheme]:
-        raise AddressError(f"{text!r}: this system has no sockets of scheme {scheme!r}")
+        raise AddressError(f"{shown(text)}: this system has no sockets of scheme {shown(scheme)}")
     return _with_path(text, scheme, rest) if scheme.startswith("unix") else _at(text, scheme, rest)
 
 
 def _inherited(text: str, number: str) -> Address:
     if not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise AddressError(f"{text!r} is no descriptor: write it as 'fd://3'")
+        raise AddressError(f"{shown(text)} is no descriptor: write it as 'fd://3'")
     return Address("fd", port=int(number))
 
 
@@ -132,14 +133,16 @@ def _with_path(text: str, scheme: str, path: str) -> Address:
     try:
         size = len(found.sun_path)
     except UnicodeEncodeError:
-        raise AddressError(f"{text!r}: the path is no text that a file name could be") from None
+        raise AddressError(
+            f"{shown(text)}: the path is no text that a file name could be"
+        ) from None
     if path in ("", "@") or "\0" in path:
         raise AddressError(
-            f"{text!r} is no {scheme} address: write it as '{scheme}:///run/server.sock', "
+            f"{shown(text)} is no {scheme} address: write it as '{scheme}:///run/server.sock', "
             f"or '{scheme}://@name' for a name without a file"
         )
     if size > LONGEST_PATH:
-        raise AddressError(f"{text!r}: the path is longer than {LONGEST_PATH} bytes (unix(7))")
+        raise AddressError(f"{shown(text)}: the path is longer than {LONGEST_PATH} bytes (unix(7))")
     return found
 
 
@@ -147,10 +150,22 @@ def _at(text: str, scheme: str, rest: str) -> Address:
     found = _SHAPE.fullmatch(rest)
     if found is None:
         raise AddressError(
-            f"{text!r} is no {scheme} address: write it as '{scheme}://HOST:PORT', "
+            f"{shown(text)} is no {scheme} address: write it as '{scheme}://HOST:PORT', "
             f"an IPv6 host in brackets, such as '{scheme}://[::1]:9000'"
         )
-    port = int(found["port"])
-    if port > 65_535:
-        raise AddressError(f"{text!r}: port {port} is out of range, which is 0 to 65535")
-    return Address(scheme, found["v6"] if found["v6"] is not None else found["host"], port)
+    digits = found["port"].lstrip("0") or "0"
+    if len(digits) > 5 or int(digits) > 65_535:
+        raise AddressError(
+            f"{shown(text)}: port {shortened(digits, 20)} is out of range, which is 0 to 65535"
+        )
+    if found["v6"] is not None and not _is_v6(found["v6"]):
+        raise AddressError(f"{shown(text)}: what is in brackets is no IPv6 address")
+    return Address(scheme, found["v6"] or found["host"], int(digits))
+
+
+def _is_v6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True

@@ -6,6 +6,7 @@ from collections import deque
 from itertools import islice
 
 from .buffer import Buffer
+from .foreign import as_bytes
 
 
 class LinkedBuffer(Buffer):
@@ -33,7 +34,7 @@ class LinkedBuffer(Buffer):
     def write(self, data: bytes) -> int:
         """Put a piece at the end; returns how many bytes. gnet: PushBack."""
         if type(data) is not bytes:
-            data = bytes(data)  # which also counts what is not made of single bytes
+            data = as_bytes(data)
         count = len(data)
         if self.limit is not None:
             self._check_limit(count)
@@ -44,8 +45,7 @@ class LinkedBuffer(Buffer):
 
     def write_front(self, data: bytes) -> int:
         """Put a piece before all others; returns how many bytes. gnet: PushFront."""
-        if type(data) is not bytes:
-            data = bytes(data)
+        data = as_bytes(data)
         if self.limit is not None:
             self._check_limit(len(data))
         if self._offset:

@@ -6,6 +6,7 @@ gnet: pkg/buffer/elastic.Buffer.
 from __future__ import annotations
 
 from .buffer import Buffer
+from .foreign import as_bytes
 from .linked_buffer import LinkedBuffer
 from .ring_buffer import RingBuffer
 
@@ -33,7 +34,7 @@ class MixedBuffer(Buffer):
     def write(self, data: bytes) -> int:
         """Put bytes at the end; returns how many. gnet: Write."""
         if type(data) is not bytes:
-            data = bytes(data)
+            data = as_bytes(data)
         if self.limit is not None:
             self._check_limit(len(data))
         if self._list or len(self._ring) + len(data) > self._ring_bytes:

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from .errors import shown
+
+INT_RANGE = 1 << 31
+LONGEST_NAME = 15  # bytes of an interface's name: IFNAMSIZ without its end
+
+
+def is_interface_name(name: str) -> bool:
+    """Whether an interface could have that name; "" stands for none."""
+    try:
+        raw = os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return len(raw) <= LONGEST_NAME and b"\0" not in raw and b"/" not in raw
 
 
 def is_multicast(host: str) -> bool:
@@ -37,10 +52,19 @@ def send_from(sock: socket.socket, interface: str | int) -> None:
 
 
 def interface_index(interface: str | int) -> int:
-    """The index of an interface by its name; 0, the system's choice, for "". Raises OSError."""
+    """The index of an interface by its name; 0, the system's choice, for "".
+
+    Raises OSError where there is none, TypeError and ValueError for what is no name or index.
+    """
     if isinstance(interface, int):
-        return interface
+        if not 0 <= interface < INT_RANGE:
+            raise ValueError(f"the index of an interface is from 0 on, not {shown(interface)}")
+        return int(interface)
+    if not isinstance(interface, str):
+        raise TypeError(f"an interface has a name or an index, and is not {shown(interface)}")
     with _named("multicast interface", interface):
+        if not is_interface_name(interface):
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         return socket.if_nametoindex(interface) if interface else 0
 
 
@@ -51,7 +75,8 @@ def _prefix(sock: socket.socket) -> str:
 def _set_membership(
     sock: socket.socket, group: str, interface: str | int, name6: str, name4: str
 ) -> None:
-    index = interface_index(interface)
+    group, _, scope = group.partition("%")
+    index = interface_index(interface or scope)
     name = name6 if sock.family == socket.AF_INET6 else name4
     with _named(f"{_prefix(sock)}_{name}", group):
         if sock.family == socket.AF_INET6:

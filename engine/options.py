@@ -13,13 +13,16 @@ from typing import Any
 
 from ..completion import Bounds
 from .balancer import BALANCERS, Balancer
-from .errors import OptionError
+from .errors import OptionError, shown
+from .multicast import INT_RANGE, is_interface_name
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 _LINE_BYTES = Bounds().line_bytes
 BACKENDS = ("auto", "io_uring", "epoll", "kqueue", "select")
+HIGHEST_CPU = 65_535  # more than any system numbers
+_COMPARED = 40  # characters of what was given, when the nearest name is looked for
 LEVELS = ("", "debug", "info", "warning", "error", "critical")
 
 
@@ -39,10 +42,6 @@ def _switch(default: bool, meaning: str) -> Any:
     return field(default=default, metadata={"doc": meaning})
 
 
-def _text(meaning: str, may_be: str) -> Any:
-    return field(default="", metadata={"text": may_be, "doc": meaning})
-
-
 def _object(default: Any, test: Any, may_be: str, meaning: str) -> Any:
     return field(default=default, metadata={"test": test, "may_be": may_be, "doc": meaning})
 
@@ -52,11 +51,27 @@ def _is_balancer(value: Any) -> bool:
 
 
 def _are_cpus(value: Any) -> bool:
-    return isinstance(value, tuple) and all(type(cpu) is int and cpu >= 0 for cpu in value)
+    return isinstance(value, tuple) and all(
+        type(cpu) is int and 0 <= cpu <= HIGHEST_CPU for cpu in value
+    )
 
 
 def _is_interface(value: Any) -> bool:
-    return isinstance(value, str) or (type(value) is int and value >= 0)
+    if isinstance(value, str):
+        return is_interface_name(value)
+    return type(value) is int and 0 <= value < INT_RANGE
+
+
+def _is_device(value: Any) -> bool:
+    return isinstance(value, str) and is_interface_name(value)
+
+
+def _is_path(value: Any) -> bool:
+    """Whether a file could have that name."""
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_logger(value: Any) -> bool:
@@ -184,7 +199,9 @@ class Options:
     socket_send_buffer: int = _whole(
         0, 0, 1 << 30, "bytes", "of the kernel for a socket (SO_SNDBUF); 0: the system's choice"
     )
-    bind_to_device: str = _text("use only this interface (SO_BINDTODEVICE)", "its name")
+    bind_to_device: str = _object(
+        "", _is_device, "its name as text", "use only this interface (SO_BINDTODEVICE)"
+    )
     multicast_interface: str | int = _object(
         "", _is_interface, "its name or index", "for multicast groups"
     )
@@ -192,7 +209,7 @@ class Options:
         None, _is_logger, "`logging.Logger`", "where to log, in place of `ringnet`"
     )
     log_level: str = _choice("", LEVELS, "what is logged; empty: as the logger has it")
-    log_file: str = _text("written besides", "a path")
+    log_file: str = _object("", _is_path, "a path as text", "written besides")
 
     @property
     def has_time_limits(self) -> bool:
@@ -247,9 +264,9 @@ def usable_cpus() -> int:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:_COMPARED], known, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-    return f"there is no option {name!r}{hint}"
+    return f"there is no option {shown(name)}{hint}"
 
 
 def _check(name: str, value: Any, default: Any, rules: Any) -> Any:
@@ -258,15 +275,11 @@ def _check(name: str, value: Any, default: Any, rules: Any) -> Any:
     if "test" in rules:
         if not rules["test"](value):
             may_be = rules["may_be"].replace("`", "")
-            raise OptionError(f"option {name!r} is {may_be}, not {value!r}")
-        return value
-    if "text" in rules:
-        if not isinstance(value, str):
-            raise OptionError(f"option {name!r} is {rules['text']} as text, not {value!r}")
+            raise OptionError(f"option {name!r} is {may_be}, not {shown(value)}")
         return value
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise OptionError(f"option {name!r} is True or False, not {value!r}")
+            raise OptionError(f"option {name!r} is True or False, not {shown(value)}")
         return value
     return _check_number(name, value, type(default), rules["range"], rules["unit"])
 
@@ -275,9 +288,9 @@ def check_choice(what: str, value: Any, choices: tuple[str, ...]) -> str:
     """Raise OptionError unless the value is one of the choices, naming the nearest."""
     if isinstance(value, str) and value in choices:
         return value
-    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(shown(value, _COMPARED).strip("'"), choices, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise OptionError(f"{what} is one of {', '.join(choices)}, not {value!r}{hint}")
+    raise OptionError(f"{what} is one of {', '.join(choices)}, not {shown(value)}{hint}")
 
 
 def _check_number(
@@ -287,7 +300,7 @@ def _check_number(
     accepted = (int,) if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, accepted):
         word = "a whole number" if kind is int else "a number"
-        raise OptionError(f"option {name!r} is {word} of {unit}, not {value!r}")
+        raise OptionError(f"option {name!r} is {word} of {unit}, not {shown(value)}")
     if not low <= value <= high:
-        raise OptionError(f"option {name!r} is from {low} to {high} {unit}, not {value!r}")
+        raise OptionError(f"option {name!r} is from {low} to {high} {unit}, not {shown(value)}")
     return value if kind is int else float(value)

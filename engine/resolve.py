@@ -5,7 +5,6 @@ A host may come from anywhere, also from a peer: whatever is wrong with it is a 
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from itertools import chain, zip_longest
 from typing import Any, Final
@@ -75,8 +74,9 @@ def _not_a_host(host: str) -> str:
 
 
 def _is_number(host: str) -> bool:
+    """Whether it is an IPv4 address, also in one of the old forms, such as `1` for 0.0.0.1."""
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
+        socket.inet_aton(host)
+    except OSError:
         return False
     return True

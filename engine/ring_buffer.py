@@ -6,6 +6,7 @@ import mmap
 from typing import Final
 
 from .buffer import Buffer
+from .foreign import as_bytes
 
 _SMALLEST: Final = 1024  # bytes of a storage
 _KEPT: Final = 4096  # bytes of a storage that an empty buffer keeps
@@ -43,7 +44,7 @@ class RingBuffer(Buffer):
     def write(self, data: bytes) -> int:
         """Put bytes at the end; returns how many. gnet: Write."""
         if type(data) is not bytes:
-            data = bytes(data)  # which also counts what is not made of single bytes
+            data = as_bytes(data)
         count = len(data)
         if self.limit is not None:
             self._check_limit(count)

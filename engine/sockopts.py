@@ -15,6 +15,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from . import multicast
+from .errors import shown
 
 if TYPE_CHECKING:
     from .options import Options
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _IDLE = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
 
 LONGEST_LINGER = 65_535  # seconds; a C short without its sign, where systems have no more
-INT_RANGE = 1 << 31
 
 
 def prepare_socket(sock: socket.socket, options: Options) -> None:
@@ -63,18 +63,22 @@ def _keep_alive(sock: socket.socket, idle: int, interval: int, count: int) -> No
 
 def _linger(seconds: int) -> bytes:
     if seconds > LONGEST_LINGER:
-        raise ValueError(f"SO_LINGER is at most {LONGEST_LINGER} seconds, not {seconds!r}")
+        raise ValueError(f"SO_LINGER is at most {LONGEST_LINGER} seconds, not {shown(seconds)}")
     return struct.pack("ii", int(seconds >= 0), max(0, seconds))
 
 
 def _size(name: str, size: int) -> int:
     if size < 1:  # Linux would take it for a very large one
-        raise ValueError(f"{name} is 1 byte or more, not {size!r}")
+        raise ValueError(f"{name} is 1 byte or more, not {shown(size)}")
     return size
 
 
 def _device(name: str) -> bytes:
-    return name.encode() + b"\0"
+    if not multicast.is_interface_name(name):
+        raise OSError(
+            errno.ENODEV, f"SO_BINDTODEVICE: no interface can have the name {shown(name)}"
+        )
+    return os.fsencode(name) + b"\0"
 
 
 def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
@@ -82,8 +86,10 @@ def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
     level = socket.IPPROTO_TCP if name.startswith("TCP_") else socket.SOL_SOCKET
     if not hasattr(socket, name):
         raise OSError(errno.ENOPROTOOPT, f"this system has no {name}")
-    if isinstance(value, int) and not -INT_RANGE <= value < INT_RANGE:
-        raise ValueError(f"{name}={value!r} does not fit into the int that setsockopt(2) takes")
+    if isinstance(value, int) and not -multicast.INT_RANGE <= value < multicast.INT_RANGE:
+        raise ValueError(
+            f"{name}={shown(value)} does not fit into the int that setsockopt(2) takes"
+        )
     try:
         sock.setsockopt(level, getattr(socket, name), value)
     except OSError as error:

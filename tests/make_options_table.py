@@ -19,8 +19,8 @@ value out of range raises `OptionError` at the call.
 
 def allowed(rules: Any) -> str:
     """The values of an option in words."""
-    if "may_be" in rules or "text" in rules:
-        return str(rules.get("may_be") or rules["text"])
+    if "may_be" in rules:
+        return str(rules["may_be"])
     if "choices" in rules:
         return ", ".join(f"`{choice}`" for choice in rules["choices"] if choice)
     if "range" not in rules:
