@@ -162,14 +162,13 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
 
     def _misuse(self) -> Exception:
         """Why the caller may not use the connection."""
-        if self.loop.engine.is_forked:
-            return EngineStateError("this connection belongs to the process that made its engine")
-        if self._owner == 0:
+        if self._owner == 0 and not self.loop.engine.is_forked:
             return ConnectionClosed("the connection is closing or closed")
         return self._wrong_thread()
 
-    @staticmethod
-    def _wrong_thread() -> WrongThread:
+    def _wrong_thread(self) -> Exception:
+        if self.loop.engine.is_forked:
+            return EngineStateError("this connection belongs to the process that made its engine")
         return WrongThread(
             "this method is for the thread of the connection's reactor: from others use "
             "async_write, wake or close, or conn.loop.execute"

@@ -25,6 +25,7 @@ ROOT.addHandler(logging.NullHandler())  # else Python prints warnings that nobod
 EXITS: Final = (SystemExit, KeyboardInterrupt)  # what ends a program, wherever it is raised
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _SAY_EVERY: Final = 10.0  # seconds between two lines of the same kind
+_PLAIN: Final = (int, float, str)  # which stay as they are
 _MOST_KINDS: Final = 256  # that are told apart; further ones share one
 _numbers = count(1)
 
@@ -67,7 +68,9 @@ class Log:
     ) -> None:
         """Log a line at a level, with the traceback of an error."""
         try:
-            self._logger.log(level, text, *arguments, exc_info=error, stacklevel=3)
+            if self._logger.isEnabledFor(level):
+                shown = [x if type(x) in _PLAIN else _Shown(x) for x in arguments]
+                self._logger.log(level, text, *shown, exc_info=error, stacklevel=3)
         except EXITS as wish:
             self.heed(wish)
         except BaseException as failure:
@@ -205,6 +208,24 @@ def be_helpful(log: EngineLog) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(_FORMAT))
     ROOT.addHandler(handler)
+
+
+class _Shown:
+    """How something is at this moment, for handlers of the log that look later."""
+
+    __slots__ = ("_repr", "_str")
+
+    def __init__(self, value: object) -> None:
+        try:
+            self._repr, self._str = repr(value), str(value)
+        except Exception as error:
+            self._repr = self._str = f"<a {type(value).__name__} that cannot be shown: {error!r}>"
+
+    def __repr__(self) -> str:
+        return self._repr
+
+    def __str__(self) -> str:
+        return self._str
 
 
 def _ignore(wish: BaseException) -> None:

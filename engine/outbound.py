@@ -60,6 +60,7 @@ class Outbound(Inbound):
         _peer_ended: bool
 
         def _end(self, mode: int, error: BaseException | None) -> None: ...
+        def _wrong_thread(self) -> Exception: ...
         def _finish(self, error: BaseException | None) -> None: ...
 
     def write(self, data: bytes) -> None:
@@ -144,6 +145,8 @@ class Outbound(Inbound):
         """Bytes that were written and that the kernel has not taken yet. gnet: OutboundBuffered."""
         if self._fd == -1:
             return 0
+        if self.loop.ident != get_ident():
+            raise self._wrong_thread()
         waiting = self._written - self.loop.sent(self._handle)
         return waiting if self._overflow is None else waiting + len(self._overflow)
 

@@ -83,7 +83,11 @@ class PacketConnection(Connection):
     @property
     def outbound_buffered(self) -> int:
         """Bytes of this socket, to whomever, that the kernel has not taken yet."""
-        return 0 if self._fd == -1 else self._endpoint.waiting()
+        if self._fd == -1:
+            return 0
+        if self.loop.ident != get_ident():
+            raise self._wrong_thread()
+        return self._endpoint.waiting()
 
     @property
     def _counted(self) -> int:
