@@ -23,6 +23,8 @@ from .packets import receive_packets, retry_due, retry_timeout
 from .pollers import BOTH, READ, WRITE, Poller
 from .slot import Role, Slot
 
+_LONGEST_WAIT: Final = 1e6  # seconds: epoll counts milliseconds in an int
+
 
 class FallbackBackend(Operations):
     """One poller. See `engine.backend.Backend` for what each method promises."""
@@ -35,6 +37,7 @@ class FallbackBackend(Operations):
         self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
         self._targets: list[int] = []
         self._pieces: list[bytes] = []
+        self._begun: set[int] = set()  # indexes that are started in the next turn
         self.outbox = (self._targets, self._pieces)
         # No more than one turn can serve: who is left out comes first the next time.
         self._ready_at_once = min(bounds.events, len(self._places))
@@ -55,8 +58,14 @@ class FallbackBackend(Operations):
         index = handle & INDEX_MASK
         if not 0 < handle >> INDEX_BITS <= GENERATION_MASK or index >= self.capacity:
             raise ValueError(f"handle {handle:#x} is out of range: {self.capacity} slots")
-        if index in self._by_index:
+        if index in self._by_index or index in self._begun:
             raise ValueError(f"index {index} is in use: wait for the final event of its handle")
+        self._begun.add(index)
+
+    @staticmethod
+    def _check_bytes(what: str, data: object) -> None:
+        if not isinstance(data, bytes):
+            raise TypeError(f"{what} is bytes, not {type(data).__name__}: make it so with bytes()")
 
     def listen(self, handle: int, fd: int) -> None:
         self._check_free(handle)
@@ -71,6 +80,7 @@ class FallbackBackend(Operations):
         self._ask(self._do_adopt_packets, handle, fd)
 
     def connect(self, handle: int, fd: int, address: bytes) -> None:
+        self._check_bytes("an address", address)
         self._check_free(handle)
         self._ask(self._do_connect, handle, (fd, address))
 
@@ -79,10 +89,13 @@ class FallbackBackend(Operations):
         self._ask(self._do_poll, handle, (fd, mask))
 
     def send(self, handle: int, data: bytes) -> None:
+        self._check_bytes("what is sent", data)
         self._targets.append(handle)
         self._pieces.append(data)
 
     def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
+        self._check_bytes("a packet", data)
+        self._check_bytes("an address", address)
         self._ask(self._do_send_to, handle, (data, address))
 
     def _ask(self, do: Callable[[int, Any], None], handle: int, argument: Any) -> None:
@@ -164,6 +177,8 @@ class FallbackBackend(Operations):
         todo, self._todo = self._todo, []
         for do, handle, argument in todo:
             do(handle, argument)
+        if self._begun:
+            self._begun.clear()
         if self._targets:
             self._do_sends(0, self.outbox)
             self._targets.clear()
@@ -176,6 +191,8 @@ class FallbackBackend(Operations):
             timeout = retry_timeout(self, timeout)
         if events or self._unserved or self._half_read:
             timeout = 0
+        elif timeout is not None and timeout > _LONGEST_WAIT:
+            timeout = _LONGEST_WAIT
         for unserved, mask in self._take_unserved():
             self._serve(unserved, mask)
         self._serve_ready(self._poller.wait(timeout, self._ready_at_once))
@@ -285,6 +302,8 @@ class FallbackBackend(Operations):
         other.wake()
 
     def dispose(self) -> None:
+        with self._wake_lock:
+            self._is_woken = True  # from here on nobody need wake it
         for slot in list(self._slots.values()):
             self._end(slot)
         self._todo.clear()

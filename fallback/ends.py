@@ -71,7 +71,9 @@ class Ends:
         slot.mask = 0
         self._watch(slot)
         del self._slots[slot.handle]
-        del self._by_index[slot.index], self._by_fd[slot.fd]
+        del self._by_index[slot.index]
+        if self._by_fd.get(slot.fd) is slot:  # it is not where the descriptor is none
+            del self._by_fd[slot.fd]
 
     @staticmethod
     def _close_fd(slot: Slot) -> None:

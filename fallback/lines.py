@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from errno import EAGAIN, EIO, EMSGSIZE, ENOTCONN
+from errno import EAGAIN, EINVAL, EIO, EMSGSIZE, ENOTCONN
 from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from ..completion import NAME_ROOM, REFUSED, RETRY_PERIOD
+from .addresses import NO_ADDRESS
 from .slot import Phase
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ def try_packet(slot: Slot, data: bytes, address: Any) -> int:
         return EAGAIN
     except OSError as error:
         return error.errno or ENOTCONN
+    except NO_ADDRESS:
+        return EINVAL
     return 0 if count == len(data) else EIO
 
 

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections import deque
-from errno import EAGAIN, EINPROGRESS, EINTR, ENOBUFS, ENOTCONN, EWOULDBLOCK
+from errno import EAGAIN, EBADF, EINPROGRESS, EINTR, EINVAL, ENOBUFS, ENOTCONN, EWOULDBLOCK
 from typing import Final
 
 from ..completion import (
@@ -29,7 +29,7 @@ from ..completion import (
     Bounds,
     Event,
 )
-from ..sockaddr import unpack
+from .addresses import NO_ADDRESS, address_of
 from .ends import Ends
 from .packets import packets_have_room, send_packet
 from .pollers import READ, WRITE, Poller
@@ -122,11 +122,19 @@ class Operations(Ends):
 
     def _start(self, handle: int, fd: int, role: Role) -> Slot:
         index = handle & INDEX_MASK
-        if index in self._by_index:
-            raise ValueError(f"index {index} was started twice in one turn")
         slot = Slot(handle, index, fd, role)
         self._slots[handle] = self._by_index[index] = self._by_fd[fd] = slot
         return slot
+
+    def _own(self, slot: Slot, family: int = -1, kind: int = -1, protocol: int = -1) -> bool:
+        """Make its socket object; where the descriptor is none, that is the handle's error."""
+        try:
+            slot.sock = socket.socket(family, kind, protocol, slot.fd)
+        except OSError as error:
+            self._break(slot, error.errno or EBADF)
+        except (ValueError, OverflowError):
+            self._break(slot, EBADF)
+        return slot.sock is not None
 
     def _watch(self, slot: Slot) -> None:
         """Tell the poller what follows from the slot's state."""
@@ -144,19 +152,20 @@ class Operations(Ends):
 
     def _do_listen(self, handle: int, fd: int) -> None:
         slot = self._start(handle, fd, Role.LISTENER)
-        slot.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
-        self._watch(slot)
+        if self._own(slot, socket.AF_INET, socket.SOCK_STREAM, 0):
+            self._watch(slot)
 
     def _do_adopt(self, handle: int, fd: int) -> None:
         slot = self._start(handle, fd, Role.STREAM)
         # Reading and writing do not ask for the family, and telling it saves system calls.
-        slot.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
-        slot.edge = self._edge_chunk > 0
-        self._watch(slot)
+        if self._own(slot, socket.AF_INET, socket.SOCK_STREAM, 0):
+            slot.edge = self._edge_chunk > 0
+            self._watch(slot)
 
     def _do_adopt_packets(self, handle: int, fd: int) -> None:
         slot = self._start(handle, fd, Role.PACKETS)
-        slot.sock = socket.socket(fileno=fd)
+        if not self._own(slot):
+            return
         slot.has_end = slot.sock.type == getattr(socket, "SOCK_SEQPACKET", None)
         slot.is_ordered = not slot.has_end and slot.sock.family not in _REORDERING
         self._watch(slot)
@@ -167,11 +176,14 @@ class Operations(Ends):
     def _do_connect(self, handle: int, argument: tuple[int, bytes]) -> None:
         fd, packed = argument
         slot = self._start(handle, fd, Role.STREAM)
-        family, address = unpack(packed)
-        slot.sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
+        family, address = address_of(packed)
+        if not self._own(slot, family, socket.SOCK_STREAM, 0):
+            return
         slot.connecting = True
         try:
             slot.sock.connect(address)
+        except NO_ADDRESS:
+            self._break(slot, EINVAL)
         except OSError as error:
             # EAGAIN is no EINPROGRESS: a Unix listener's backlog is full, or no port is free.
             if error.errno in (EINPROGRESS, EWOULDBLOCK_THERE, EINTR):

@@ -14,7 +14,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from ..completion import DATAGRAM, REFUSED, RETRY_PERIOD, TRUNCATED
-from ..sockaddr import pack, unpack
+from ..sockaddr import pack
+from .addresses import address_of
 from .lines import (
     NO_WAITING,
     TRIES_AT_ONCE,
@@ -99,7 +100,7 @@ def send_packet(backend: Operations, handle: int, packet: tuple[bytes, bytes]) -
         return  # counted as never sent
     if slot.packets is None:
         slot.packets = deque()
-    slot.packets.append((data, unpack(name)[1] if name else None))
+    slot.packets.append((data, address_of(name)[1] if name else None))
     if len(slot.packets) == 1:
         send_packets(backend, slot)
 

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 venv=${RINGNET_SANITIZE_VENV:-.venv-sanitize}
 objects="$PWD/build/uring_faults.o $PWD/build/uring_refusals.o"
 wrapped="io_uring_submit io_uring_submit_and_get_events io_uring_submit_and_wait_timeout
-	io_uring_queue_init_params io_uring_queue_exit io_uring_register_buf_ring
+	submit_and_wait_idly io_uring_queue_init_params io_uring_queue_exit io_uring_register_buf_ring
 	calloc malloc mmap eventfd close"
 options="-Wl"
 for name in $wrapped; do options="$options,--wrap=$name"; done

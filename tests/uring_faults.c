@@ -296,19 +296,24 @@ static void change_completions(struct io_uring *ring)
 
 int __real_io_uring_submit(struct io_uring *ring);
 int __real_io_uring_submit_and_get_events(struct io_uring *ring);
-int __real_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
-					    unsigned count, struct __kernel_timespec *timeout,
-					    sigset_t *mask);
+typedef int wait_call(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned count,
+		      struct __kernel_timespec *timeout, sigset_t *mask);
+wait_call __real_io_uring_submit_and_wait_timeout;
+wait_call __real_submit_and_wait_idly; /* the core's own, of uring/idle.c */
 int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 				      struct io_uring_params *params);
 void __real_io_uring_queue_exit(struct io_uring *ring);
 int __real_close(int fd);
 bool rn_is_refused(void); /* uring_refusals.c */
 
+static const int busy[] = {EAGAIN, EBUSY}; /* and nothing is submitted */
+
 int __wrap_io_uring_submit(struct io_uring *ring)
 {
 	if (!is_on())
 		return __real_io_uring_submit(ring);
+	if (happens(INTERRUPTED))
+		return one_of(busy, 2);
 	change_all(ring);
 	int ret = __real_io_uring_submit(ring);
 	answer(ring); /* the core may be looking at completions while it submits */
@@ -329,26 +334,36 @@ int __wrap_io_uring_submit_and_get_events(struct io_uring *ring)
 	return is_on() ? get_events(ring) : __real_io_uring_submit_and_get_events(ring);
 }
 
-int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
-					    unsigned count, struct __kernel_timespec *timeout,
-					    sigset_t *mask)
+static int submit_and_wait(wait_call *real, struct io_uring *ring, struct io_uring_cqe **cqe,
+			   unsigned count, struct __kernel_timespec *timeout, sigset_t *mask)
 {
-	static const int before[] = {EAGAIN, EBUSY};
 	if (!is_on())
-		return __real_io_uring_submit_and_wait_timeout(ring, cqe, count, timeout, mask);
+		return real(ring, cqe, count, timeout, mask);
 	if (happens(INTERRUPTED)) {
-		if (below(2)) { /* nothing is submitted */
+		if (below(2)) {
 			change_completions(ring);
-			return one_of(before, 2);
+			return one_of(busy, 2);
 		}
 		(void)get_events(ring);
 		return -EINTR;
 	}
 	change_all(ring);
 	add_late(ring);
-	int ret = __real_io_uring_submit_and_wait_timeout(ring, cqe, count, timeout, mask);
+	int ret = real(ring, cqe, count, timeout, mask);
 	change_completions(ring);
 	return ret;
+}
+
+int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
+					    unsigned n, struct __kernel_timespec *t, sigset_t *mask)
+{
+	return submit_and_wait(__real_io_uring_submit_and_wait_timeout, ring, cqe, n, t, mask);
+}
+
+int __wrap_submit_and_wait_idly(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned n,
+				struct __kernel_timespec *t, sigset_t *mask)
+{
+	return submit_and_wait(__real_submit_and_wait_idly, ring, cqe, n, t, mask);
 }
 
 int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,

@@ -40,3 +40,10 @@ int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uri
 	}
 	return ret < 0 ? ret : submitted;
 }
+
+/* The core's own, of uring/idle.c. */
+int __wrap_submit_and_wait_idly(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned count,
+				struct __kernel_timespec *timeout, sigset_t *mask)
+{
+	return __wrap_io_uring_submit_and_wait_timeout(ring, cqe, count, timeout, mask);
+}

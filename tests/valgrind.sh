@@ -20,7 +20,7 @@ python3 -m venv "$venv"
 	hypothesis httptools hiredis redis dnspython
 forget_builds() { rm -rf build/temp.* build/lib.* build/bdist.*; } # setuptools would use them again
 forget_builds
-CFLAGS="-g -O1" LDFLAGS="$object -Wl,--wrap=io_uring_submit_and_wait_timeout" \
+CFLAGS="-g -O1" LDFLAGS="$object -Wl,--wrap=io_uring_submit_and_wait_timeout,--wrap=submit_and_wait_idly" \
 	"$venv/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 forget_builds
 others="epoll or kqueue or select or perf or pages or layers or simulation or parsers or memory"

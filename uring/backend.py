@@ -7,9 +7,11 @@ and takes the events apart in C. The contract itself is written in `engine/backe
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from errno import errorcode
 from struct import Struct
+from threading import RLock
 from typing import Any, Final
 
 from ..completion import (
@@ -28,7 +30,8 @@ _COMMAND: Final = Struct("3q").pack  # operation, handle, argument
 _WORD: Final = Struct("q").pack
 _SEND_TO_HEAD: Final = Struct("4q").pack  # operation, handle, bytes, bytes of the address
 _EVENTS: Final = Struct("4q")
-_ONE: Final = (1).to_bytes(8, "little")  # what eventfd(2) adds to its counter
+_ONE: Final = (1).to_bytes(8, sys.byteorder)  # what eventfd(2) adds to its counter
+_FOR_EVER: Final = 1e9  # seconds; a longer wait is one without an end
 
 _LISTEN: Final = lib.RN_LISTEN
 _ADOPT: Final = lib.RN_ADOPT
@@ -42,6 +45,12 @@ _POLL: Final = lib.RN_POLL
 _ADOPT_PACKETS: Final = lib.RN_ADOPT_PACKETS
 _SEND_TO: Final = lib.RN_SEND_TO
 _WAKE_OTHER: Final = lib.RN_WAKE_OTHER
+
+
+def _check_bytes(what: str, data: object) -> None:
+    """Of anything else the length need not be the number of bytes, or may change."""
+    if not isinstance(data, bytes):
+        raise TypeError(f"{what} is bytes, not {type(data).__name__}: make it so with bytes()")
 
 
 def _power_of_two(n: int) -> int:
@@ -68,13 +77,17 @@ class UringBackend:
         self._core = self._open(bounds, setup_mask)
         shared = lib.rn_share(self._core)
         self._shared = shared
-        self.memory = ffi.buffer(shared.memory, shared.memory_size)
+        shared.memory_is_shared = 1
+        size = shared.memory_size
+        mapped = ffi.gc(shared.memory, lambda at: lib.rn_unmap(at, size))
+        self.memory = ffi.buffer(mapped, size)  # which keeps it for who looks at it too late
         self.staged = memoryview(ffi.buffer(shared.staged, bounds.slots * 8)).cast("q")
         self.sent = memoryview(ffi.buffer(shared.sent, bounds.slots * 8)).cast("q")
         self._live = memoryview(ffi.buffer(shared.live, bounds.slots))
         self._events = ffi.buffer(shared.events, bounds.events * _EVENTS.size)
         self._unpack = _EVENTS.iter_unpack
         self._wake_fd: int = shared.wake_fd
+        self._wake_lock = RLock()  # a handler of a signal may interrupt who holds it
         self._ring_fd: int = shared.ring_fd
         self.setup_flags: int = shared.setup_flags
 
@@ -106,6 +119,7 @@ class UringBackend:
         if self._live[index]:
             raise ValueError(f"index {index} is in use: wait for the final event of its handle")
         self._command(operation, handle, argument)
+        self._live[index] = 1  # so that it is not started twice in a turn
 
     def _command(self, operation: int, handle: int, argument: int) -> None:
         if self._targets:
@@ -122,6 +136,7 @@ class UringBackend:
         self._start(_ADOPT_PACKETS, handle, fd)
 
     def connect(self, handle: int, fd: int, address: bytes) -> None:
+        _check_bytes("an address", address)
         self._start(_CONNECT, handle, fd)
         self._commands += (_WORD(len(address)), address)
 
@@ -129,12 +144,13 @@ class UringBackend:
         self._start(_POLL, handle, mask << 32 | fd)
 
     def send(self, handle: int, data: bytes) -> None:
-        if not isinstance(data, bytes):  # the core reads it from where it is
-            raise TypeError(f"only bytes can be sent, not {type(data).__name__}")
+        _check_bytes("what is sent", data)  # the core reads it from where it is
         self._outbox.handles.append(handle)
         self._outbox.pieces.append(data)
 
     def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
+        _check_bytes("a packet", data)
+        _check_bytes("an address", address)
         head = _SEND_TO_HEAD(_SEND_TO, handle, len(data), len(address))
         self._commands += (head, address, data)
 
@@ -157,7 +173,10 @@ class UringBackend:
 
     def turn(self, timeout: float | None) -> Iterable[Event]:
         # One nanosecond more than asked: waking before a timer is due would make the loop spin.
-        wait = -1 if timeout is None else int(timeout * 1e9) + 1 if timeout > 0 else 0
+        if timeout is None or timeout > _FOR_EVER:
+            wait = -1
+        else:
+            wait = int(timeout * 1e9) + 1 if timeout > 0 else 0
         commands = self._commands
         if not commands:
             block = self._outbox.take() if self._targets else b""
@@ -179,7 +198,9 @@ class UringBackend:
         return OSError(number, f"the io_uring has failed ({name}): {os.strerror(number)}")
 
     def wake(self) -> None:
-        os.write(self._wake_fd, _ONE)
+        with self._wake_lock:
+            if self._wake_fd >= 0:
+                os.write(self._wake_fd, _ONE)
 
     def wake_other(self, other: object) -> None:
         if isinstance(other, UringBackend):
@@ -191,8 +212,10 @@ class UringBackend:
         core, self._core = self._core, None
         if core is None:
             return
+        with self._wake_lock:
+            self._wake_fd = -1  # from here on the number may be somebody else's
         self.staged.release()
         self.sent.release()
         self._live.release()
         if lib.rn_dispose(core) < 0:
-            self._outbox.leak()
+            self._outbox.leak(self.memory)

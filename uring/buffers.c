@@ -60,20 +60,17 @@ int group_open(struct rn_core *core, unsigned id)
 	struct group *group = &core->groups[id];
 	if (group->ring)
 		return 0;
-	struct io_uring_buf_ring *ring = map(ring_size(group));
+	group->ring = map(ring_size(group));
 	group->lent = (struct rn_list){calloc(group->count, sizeof *group->lent.items), 0, group->count};
 	group->filled = calloc(group->count, sizeof *group->filled);
-	if (!ring || !group->lent.items || !group->filled) {
-		group_close(core, id);
-		return -ENOMEM;
-	}
-	int ret = register_buffers(&core->ring, ring, group->count, id, group->incremental);
+	int ret = -ENOMEM;
+	if (group->ring && group->lent.items && group->filled)
+		ret = register_buffers(&core->ring, group->ring, group->count, id, group->incremental);
 	if (ret < 0) {
-		munmap(ring, ring_size(group));
+		group_close(core, id);
 		return ret;
 	}
-	group->ring = ring;
-	io_uring_buf_ring_init(ring);
+	io_uring_buf_ring_init(group->ring);
 	for (unsigned i = 0; i < group->count; i++)
 		group_give_back(core, group, i);
 	return 0;

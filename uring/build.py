@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 SOURCES = [
     "ring.c",
+    "enter.c",
+    "idle.c",
     "commands.c",
     "slots.c",
     "accept.c",
@@ -32,7 +34,7 @@ SOURCES = [
     "ends.c",
     "setup.c",
 ]
-HEADERS = ["ring.h", "core.h", "lists.h"]
+HEADERS = ["ring.h", "kernel.h", "core.h", "lists.h"]
 
 
 def declarations() -> str:

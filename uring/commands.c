@@ -40,6 +40,13 @@ static struct slot *find(struct rn_core *core, int64_t handle)
 	return alive ? slot : NULL;
 }
 
+/* What is no number of a descriptor is not made one by cutting it. */
+static int descriptor_in(int64_t op, int64_t argument)
+{
+	int64_t fd = op == RN_POLL ? argument & 0xffffffff : argument;
+	return fd >= 0 && fd <= INT32_MAX ? (int)fd : -1;
+}
+
 static int start(struct rn_core *core, int64_t op, int64_t handle, int64_t argument,
 		 struct reader *in)
 {
@@ -57,10 +64,10 @@ static int start(struct rn_core *core, int64_t op, int64_t handle, int64_t argum
 		if (!read_bytes(in, &size, sizeof size))
 			return -EINVAL;
 		address = in->at;
-		if (size < 2 || !skip_bytes(in, size))
+		if (!skip_bytes(in, size))
 			return -EINVAL;
 	}
-	int ret = slot_start(core, handle, roles[op], (int)(argument & 0xffffffff), &slot);
+	int ret = slot_start(core, handle, roles[op], descriptor_in(op, argument), &slot);
 	if (ret < 0)
 		return ret;
 	if (op == RN_LISTEN)
@@ -116,7 +123,7 @@ static int take_send_to(struct rn_core *core, int64_t handle, int64_t count, str
 	if (!read_bytes(in, &name_size, sizeof name_size))
 		return -EINVAL;
 	const char *name = in->at;
-	if (name_size > RN_NAME_ROOM || !skip_bytes(in, name_size))
+	if (!skip_bytes(in, name_size))
 		return -EINVAL;
 	const char *bytes = in->at;
 	if (!skip_bytes(in, count))

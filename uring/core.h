@@ -1,6 +1,8 @@
 /* core.h: what the files of the C core share.
  *
  * ring.c      the turn: which completion goes where, and what becomes an event
+ * enter.c     requests on their way to the kernel, and the system call of a turn
+ * idle.c      the wait in that call
  * commands.c  what the caller asked for since the last turn
  * slots.c     the life of a handle: from its first command to its final event
  * accept.c    listeners
@@ -17,6 +19,7 @@
 #ifndef RINGNET_CORE_H
 #define RINGNET_CORE_H
 
+#include "kernel.h"
 #include "ring.h"
 
 #include <errno.h>
@@ -26,26 +29,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
-
-/* Numbers that an old liburing lacks; whether the kernel knows them is found by trying. */
-#ifndef IORING_SETUP_SUBMIT_ALL
-#define IORING_SETUP_SUBMIT_ALL (1U << 7)
-#endif
-#ifndef IORING_SETUP_COOP_TASKRUN
-#define IORING_SETUP_COOP_TASKRUN (1U << 8)
-#endif
-#ifndef IORING_SETUP_SINGLE_ISSUER
-#define IORING_SETUP_SINGLE_ISSUER (1U << 12)
-#endif
-#ifndef IORING_SETUP_DEFER_TASKRUN
-#define IORING_SETUP_DEFER_TASKRUN (1U << 13)
-#endif
-
-#ifndef IORING_CQE_F_BUF_MORE
-#define IORING_CQE_F_BUF_MORE (1U << 4)
-#endif
-#define BUFFERS_INCREMENTAL 2U /* IOU_PBUF_RING_INC: a flag of struct io_uring_buf_reg */
-#define OP_EPOLL_WAIT 59       /* of kernel 6.15 */
 
 #define INDEX_BITS 24
 #define INDEX_MASK ((1U << INDEX_BITS) - 1)
@@ -216,6 +199,8 @@ struct rn_core {
 	unsigned table_count;
 	struct rn_bounds bounds;
 	struct io_uring ring;
+	struct io_uring_sqe *held; /* requests that the kernel takes later */
+	uint32_t held_count, held_room;
 	struct group groups[GROUPS];
 	struct slot *slots;
 	uint32_t slots_used; /* no slot from here on was ever used */
@@ -268,9 +253,16 @@ static inline int64_t handle_of(const struct rn_core *core, const struct slot *s
 	return (int64_t)slot->generation << INDEX_BITS | index_of(core, slot);
 }
 
-/* ring.c */
-int64_t now_ns(void);
+/* enter.c */
 struct io_uring_sqe *free_sqe(struct rn_core *core);
+int enter(struct rn_core *core, bool wait, int64_t timeout_ns);
+int64_t now_ns(void);
+
+/* idle.c */
+int submit_and_wait_idly(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned count,
+			 struct __kernel_timespec *timeout, sigset_t *mask);
+
+/* ring.c */
 struct io_uring_sqe *new_request(struct rn_core *core, const struct slot *slot, enum request what);
 void cancel_request(struct rn_core *core, const struct slot *slot, enum request what);
 void emit(struct rn_core *core, int64_t handle, int kind, int64_t a, int64_t b);

@@ -136,9 +136,9 @@ class Outbox:
             for address, piece in zip(addresses or map(id, pieces), pieces, strict=True)
         }
 
-    def leak(self) -> None:
-        """For a ring that could not be ended: what it may still read stays for good."""
-        _still_read.append((self.lent, self.pins))
+    def leak(self, memory: Any) -> None:
+        """For a ring that could not be ended: what it may still read, or fill, stays for good."""
+        _still_read.append((self.lent, self.pins, memory))
 
 
 _still_read: list[Any] = []

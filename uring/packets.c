@@ -38,7 +38,7 @@ void packets_keep(struct rn_core *core, struct slot *slot, const char *name, siz
 	packet->bytes = (struct iovec){packet->name + name_size, count};
 	packet->message = (struct msghdr){
 		.msg_name = name_size ? packet->name : NULL,
-		.msg_namelen = (socklen_t)name_size,
+		.msg_namelen = name_size < UINT32_MAX ? (socklen_t)name_size : UINT32_MAX,
 		.msg_iov = &packet->bytes,
 		.msg_iovlen = 1,
 	};
@@ -108,6 +108,14 @@ static bool may_send_packet(const struct slot *slot)
 	       !(slot->flags & ORDERED && slot->in_flight);
 }
 
+/* What the kernel would refuse or cut, by a positive errno, or 0. */
+static int refusal_of(const struct packet *packet)
+{
+	if (packet->message.msg_namelen > RN_NAME_ROOM)
+		return EINVAL;
+	return packet->bytes.iov_len > LARGEST_PACKET ? EMSGSIZE : 0;
+}
+
 /* Send those that wait in the slot, as many as may be with the kernel. */
 void packets_send(struct rn_core *core, struct slot *slot)
 {
@@ -117,8 +125,9 @@ void packets_send(struct rn_core *core, struct slot *slot)
 			return;
 		}
 		struct packet *packet = take_first(slot);
-		if (packet->bytes.iov_len > LARGEST_PACKET)
-			packet_over(core, slot, packet, EMSGSIZE);
+		int refusal = refusal_of(packet);
+		if (refusal)
+			packet_over(core, slot, packet, refusal);
 		else if (!lines_take(core, slot, packet))
 			submit(core, slot, packet);
 	}

@@ -7,26 +7,12 @@
  */
 #include "core.h"
 
-#include <time.h>
-
 /* Requests */
 
 static uint64_t tag(const struct rn_core *core, const struct slot *slot, enum request what)
 {
 	return (uint64_t)slot->generation << 32 | (uint64_t)what << INDEX_BITS |
 	       index_of(core, slot);
-}
-
-struct io_uring_sqe *free_sqe(struct rn_core *core)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&core->ring);
-	if (!sqe) {
-		int ret = io_uring_submit(&core->ring);
-		sqe = io_uring_get_sqe(&core->ring);
-		if (!sqe && !core->failure)
-			core->failure = ret < 0 ? -ret : EBUSY;
-	}
-	return sqe;
 }
 
 /* A request of a slot, for the caller to prepare (which leaves user_data as it is), or NULL when
@@ -204,36 +190,7 @@ static void reap(struct rn_core *core)
 	io_uring_cq_advance(&core->ring, seen);
 }
 
-/* Waiting */
-
-int64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static int submit_and_wait(struct rn_core *core, int64_t timeout_ns)
-{
-	struct io_uring_cqe *cqe;
-	struct __kernel_timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-	return io_uring_submit_and_wait_timeout(&core->ring, &cqe, 1,
-						timeout_ns < 0 ? NULL : &t, NULL);
-}
-
-static int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
-{
-	int ret = wait && timeout_ns != 0 ? submit_and_wait(core, timeout_ns)
-					  : io_uring_submit_and_get_events(&core->ring);
-	/* Where some are not submitted yet, it is not known which: then nothing is concluded. */
-	bool all = !io_uring_sq_ready(&core->ring);
-	core->inline_submitted = all ? core->inline_sends.count : 0;
-	core->packets_submitted = all ? core->packets_count : 0;
-	/* -EBUSY, -EAGAIN: the kernel wants completions taken first. */
-	if (ret == -ETIME || ret == -EINTR || ret == -EBUSY || ret == -EAGAIN)
-		return 0;
-	return ret < 0 ? ret : 0;
-}
+/* The turn */
 
 static int gather(struct rn_core *core, int64_t timeout_ns)
 {
@@ -244,7 +201,8 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 		feed_starved(core);
 		retry_due(core);
 		stage_start(core);
-		bool idle = !core->event_count && core->owed.head == NO_SLOT && !is_anyone_starved(core) &&
+		bool idle = !core->event_count && !core->held_count &&
+			    core->owed.head == NO_SLOT && !is_anyone_starved(core) &&
 			    !io_uring_cq_ready(&core->ring) && !stage_is_awaited(core) &&
 			    !packets_are_awaited(core);
 		int ret = enter(core, idle, retry_timeout(core, timeout_ns));

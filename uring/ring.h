@@ -92,7 +92,7 @@ struct rn_bounds {
 	uint32_t setup_mask; /* which IORING_SETUP flags may be used; ~0 for all */
 };
 
-/* A list that never holds more than it has room for: see push() in core.h. */
+/* A list that never holds more than it has room for: see push() in lists.h. */
 struct rn_list {
 	int64_t *items;
 	int64_t count, room;
@@ -108,6 +108,7 @@ struct rn_shared {
 	struct rn_list pinned;	 /* where bytes begin that must stay beyond this turn */
 	struct rn_list released; /* where pinned bytes begin that need not stay any more */
 	uint8_t *live; /* for each slot, whether a handle owns it */
+	int32_t memory_is_shared; /* set by who may look at it later: rn_dispose leaves it mapped */
 	int32_t wake_fd;
 	int32_t ring_fd;
 	uint32_t setup_flags; /* those the kernel gave */
@@ -120,5 +121,6 @@ int rn_open(const struct rn_bounds *bounds, struct rn_core **out);
 struct rn_shared *rn_share(struct rn_core *core);
 int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t timeout_ns);
 int rn_dispose(struct rn_core *core);
+void rn_unmap(char *memory, int64_t size);
 int rn_probe(int32_t *features);
 const char *rn_liburing_version(void);

@@ -13,7 +13,7 @@
 
 #define MOST_BUFFERS 32768U /* that the kernel takes in one ring */
 #define WHOLE_BUFFER 16384U /* bytes */
-#define DISPOSE_ROUNDS 200 /* of 10 ms each */
+#define DISPOSE_NS 2000000000 /* that the end of a ring takes at most */
 #define ROUND_NS 10000000
 
 /* From the best to what kernel 5.19 has. */
@@ -22,6 +22,14 @@ static const unsigned setups[] = {
 	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL,
 	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
 };
+
+/* Each place of the submission queue has its own entry, for good: liburing does that where it is made,
+ * or, before 2.3, at each submission. */
+static void set_indexes(struct io_uring_sq *sq)
+{
+	for (unsigned i = 0; sq->array && i < sq->ring_entries; i++)
+		sq->array[i] = i;
+}
 
 static int open_ring(struct rn_core *core)
 {
@@ -39,6 +47,8 @@ static int open_ring(struct rn_core *core)
 	core->multishot_recv = core->shared.setup_flags & IORING_SETUP_SINGLE_ISSUER;
 	/* So did DEFER_TASKRUN and the address of a send, with 6.1. */
 	core->send_takes_name = core->shared.setup_flags & IORING_SETUP_DEFER_TASKRUN;
+	if (!ret)
+		set_indexes(&core->ring.sq);
 	return ret;
 }
 
@@ -55,6 +65,12 @@ static uint32_t parts_of_a_buffer(const struct rn_bounds *bounds)
 	while (bounds->buffer_size / parts > WHOLE_BUFFER && bounds->buffers * parts < MOST_BUFFERS)
 		parts *= 2;
 	return parts;
+}
+
+/* A packet's buffer begins with a structure. */
+static size_t aligned(size_t size)
+{
+	return (size + 15) / 16 * 16;
 }
 
 /* Where each group's buffers are. What is never used takes no memory. */
@@ -81,14 +97,14 @@ static int place_buffers(struct rn_core *core)
 		.count = bounds->packet_buffers,
 		/* What a multishot receive puts before the bytes, it puts into the buffer. */
 		.size = bounds->packet_size + (core->multishot_recv ? (uint32_t)lead : 0),
-		.stride = (bounds->packet_size + lead + 15) / 16 * 16 + BUFFER_GAP,
+		.stride = aligned(bounds->packet_size + lead) + BUFFER_GAP,
 		.lead = core->multishot_recv ? 0 : lead,
 	};
 	size_t end = 0;
 	for (unsigned i = 0; i < GROUPS; i++) {
 		struct group *group = &core->groups[i];
 		group->offset = end;
-		end += group->count * group->stride;
+		end = aligned(end + group->count * group->stride);
 		group->starved = (struct list){NO_SLOT, NO_SLOT};
 		group->passed_over = NO_SLOT;
 	}
@@ -153,9 +169,12 @@ static void close_tables(struct rn_core *core)
 #endif
 	}
 	pool_dispose(&core->pool);
+	free(core->held);
 	for (unsigned i = 0; i < GROUPS; i++)
 		group_close(core, i);
-	if (core->shared.memory)
+	if (core->shared.memory && core->shared.memory_is_shared)
+		(void)madvise(core->shared.memory, (size_t)core->shared.memory_size, MADV_DONTNEED);
+	else if (core->shared.memory)
 		munmap(core->shared.memory, (size_t)core->shared.memory_size);
 	if (core->shared.wake_fd >= 0)
 		close(core->shared.wake_fd);
@@ -211,12 +230,17 @@ struct rn_shared *rn_share(struct rn_core *core)
 	return &core->shared;
 }
 
-static bool is_quiet(const struct rn_core *core)
+void rn_unmap(char *memory, int64_t size)
 {
-	for (uint32_t i = 0; i < core->slots_used; i++)
-		if (core->slots[i].role != ROLE_FREE)
-			return false;
-	return true;
+	munmap(memory, (size_t)size);
+}
+
+/* Whether all have ended; `ended` of them were found before, and none begins again. */
+static bool is_quiet(const struct rn_core *core, uint32_t *ended)
+{
+	while (*ended < core->slots_used && core->slots[*ended].role == ROLE_FREE)
+		++*ended;
+	return *ended == core->slots_used;
 }
 
 /* End every handle and wait, with a bound, until the kernel has let go of their memory. */
@@ -227,10 +251,12 @@ static bool quiesce(struct rn_core *core)
 		if (slot->role != ROLE_FREE && slot->phase != ENDED)
 			slot_close(core, slot, RN_NOW);
 	}
-	for (int round = 0; round < DISPOSE_ROUNDS && !is_quiet(core); round++)
+	uint32_t ended = 0;
+	int64_t deadline = now_ns() + DISPOSE_NS;
+	while (!is_quiet(core, &ended) && now_ns() < deadline)
 		if (rn_turn(core, NULL, 0, ROUND_NS) < 0)
 			return false;
-	return is_quiet(core);
+	return is_quiet(core, &ended);
 }
 
 int rn_dispose(struct rn_core *core)

@@ -152,6 +152,10 @@ void slot_connect(struct rn_core *core, struct slot *slot, const char *address, 
 {
 	struct io_uring_sqe *sqe;
 	slot->flags |= CONNECTING;
+	if (size < sizeof(sa_family_t) || size > RN_NAME_ROOM) {
+		slot_break(core, slot, EINVAL);
+		return;
+	}
 	/* The kernel reads the address when the request is submitted; this turn's block of commands
 	 * may be gone by then if the submission queue is busy. */
 	if (!stage_keep(core, &slot->flight, address, size)) {

@@ -1,0 +1,94 @@
+/* enter.c: requests on their way to the kernel, and the one system call of a turn.
+ *
+ * The law of this file: a request that was made gets submitted, however busy the kernel is. Where it
+ * takes no more for now, requests wait here, in their order, and the turn goes on with what there is.
+ */
+#include "core.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define FIRST_HELD 256U
+#define NAP_NS 1000000 /* until a kernel that is out of memory is asked again */
+
+int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* The kernel wants completions taken first (EBUSY), has no memory (EAGAIN), or was interrupted. */
+static bool is_busy(int ret)
+{
+	return ret == -EBUSY || ret == -EAGAIN || ret == -EINTR;
+}
+
+static struct io_uring_sqe *hold(struct rn_core *core)
+{
+	if (core->held_count == core->held_room) {
+		uint32_t room = core->held_room ? 2 * core->held_room : FIRST_HELD;
+		struct io_uring_sqe *held = realloc(core->held, room * sizeof *held);
+		if (!held) {
+			core->failure = ENOMEM;
+			return NULL;
+		}
+		core->held = held;
+		core->held_room = room;
+	}
+	return &core->held[core->held_count++];
+}
+
+/* Room for one request, or NULL when the ring has failed; the turn then says so. */
+struct io_uring_sqe *free_sqe(struct rn_core *core)
+{
+	if (core->held_count)
+		return hold(core);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&core->ring);
+	if (sqe)
+		return sqe;
+	int ret = io_uring_submit(&core->ring);
+	sqe = io_uring_get_sqe(&core->ring);
+	if (sqe)
+		return sqe;
+	if (ret >= 0 || is_busy(ret))
+		return hold(core);
+	core->failure = -ret;
+	return NULL;
+}
+
+static void take_held(struct rn_core *core)
+{
+	uint32_t taken = 0;
+	struct io_uring_sqe *sqe;
+	while (taken < core->held_count && (sqe = io_uring_get_sqe(&core->ring)))
+		*sqe = core->held[taken++];
+	core->held_count -= taken;
+	memmove(core->held, core->held + taken, core->held_count * sizeof *core->held);
+}
+
+static int submit_and_wait(struct rn_core *core, int64_t timeout_ns)
+{
+	struct io_uring_cqe *cqe;
+	struct __kernel_timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+	struct __kernel_timespec *timeout = timeout_ns < 0 ? NULL : &t;
+	return core->ring.features & IORING_FEAT_NO_IOWAIT
+		       ? submit_and_wait_idly(&core->ring, &cqe, 1, timeout, NULL)
+		       : io_uring_submit_and_wait_timeout(&core->ring, &cqe, 1, timeout, NULL);
+}
+
+/* Submit all there is, and wait until something is completed, if that is wanted. */
+int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
+{
+	if (core->held_count)
+		take_held(core);
+	int ret = wait && timeout_ns != 0 ? submit_and_wait(core, timeout_ns)
+					  : io_uring_submit_and_get_events(&core->ring);
+	/* Where some are not submitted yet, it is not known which: then nothing is concluded. */
+	bool all = !io_uring_sq_ready(&core->ring) && !core->held_count;
+	core->inline_submitted = all ? core->inline_sends.count : 0;
+	core->packets_submitted = all ? core->packets_count : 0;
+	if (is_busy(ret) && ret != -EINTR && timeout_ns != 0 && !io_uring_cq_ready(&core->ring))
+		(void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+	return ret < 0 && ret != -ETIME && !is_busy(ret) ? ret : 0;
+}
