@@ -122,6 +122,15 @@ class EventLoop:
         """Whether the caller runs on this loop's thread."""
         return self.ident == get_ident()
 
+    @property
+    def is_posting(self) -> bool:
+        """Whether the caller has interrupted this thread in `post`, and holds the loop up."""
+        try:
+            threading.Condition(self._foreign_lock).notify()  # raises unless it is held here
+        except RuntimeError:
+            return False
+        return True
+
     def hand(self, giver: Reactor, call: Callable[..., object], *arguments: Any) -> None:
         """`post`, on the thread of another reactor, which wakes this one at the end of its turn."""
         with self._foreign_lock:

@@ -135,8 +135,16 @@ class ReactorGroup:
     def _is_reactor_thread(self) -> bool:
         return any(reactor.is_current for reactor in self._reactors)
 
+    def _holds_one_up(self) -> bool:
+        """Whether this thread was interrupted while a reactor waits for it."""
+        return any(reactor.is_posting for reactor in self._reactors)
+
     def check_may_wait(self, method: str) -> None:
         """Raise EngineStateError where waiting for the engine would be for ever."""
+        if self._holds_one_up():
+            raise EngineStateError(
+                f"{method} in a signal's handler would wait for what it interrupts"
+            )
         if self._is_reactor_thread():
             raise EngineStateError(f"{method} on a reactor's thread would wait for itself")
         if self._starter == threading.get_ident():

@@ -18,14 +18,21 @@ from .group import STOP_GRACE
 
 if TYPE_CHECKING:
     from .server import Engine
+    from .workers import WorkerPool
 
 EXIT_TIMEOUT: Final = 1.0  # seconds that connections have to end when the program does
 _running: weakref.WeakSet[Engine] = weakref.WeakSet()
+_pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
 
 def note_running(engine: Engine) -> None:
     """An engine has started."""
     _running.add(engine)
+
+
+def note_pool(pool: WorkerPool) -> None:
+    """A worker pool was made."""
+    _pools.add(pool)
 
 
 @atexit.register
@@ -49,6 +56,8 @@ def _disown_all() -> None:
     for engine in list(_running):
         engine.be_forked()
     _running.clear()
+    for pool in list(_pools):
+        pool.be_forked()
 
 
 if hasattr(os, "register_at_fork"):

@@ -10,13 +10,13 @@ import socket
 import threading
 from collections.abc import Callable
 from math import inf
-from threading import TIMEOUT_MAX
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 from .address import parse_address
 from .backend import Backend
+from .bells import Latch
 from .choose import Choice, choose
 from .connection import Connection
 from .dialing import Dialing
@@ -62,7 +62,7 @@ class Engine(Dialing, ReactorGroup, Shared):
         self._stop_asked = False
         self._starter = 0  # the thread that is inside `start`
         self._waiters: set[int] = set()  # the threads that are inside `wait`
-        self._ended = threading.Event()
+        self._ended = Latch()
         self.is_forked = False  # this process has only a copy of it
 
     @classmethod
@@ -252,7 +252,7 @@ class Engine(Dialing, ReactorGroup, Shared):
         self.check_may_wait("wait")
         try:
             self._waiters.add(threading.get_ident())
-            if not self._ended.wait(timeout if timeout is None else min(timeout, TIMEOUT_MAX)):
+            if not self._ended.wait(timeout):
                 return False
             self._join_reactors()
         finally:
@@ -266,16 +266,17 @@ class Engine(Dialing, ReactorGroup, Shared):
 
         What is still open after `timeout` seconds (None: the option `stop_timeout`; `math.inf` for
         no limit) is closed at once. It does not wait on a reactor's thread, in `on_boot`, and where
-        a signal's handler has interrupted `wait`. Returns whether the engine has ended: False also
-        where a handler has not returned by then and STOP_GRACE seconds more; the engine is
-        running until it does. Raises TypeError and ValueError. gnet: Stop.
+        a signal's handler has interrupted `wait` or a call that posts to a reactor. Returns whether
+        the engine has ended: False also where a handler has not returned by then and STOP_GRACE
+        seconds more; the engine is running until it does. Raises TypeError and ValueError. gnet:
+        Stop.
         """
         self._check_process()
         limit = self._stop_limit(timeout)
         self.request_stop(limit)
         me = threading.get_ident()
         is_inside = self._starter == me or me in self._waiters or self._is_reactor_thread()
-        if self._state == "new" or is_inside:
+        if self._state == "new" or is_inside or self._holds_one_up():
             return self._ended.is_set()
         return self.wait(limit + STOP_GRACE)
 

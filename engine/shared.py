@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from .errors import ConnectionClosed
@@ -21,7 +21,7 @@ class Shared:
         _reactors: list[Reactor]
 
     def __init__(self) -> None:
-        self._shared_lock = Lock()
+        self._shared_lock = RLock()  # a handler of a signal may interrupt who holds it
         self._accepting: set[Reactor] = set()
         self._resting: set[Reactor] = set()
 

@@ -1,7 +1,9 @@
 """The worker pool: blocking work away from the event loops. gnet: pkg/pool/goroutine; ants.
 
-The law of this file: what is accepted has a worker at once, so nothing waits in a queue; who finds
-no free worker waits itself, with a bound, or is refused. Everything is for any thread.
+The laws of this file: what is accepted has a worker at once, so nothing waits in a queue; who finds
+no free worker waits itself, with a bound, or is refused. Everything is for any thread, and for a
+handler of a signal or a `__del__` that interrupts any step of it: so there is no lock. Room for a
+task is a token, and an idle worker is in a deque; whoever takes one out has it.
 """
 
 from __future__ import annotations
@@ -12,20 +14,35 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from itertools import count, repeat
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from .errors import ConnectionClosed, OptionError, PoolClosed, PoolOverload, QueueFull
+from .bells import Bells
+from .errors import OptionError, PoolClosed, PoolOverload
 from .eventloop import current_loop
 from .logs import ROOT, Log
+from .processes import note_pool
+from .tasks import Task, bring_back, fulfil
 
 if TYPE_CHECKING:
     from .connection import Connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Task = Callable[[], object]
+_CLOSED: Final = "the pool was released: it takes no more tasks"
 _here = threading.local()
+
+
+class _Worker:
+    """A thread of a pool, and how it gets its tasks."""
+
+    __slots__ = ("bell", "task")
+
+    def __init__(self, task: Task | None) -> None:
+        self.task = task  # none, when it is rung: it is no longer needed
+        self.bell = threading.Lock()  # released once for each task
+        if task is None:
+            self.bell.acquire()
 
 
 class WorkerPool(Executor):
@@ -35,6 +52,8 @@ class WorkerPool(Executor):
     `idle_timeout` seconds without one (None: never). With `nonblocking`, a submit that finds no
     free worker raises PoolOverload; else it waits, and so may `max_blocking` threads at once. A
     reactor's thread and the pool's own workers never wait: that would stall a loop, or the pool.
+    Nor does a handler of a signal, or a `__del__`, that interrupts a thread inside `submit`.
+    In a forked child a pool begins anew; what the parent's threads run there ends in the parent.
 
     `on_error(exception)` gets what a task given to `spawn` raised; by default it is logged, by
     `logger` or else the logger `ringnet`. Raises OptionError and TypeError at once. ants: NewPool
@@ -68,23 +87,36 @@ class WorkerPool(Executor):
         self._log = Log(logger or ROOT)
         self._name = name
         self._capacity = capacity
-        self._lock = threading.Lock()
-        self._has_task = threading.Condition(self._lock)
-        self._has_room = threading.Condition(self._lock)
-        self._has_ended = threading.Condition(self._lock)
-        self._tasks: deque[Task] = deque()
-        self._threads: set[threading.Thread] = set()
+        self._numbers = count(1)  # of threads, for their names
+        self._tuning = threading.RLock()
         self.family: object = self  # pools whose workers may not wait for one another
-        self._made = 0  # threads so far, for their names
-        self._idle = 0  # threads that wait for a task
-        self._running = 0  # tasks that were accepted and are not over
-        self._waiting = 0  # threads that wait to submit
         self._closed = False
+        self._begin()
+        note_pool(self)
         if preallocate:
             self.preallocate()
 
+    def _begin(self) -> None:
+        self._room = deque(repeat(None, self._capacity))  # tasks that may begin
+        self._debts: deque[None] = deque()  # tasks that run beyond the capacity: see `tune`
+        self._idle: deque[_Worker] = deque()
+        self._threads: set[threading.Thread] = set()
+        self._waiters: set[object] = set()  # one for each thread that waits to submit
+        self._has_room = Bells()
+        self._has_ended = Bells()
+
     def __repr__(self) -> str:
         return f"<ringnet.WorkerPool {self.running}/{self.capacity}>"
+
+    def be_forked(self) -> None:
+        """In a forked child: the threads are the parent's, and others are made when needed."""
+        me = threading.current_thread()
+        is_worker = me in self._threads  # which has forked in a task
+        self._tuning = threading.RLock()
+        self._begin()
+        if is_worker:
+            self._threads.add(me)
+            _take(self._room)
 
     # What it is doing
 
@@ -96,17 +128,17 @@ class WorkerPool(Executor):
     @property
     def running(self) -> int:
         """Tasks that run. ants: Running."""
-        return self._running
+        return max(0, self._capacity - len(self._room) + len(self._debts))
 
     @property
     def free(self) -> int:
         """Tasks that may begin at once; 0 or more. ants: Free."""
-        return max(0, self._capacity - self._running)
+        return len(self._room)
 
     @property
     def waiting(self) -> int:
         """Threads that wait to submit. ants: Waiting."""
-        return self._waiting
+        return len(self._waiters)
 
     @property
     def workers(self) -> int:
@@ -120,9 +152,8 @@ class WorkerPool(Executor):
 
     def preallocate(self) -> None:
         """Make all the threads that it may have. Raises PoolOverload. ants: WithPreAlloc."""
-        with self._lock:
-            while len(self._threads) < self._capacity:
-                self._add_worker()
+        while len(self._threads) < self._capacity:
+            self._idle.append(self._add_worker(None))
 
     # Giving it work
 
@@ -132,7 +163,7 @@ class WorkerPool(Executor):
         Raises PoolOverload and PoolClosed. ants: Submit.
         """
         future: Future[T] = Future()
-        self._accept(partial(_fulfil, future, call, args, kwargs))
+        self._accept(partial(fulfil, future, call, args, kwargs))
         return future
 
     def spawn(self, call: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -155,81 +186,131 @@ class WorkerPool(Executor):
         One of `result` and `error` is None. `then` also runs where the connection was closed
         meanwhile; where its engine has stopped, that is logged. Raises PoolOverload, PoolClosed.
         """
-        self._accept(partial(self._bring_back, conn, partial(call, *args, **kwargs), then))
+        self._accept(partial(bring_back, self._log, conn, partial(call, *args, **kwargs), then))
 
     def _accept(self, task: Task) -> None:
-        with self._lock:
-            if self._closed:
-                raise PoolClosed("the pool was released: it takes no more tasks")
-            if self._running >= self._capacity:
-                self._wait_for_room()
-            # Where there are as many threads as may be, one of them is on its way to wait.
-            if len(self._tasks) >= self._idle and len(self._threads) < self._capacity:
-                self._add_worker()
-            else:
-                self._has_task.notify()
-            self._running += 1
-            self._tasks.append(task)
-
-    def _wait_for_room(self) -> None:
-        is_ours = getattr(_here, "family", None) is self.family
-        if self.nonblocking or is_ours or current_loop() is not None:
-            raise PoolOverload(f"all {self._capacity} workers are busy")
-        if self._waiting >= self.max_blocking:
-            raise PoolOverload(f"{self._waiting} threads wait already (max_blocking)")
-        self._waiting += 1
+        is_nested = getattr(_here, "is_inside", False)
+        _here.is_inside = True  # who interrupts this thread from here on may not wait above it
         try:
-            self._has_room.wait_for(lambda: self._closed or self._running < self._capacity)
+            if not self._enter():
+                self._wait_for_room(is_nested)
+            self._hand_out(task)
         finally:
-            self._waiting -= 1
+            _here.is_inside = is_nested
+
+    def _hand_out(self, task: Task) -> None:
+        try:
+            worker = self._idle.pop()  # the one that was busy last
+        except IndexError:
+            self._add_worker(task)
+        else:
+            worker.task = task
+            worker.bell.release()
+
+    # Room for tasks: first it is taken, then looked whether it may be
+
+    def _enter(self) -> bool:
+        """Whether there was room, which is taken. Raises PoolClosed."""
+        if not _take(self._room):
+            if self._closed:
+                raise PoolClosed(_CLOSED)
+            return False
+        if self._closed:  # `release` waits until all the room is given back
+            self._give_room()
+            raise PoolClosed(_CLOSED)
+        return True
+
+    def _wait_for_room(self, is_nested: bool) -> None:
+        is_ours = getattr(_here, "family", None) is self.family
+        if self.nonblocking or is_nested or is_ours or current_loop() is not None:
+            raise PoolOverload(f"all {self._capacity} workers are busy")
+        me = object()
+        self._waiters.add(me)
+        try:
+            if len(self._waiters) > self.max_blocking:
+                raise PoolOverload(f"{self.max_blocking} threads wait already (max_blocking)")
+            self._has_room.wait_for(self._enter)
+        finally:
+            self._waiters.discard(me)
+
+    def _give_room(self) -> None:
+        """A task is over: another may begin, where `tune` has not taken the room away."""
+        if not _take(self._debts):
+            self._room.append(None)
+            self._settle()
+            self._has_room.ring()
         if self._closed:
-            raise PoolClosed("the pool was released while this thread waited")
+            self._has_ended.ring_all()
+
+    def _settle(self) -> None:
+        """Another thread may have made a debt while room was given back."""
+        while self._room and _take(self._debts):
+            if not _take(self._room):
+                self._debts.append(None)
 
     # Workers
 
-    def _add_worker(self) -> None:
-        self._made += 1
-        worker = threading.Thread(target=self._work, name=f"{self._name}-{self._made}", daemon=True)
+    def _add_worker(self, task: Task | None) -> _Worker:
+        worker = _Worker(task)
+        name = f"{self._name}-{next(self._numbers)}"
+        thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
+        self._threads.add(thread)
         try:
-            worker.start()
+            thread.start()
         except RuntimeError as error:
-            self._has_room.notify()  # the room that is not taken is another's
+            self._threads.discard(thread)
+            if task is not None:
+                self._give_room()
             raise PoolOverload(f"the system gives no thread to {self!r}: {error}") from error
-        self._threads.add(worker)
+        return worker
 
-    def _work(self) -> None:
+    def _work(self, worker: _Worker) -> None:
         _here.family = self.family
-        while True:
-            with self._lock:
-                task = self._next_task()
-                if task is None:
-                    self._threads.discard(threading.current_thread())
-                    self._has_ended.notify_all()
-                    return
+        is_kept = True
+        while is_kept and (task := self._next_task(worker)) is not None:
             try:
                 task()
             except BaseException as error:
                 self._tell(error)
-            del task  # an idle worker keeps nothing alive
-            with self._lock:
-                self._running -= 1
-                self._has_room.notify()
-                self._has_ended.notify_all()
+            task = None  # an idle worker keeps nothing alive
+            is_kept = self._park(worker)  # before there is room, so that the next task finds it
+            self._give_room()
+        self._threads.discard(threading.current_thread())
+        self._has_ended.ring_all()
 
-    def _next_task(self) -> Task | None:
+    def _next_task(self, worker: _Worker) -> Task | None:
         """Wait for a task; None where this worker is no longer needed."""
-        deadline = None if self.idle_timeout is None else monotonic() + self.idle_timeout
-        while not self._tasks:
-            left = None if deadline is None else deadline - monotonic()
-            is_stale = left is not None and left <= 0
-            if self._closed or is_stale or len(self._threads) > self._capacity:
+        timeout = -1 if self.idle_timeout is None else self.idle_timeout
+        if not worker.bell.acquire(timeout=timeout):
+            if self._unpark(worker):
                 return None
-            self._idle += 1
-            try:
-                self._has_task.wait(left)
-            finally:
-                self._idle -= 1
-        return self._tasks.popleft()
+            worker.bell.acquire()  # somebody has just taken it, and rings
+        task, worker.task = worker.task, None
+        return task
+
+    def _park(self, worker: _Worker) -> bool:
+        """Whether it stays for another task."""
+        if self._closed or len(self._threads) > self._capacity:
+            return False
+        self._idle.append(worker)
+        return not (self.is_closed and self._unpark(worker))  # `release` may not have seen it
+
+    def _unpark(self, worker: _Worker) -> bool:
+        """Whether nobody has taken it meanwhile."""
+        try:
+            self._idle.remove(worker)
+        except ValueError:
+            return False
+        return True
+
+    def _retire(self) -> bool:
+        """End an idle worker; False where there is none."""
+        try:
+            worker = self._idle.popleft()  # the one that is idle the longest
+        except IndexError:
+            return False
+        worker.bell.release()
+        return True
 
     def _tell(self, error: BaseException) -> None:
         if self._on_error is None:
@@ -240,19 +321,6 @@ class WorkerPool(Executor):
         except BaseException as another:  # whatever it is, it may not cost a worker
             self._log.error("%r: on_error raised", self, error=another)
 
-    def _bring_back(
-        self, conn: Connection, call: Callable[[], Any], then: Callable[..., object]
-    ) -> None:
-        result, failure = None, None
-        try:
-            result = call()
-        except BaseException as error:
-            failure = error
-        try:
-            conn.loop.execute(partial(then, conn, result, failure))
-        except (ConnectionClosed, QueueFull) as error:
-            self._log.error("a result for %r is lost: %s", conn, error)
-
     # Control
 
     def tune(self, capacity: int) -> None:
@@ -261,10 +329,18 @@ class WorkerPool(Executor):
         ants: Tune.
         """
         _check("capacity", capacity, 1, 100_000, "threads")
-        with self._lock:
-            self._capacity = capacity
-            self._has_room.notify_all()
-            self._has_task.notify_all()
+        with self._tuning:
+            before, self._capacity = self._capacity, capacity
+        for _ in range(before, capacity):
+            if not _take(self._debts):
+                self._room.append(None)
+        for _ in range(capacity, before):
+            if not _take(self._room):
+                self._debts.append(None)
+        self._settle()
+        self._has_room.ring_all()
+        while len(self._threads) > self._capacity and self._retire():
+            pass  # those are left that have a task
 
     def release(self, timeout: float | None = None) -> bool:
         """Take no more tasks, and wait for those that run; who waits to submit gets PoolClosed.
@@ -272,33 +348,32 @@ class WorkerPool(Executor):
         Returns whether all have ended within `timeout` seconds (None: wait for them; 0: do not).
         On one of its own workers it does not wait. ants: Release, ReleaseTimeout.
         """
-        with self._lock:
-            self._closed = True
-            self._has_room.notify_all()
-            self._has_task.notify_all()
-            if threading.current_thread() in self._threads:
-                return False
-            return self._has_ended.wait_for(lambda: not self._threads, timeout)
+        self._closed = True
+        self._has_room.ring_all()
+        while self._retire():
+            pass
+        if threading.current_thread() in self._threads:
+            return False
+        return self._has_ended.wait_for(self._is_over, timeout)
+
+    def _is_over(self) -> bool:
+        return not self._threads and not self.running
 
     def reboot(self) -> None:
         """Take tasks again after `release`. ants: Reboot."""
-        with self._lock:
-            self._closed = False
+        self._closed = False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """`release`, as an Executor does it. Nothing is ever queued, so nothing is cancelled."""
         self.release(None if wait else 0)
 
 
-def _fulfil(future: Future[Any], call: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
+def _take(tokens: deque[None]) -> bool:
     try:
-        result = call(*args, **kwargs)
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+        tokens.pop()
+    except IndexError:
+        return False
+    return True
 
 
 def _check(name: str, value: Any, low: float, high: float, unit: str) -> None:
