@@ -213,10 +213,10 @@ class Endings:
     def _abandon(self, failure: BaseException | None) -> None:
         """Tell the connections that are left when the backend has failed."""
         error = None if isinstance(failure, EXITS) else failure  # which is none of theirs
-        self._give_up_dials()
+        self.guard(self._give_up_dials)
         for handle, conn in list(self.connections.items()):
             conn._owner = 0
             conn._error = conn._error or error
-            conn._forget_inbound()
+            self.guard(conn._forget_inbound)
             self.guard(self._on_closed, handle, 0, 0)
         self.guard(self.endpoints.abandon)
