@@ -24,6 +24,9 @@ SOURCES = [
     "commands.c",
     "slots.c",
     "accept.c",
+    "once.c",
+    "cancel.c",
+    "room.c",
     "stage.c",
     "pins.c",
     "pool.c",
@@ -34,7 +37,7 @@ SOURCES = [
     "ends.c",
     "setup.c",
 ]
-HEADERS = ["ring.h", "kernel.h", "core.h", "lists.h"]
+HEADERS = ["ring.h", "kernel.h", "core.h", "lists.h", "calls.h"]
 
 
 def declarations() -> str:

@@ -13,6 +13,9 @@
  * inbox.c     packets that arrive
  * lines.c     packets whose receivers are full
  * buffers.c   receive buffers, and who waits for one
+ * once.c      connects and polls, which answer once
+ * cancel.c    requests whose end is wanted before they have come to anything
+ * room.c      sockets that are full
  * ends.c      the peer's end, where a receive may miss it
  * setup.c     making and ending a ring, and trying what this kernel can do
  */
@@ -61,6 +64,7 @@ enum request {
 	REQ_WAKE_OTHER, /* ours, that did not arrive */
 	REQ_END, /* the poll for the peer's end */
 	REQ_ROOM, /* the poll for room in the socket */
+	REQ_CANCEL,
 };
 
 enum role { ROLE_FREE, ROLE_LISTENER, ROLE_STREAM, ROLE_POLL, ROLE_PACKETS };
@@ -70,7 +74,7 @@ enum phase { OPEN, FLUSHING, LINGERING, CLOSING, ENDED };
 
 enum {
 	ARMED = 1 << 0,	     /* the standing request (accept, recv, connect, poll) is with the kernel */
-	SENDING = 1 << 1,    /* a send is with the kernel */
+	SENDING = 1 << 1,    /* a send is with the kernel, where none stays */
 	CONNECTING = 1 << 2, /* ARMED means connect */
 	PAUSED = 1 << 3,
 	PEER_ENDED = 1 << 4,
@@ -92,11 +96,14 @@ enum {
 	WATCHED = 1 << 20,    /* a poll for the peer's end is with the kernel */
 	END_SEEN = 1 << 21,   /* that poll has told of it: receives come one by one */
 	IS_FRESH = 1 << 22,   /* in the list of those who refer to bytes of this turn */
-	ROOM = 1 << 23,	      /* a poll for room for packets is with the kernel */
-	ROOM_TOLD = 1 << 24,  /* it has told of some, and no packet has left since */
-	HELD = 1 << 25,	      /* packets are tried again after a while, and not before */
+	ROOM = 1 << 23,	      /* a poll for room in the socket is with the kernel */
+	ROOM_TOLD = 1 << 24,  /* it has told of some, and nothing has left since */
+	FULL = 1 << 25,	      /* nothing is sent before there is room, or after a while */
 	RETRIES = 1 << 26,    /* in the list of those who are tried again after a while */
 };
+
+/* Requests whose end is wanted. */
+enum { CANCEL_STANDING = 1 << 0, CANCEL_END = 1 << 1, CANCEL_ROOM = 1 << 2 };
 
 /* Events that wait for room, said in this order. */
 enum { OWE_DRAINED = 1 << 0, OWE_SHUT = 1 << 1, OWE_ERROR = 1 << 2, OWE_CLOSED = 1 << 3 };
@@ -135,6 +142,7 @@ struct slot {
 	uint8_t role;
 	uint8_t phase;
 	uint8_t owed;
+	uint8_t cancelling;
 	uint32_t awaited; /* final completions still to come */
 	uint32_t next_owed;
 	uint32_t next_starved, last_starved;
@@ -150,6 +158,7 @@ struct slot {
 			struct piece *waiting, *last_waiting;
 			struct block stage;
 		};
+		uint32_t ready; /* of a poll: what is told when it has ended */
 		struct { /* packets */
 			struct packet *first, *last; /* those that are not with the kernel yet */
 			struct packet *returned; /* the last of the first that were */
@@ -253,130 +262,6 @@ static inline int64_t handle_of(const struct rn_core *core, const struct slot *s
 	return (int64_t)slot->generation << INDEX_BITS | index_of(core, slot);
 }
 
-/* enter.c */
-struct io_uring_sqe *free_sqe(struct rn_core *core);
-int enter(struct rn_core *core, bool wait, int64_t timeout_ns);
-int64_t now_ns(void);
-
-/* idle.c */
-int submit_and_wait_idly(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned count,
-			 struct __kernel_timespec *timeout, sigset_t *mask);
-
-/* ring.c */
-struct io_uring_sqe *new_request(struct rn_core *core, const struct slot *slot, enum request what);
-void cancel_request(struct rn_core *core, const struct slot *slot, enum request what);
-void emit(struct rn_core *core, int64_t handle, int kind, int64_t a, int64_t b);
-void owe(struct rn_core *core, struct slot *slot, unsigned what);
-
-/* buffers.c */
-int group_open(struct rn_core *core, unsigned id);
-void group_close(struct rn_core *core, unsigned id);
-void group_give_back(struct rn_core *core, struct group *group, unsigned id);
-void lend(struct group *group, unsigned id);
-int try_buffer_ring(struct io_uring *ring, bool incremental);
-size_t take_buffer(struct group *group, unsigned flags, size_t size);
-void drop_buffer(struct rn_core *core, struct group *group, unsigned flags, size_t size);
-void give_back_lent(struct rn_core *core);
-void starve(struct rn_core *core, struct slot *slot);
-void unstarve(struct rn_core *core, struct slot *slot);
-void feed_starved(struct rn_core *core);
-bool is_anyone_starved(const struct rn_core *core);
-struct group *group_of(struct rn_core *core, const struct slot *slot);
-
-void wake_other(struct rn_core *core, int ring_fd);
-
-/* commands.c */
-int take_commands(struct rn_core *core, const char *commands, int64_t size);
-
-/* setup.c */
-bool make_blocking(int fd);
-void *map(size_t size);
-
-/* slots.c */
-int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, struct slot **out);
-void slot_listen(struct rn_core *core, struct slot *slot);
-void slot_adopt(struct rn_core *core, struct slot *slot);
-void slot_connect(struct rn_core *core, struct slot *slot, const char *address, size_t size);
-void slot_poll(struct rn_core *core, struct slot *slot, uint32_t mask);
-void slot_pause(struct rn_core *core, struct slot *slot);
-void slot_resume(struct rn_core *core, struct slot *slot);
-void slot_shutdown(struct rn_core *core, struct slot *slot);
-void slot_close(struct rn_core *core, struct slot *slot, int mode);
-void slot_break(struct rn_core *core, struct slot *slot, int error);
-void slot_notify(struct rn_core *core, struct slot *slot);
-void slot_drained(struct rn_core *core, struct slot *slot);
-void slot_end_if_quiet(struct rn_core *core, struct slot *slot);
-void slot_read(struct rn_core *core, struct slot *slot);
-void slot_arm(struct slot *slot);
-void slot_disarm(struct slot *slot);
-void slot_take_end(struct rn_core *core, struct slot *slot);
-bool slot_is_drained(const struct slot *slot);
-void enter_closing(struct rn_core *core, struct slot *slot);
-
-/* accept.c */
-void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags);
-void on_connect(struct rn_core *core, struct slot *slot, int res);
-void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags);
-void on_poll(struct rn_core *core, struct slot *slot, int res);
-
-/* ends.c */
-void end_watch(struct rn_core *core, struct slot *slot);
-void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags);
-
-/* stage.c */
-void stage_borrow(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);
-void stage_start(struct rn_core *core);
-void stage_send(struct rn_core *core, struct slot *slot);
-void stage_drop(struct rn_core *core, struct slot *slot);
-bool stage_keep(struct rn_core *core, struct block *block, const char *bytes, size_t count);
-void stage_free(struct rn_core *core, struct block *block);
-void on_send(struct rn_core *core, struct slot *slot, int res);
-void stage_conclude(struct rn_core *core);
-bool stage_is_awaited(const struct rn_core *core);
-bool may_send(const struct slot *slot);
-bool has_waiting(const struct slot *slot);
-void send_later(struct rn_core *core, struct slot *slot);
-
-/* pins.c */
-bool is_borrowed(const struct slot *slot);
-void note_fresh(struct rn_core *core, struct slot *slot);
-void stage_pin(struct rn_core *core);
-void unpin(struct rn_core *core, const char *bytes);
-
-/* pool.c */
-bool pool_take(struct pool *pool, struct block *block, size_t size);
-void pool_give(struct pool *pool, struct block *block);
-void pool_dispose(struct pool *pool);
-
-/* packets.c */
-void packets_keep(struct rn_core *core, struct slot *slot, const char *name, size_t name_size,
-		  const char *bytes, size_t count);
-void packets_send(struct rn_core *core, struct slot *slot);
-void packets_conclude(struct rn_core *core);
-bool packets_are_awaited(const struct rn_core *core);
-bool packets_are_drained(const struct slot *slot);
-void packets_drop(struct rn_core *core, struct slot *slot);
-void packet_over(struct rn_core *core, struct slot *slot, struct packet *packet, int error);
-void on_packet_sent(struct rn_core *core, uint32_t number, int res);
-void on_room(struct rn_core *core, struct slot *slot);
-
-/* Why a packet did not leave as it was, or 0: a positive errno. */
-static inline int packet_error(const struct packet *packet, int res)
-{
-	return res < 0 ? -res : (size_t)res < packet->bytes.iov_len ? EIO : 0;
-}
-
-/* inbox.c */
-void packets_adopt(struct rn_core *core, struct slot *slot);
-void packets_receive(struct rn_core *core, struct slot *slot);
-void on_packet_received(struct rn_core *core, struct slot *slot, int res, unsigned flags);
-
-/* lines.c */
-bool lines_take(struct rn_core *core, struct slot *slot, struct packet *packet);
-void lines_begin(struct rn_core *core, struct slot *slot, struct packet *packet);
-void lines_drop(struct rn_core *core, struct slot *slot);
-void retry_later(struct rn_core *core, struct slot *slot);
-void retry_due(struct rn_core *core);
-int64_t retry_timeout(const struct rn_core *core, int64_t timeout_ns);
+#include "calls.h"
 
 #endif

@@ -41,6 +41,7 @@ void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 	if (!(flags & IORING_CQE_F_MORE)) {
 		slot->flags &= ~WATCHED;
 		slot->awaited--;
+		forget_cancel(slot, REQ_END);
 	}
 	if (slot->phase == CLOSING) {
 		slot_end_if_quiet(core, slot);
@@ -53,6 +54,6 @@ void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 	} else if (!(slot->flags & (PEER_ENDED | BROKEN | END_SEEN))) {
 		slot->flags |= END_SEEN;
 		if (slot->flags & ARMED)
-			cancel_request(core, slot, REQ_RECV); /* its last completion makes the next */
+			cancel_standing(core, slot); /* its last completion makes the next */
 	}
 }

@@ -215,12 +215,12 @@ void retry_due(struct rn_core *core)
 	core->retry_at = now_ns() + core->bounds.retry_ns;
 	for (uint32_t left = core->retry_count; left && tries < TRIES_AT_ONCE; left--) {
 		struct slot *slot = next_to_retry(core);
+		if (slot->role == ROLE_FREE || slot->phase == ENDED)
+			continue;
+		cancel_again(core, slot);
+		room_retry(core, slot);
 		if (slot->role != ROLE_PACKETS || slot->phase >= CLOSING || slot->flags & BROKEN)
-			continue; /* it has ended, or its index means something else now */
-		if (slot->flags & HELD) {
-			slot->flags &= ~HELD;
-			send_later(core, slot);
-		}
+			continue;
 		tries += try_lines(core, slot, TRIES_AT_ONCE - tries);
 	}
 }

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include <poll.h>
 
 void packets_keep(struct rn_core *core, struct slot *slot, const char *name, size_t name_size,
 		  const char *bytes, size_t count)
@@ -104,8 +103,7 @@ static void put_back(struct slot *slot, struct packet *packet)
 
 static bool may_send_packet(const struct slot *slot)
 {
-	return slot->first && may_send(slot) && !(slot->flags & (ROOM | HELD)) &&
-	       !(slot->flags & ORDERED && slot->in_flight);
+	return slot->first && may_send(slot) && !(slot->flags & ORDERED && slot->in_flight);
 }
 
 /* What the kernel would refuse or cut, by a positive errno, or 0. */
@@ -164,42 +162,13 @@ void packet_over(struct rn_core *core, struct slot *slot, struct packet *packet,
 	go_on(core, slot);
 }
 
-/* No packet of the slot is sent until the socket has room. Where a poll said so, and there was none,
- * it is not believed twice in a row. */
-static void wait_for_room(struct rn_core *core, struct slot *slot)
-{
-	if (slot->flags & (ROOM | HELD))
-		return;
-	if (slot->flags & ROOM_TOLD) {
-		slot->flags = (slot->flags & ~ROOM_TOLD) | HELD;
-		retry_later(core, slot);
-		return;
-	}
-	struct io_uring_sqe *sqe = new_request(core, slot, REQ_ROOM);
-	if (!sqe)
-		return;
-	io_uring_prep_poll_add(sqe, slot->fd, POLLOUT);
-	slot->flags |= ROOM;
-	slot->awaited++;
-}
-
-void on_room(struct rn_core *core, struct slot *slot)
-{
-	slot->flags = (slot->flags & ~ROOM) | ROOM_TOLD;
-	slot->awaited--;
-	if (slot->phase == CLOSING)
-		slot_end_if_quiet(core, slot);
-	else
-		send_later(core, slot);
-}
-
 static void found_no_room(struct rn_core *core, struct slot *slot, struct packet *packet)
 {
 	if (slot->flags & ORDERED && !(slot->flags & HAS_END) && packet->message.msg_name) {
 		lines_begin(core, slot, packet);
 	} else {
 		put_back(slot, packet);
-		wait_for_room(core, slot);
+		room_wait(core, slot, EAGAIN);
 	}
 }
 

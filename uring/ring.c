@@ -9,7 +9,7 @@
 
 /* Requests */
 
-static uint64_t tag(const struct rn_core *core, const struct slot *slot, enum request what)
+uint64_t tag(const struct rn_core *core, const struct slot *slot, enum request what)
 {
 	return (uint64_t)slot->generation << 32 | (uint64_t)what << INDEX_BITS |
 	       index_of(core, slot);
@@ -23,16 +23,6 @@ struct io_uring_sqe *new_request(struct rn_core *core, const struct slot *slot, 
 	if (sqe)
 		sqe->user_data = tag(core, slot, what);
 	return sqe;
-}
-
-/* By user_data and never by descriptor: the number may mean another socket by then. */
-void cancel_request(struct rn_core *core, const struct slot *slot, enum request what)
-{
-	struct io_uring_sqe *sqe = free_sqe(core);
-	if (!sqe)
-		return;
-	io_uring_prep_cancel64(sqe, tag(core, slot, what), 0);
-	sqe->user_data = REQ_NONE;
 }
 
 static void arm_wake(struct rn_core *core)
@@ -81,6 +71,19 @@ void owe(struct rn_core *core, struct slot *slot, unsigned what)
 	else
 		core->slots[core->owed.tail].next_owed = index;
 	core->owed.tail = index;
+}
+
+/* What may follow in the life of a handle: after an error only its end, and after a close no more of
+ * what happens to it. What is owed has its own order. */
+bool may_tell(const struct slot *slot)
+{
+	return slot->phase == OPEN && !(slot->flags & BROKEN);
+}
+
+void tell(struct rn_core *core, const struct slot *slot, int kind, int64_t a, int64_t b)
+{
+	if (may_tell(slot))
+		emit(core, handle_of(core, slot), kind, a, b);
 }
 
 static void pay(struct rn_core *core, struct slot *slot)
@@ -164,13 +167,16 @@ static void dispatch(struct rn_core *core, const struct io_uring_cqe *cqe)
 		on_send(core, slot, cqe->res);
 		return;
 	case REQ_POLL:
-		on_poll(core, slot, cqe->res);
+		on_poll(core, slot, cqe->res, cqe->flags);
 		return;
 	case REQ_END:
 		on_end(core, slot, cqe->res, cqe->flags);
 		return;
 	case REQ_ROOM:
-		on_room(core, slot);
+		on_room(core, slot, cqe->res, cqe->flags);
+		return;
+	case REQ_CANCEL:
+		on_cancel(core, slot, cqe);
 		return;
 	}
 }

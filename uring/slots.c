@@ -42,6 +42,7 @@ void slot_arm(struct slot *slot)
 void slot_disarm(struct slot *slot)
 {
 	slot->flags &= ~ARMED;
+	slot->cancelling &= (uint8_t)~CANCEL_STANDING;
 	slot->awaited--;
 }
 
@@ -98,7 +99,7 @@ void slot_adopt(struct rn_core *core, struct slot *slot)
 static void take_data(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
 	struct group *group = &core->groups[STREAM_GROUP];
-	if (slot->phase == OPEN && !(slot->flags & BROKEN)) {
+	if (may_tell(slot)) {
 		slot->flags |= SERVED;
 		size_t at = take_buffer(group, flags, (size_t)res);
 		emit(core, handle_of(core, slot), RN_DATA, (int64_t)at, res);
@@ -119,11 +120,11 @@ static void read_on(struct rn_core *core, struct slot *slot, int res)
 
 void slot_take_end(struct rn_core *core, struct slot *slot)
 {
+	if (!(slot->flags & PEER_ENDED))
+		tell(core, slot, RN_EOF, 0, 0);
 	slot->flags |= PEER_ENDED;
 	if (slot->phase == LINGERING)
 		enter_closing(core, slot);
-	else if (slot->phase == OPEN && !(slot->flags & BROKEN))
-		emit(core, handle_of(core, slot), RN_EOF, 0, 0);
 }
 
 void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
@@ -146,80 +147,6 @@ void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 		slot_break(core, slot, -res);
 }
 
-/* Streams: connecting */
-
-void slot_connect(struct rn_core *core, struct slot *slot, const char *address, size_t size)
-{
-	struct io_uring_sqe *sqe;
-	slot->flags |= CONNECTING;
-	if (size < sizeof(sa_family_t) || size > RN_NAME_ROOM) {
-		slot_break(core, slot, EINVAL);
-		return;
-	}
-	/* The kernel reads the address when the request is submitted; this turn's block of commands
-	 * may be gone by then if the submission queue is busy. */
-	if (!stage_keep(core, &slot->flight, address, size)) {
-		slot_break(core, slot, ENOMEM);
-		return;
-	}
-	sqe = new_request(core, slot, REQ_CONNECT);
-	if (!sqe)
-		return;
-	io_uring_prep_connect(sqe, slot->fd, (struct sockaddr *)slot->flight.at, (socklen_t)size);
-	slot_arm(slot);
-}
-
-void on_connect(struct rn_core *core, struct slot *slot, int res)
-{
-	slot_disarm(slot);
-	stage_free(core, &slot->flight);
-	slot->flags &= ~CONNECTING;
-	if (slot->phase == CLOSING) {
-		slot_end_if_quiet(core, slot);
-	} else if (res < 0) {
-		slot_break(core, slot, -res);
-	} else {
-		if (slot->phase == OPEN)
-			emit(core, handle_of(core, slot), RN_CONNECTED, 0, 0);
-		slot_adopt(core, slot);
-		if (has_waiting(slot))
-			stage_send(core, slot);
-		else
-			slot_drained(core, slot);
-	}
-}
-
-/* Polls */
-
-void slot_poll(struct rn_core *core, struct slot *slot, uint32_t mask)
-{
-	struct io_uring_sqe *sqe = new_request(core, slot, REQ_POLL);
-	if (!sqe)
-		return;
-	io_uring_prep_poll_add(sqe, slot->fd, mask);
-	slot_arm(slot);
-}
-
-static void free_slot(struct rn_core *core, struct slot *slot)
-{
-	slot->role = ROLE_FREE;
-	core->shared.live[index_of(core, slot)] = 0;
-}
-
-void on_poll(struct rn_core *core, struct slot *slot, int res)
-{
-	slot_disarm(slot);
-	if (slot->phase == OPEN && res >= 0) {
-		emit(core, handle_of(core, slot), RN_READY, res, 0);
-		free_slot(core, slot);
-		return;
-	}
-	if (slot->phase == OPEN)
-		slot->error = -res;
-	slot->phase = CLOSING;
-	slot_end_if_quiet(core, slot);
-}
-
 /* Pausing */
 
 void slot_pause(struct rn_core *core, struct slot *slot)
@@ -228,7 +155,7 @@ void slot_pause(struct rn_core *core, struct slot *slot)
 		return;
 	slot->flags |= PAUSED;
 	if (slot->flags & ARMED && !(slot->flags & CONNECTING))
-		cancel_request(core, slot, slot->role == ROLE_LISTENER ? REQ_ACCEPT : REQ_RECV);
+		cancel_standing(core, slot);
 }
 
 void slot_resume(struct rn_core *core, struct slot *slot)
@@ -236,6 +163,7 @@ void slot_resume(struct rn_core *core, struct slot *slot)
 	if (!(slot->flags & PAUSED) || slot->phase != OPEN)
 		return;
 	slot->flags &= ~PAUSED;
+	slot->cancelling &= (uint8_t)~CANCEL_STANDING;
 	/* Where the cancelled request has not ended yet, its last completion starts the next. */
 	if (slot->role == ROLE_LISTENER)
 		slot_listen(core, slot);
@@ -295,6 +223,8 @@ void slot_drained(struct rn_core *core, struct slot *slot)
 {
 	if (slot->flags & (BROKEN | CONNECTING))
 		return;
+	if (slot->flags & ROOM)
+		cancel_request(core, slot, REQ_ROOM);
 	if (slot->flags & NOTIFY) {
 		slot->flags &= ~NOTIFY;
 		owe(core, slot, OWE_DRAINED);
@@ -321,22 +251,6 @@ void slot_shutdown(struct rn_core *core, struct slot *slot)
 		slot_drained(core, slot);
 }
 
-static void cancel_all(struct rn_core *core, struct slot *slot)
-{
-	static const uint8_t standing[] = {
-		[ROLE_LISTENER] = REQ_ACCEPT, [ROLE_STREAM] = REQ_RECV,
-		[ROLE_PACKETS] = REQ_RECV, [ROLE_POLL] = REQ_POLL};
-	if (slot->flags & ARMED)
-		cancel_request(core, slot,
-			       slot->flags & CONNECTING ? REQ_CONNECT : standing[slot->role]);
-	if (slot->flags & SENDING)
-		cancel_request(core, slot, REQ_SEND);
-	if (slot->flags & WATCHED)
-		cancel_request(core, slot, REQ_END);
-	if (slot->flags & ROOM)
-		cancel_request(core, slot, REQ_ROOM);
-}
-
 void enter_closing(struct rn_core *core, struct slot *slot)
 {
 	slot->phase = CLOSING;
@@ -349,7 +263,7 @@ static void drop_arrivals(struct rn_core *core, struct slot *slot)
 {
 	unstarve(core, slot);
 	if (slot->role == ROLE_STREAM && slot->flags & ARMED)
-		cancel_request(core, slot, REQ_RECV); /* its last completion makes the next */
+		cancel_standing(core, slot); /* its last completion makes the next */
 	slot_read(core, slot);
 }
 

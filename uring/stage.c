@@ -9,8 +9,8 @@
  * A flight is first sent with MSG_DONTWAIT and IOSQE_CQE_SKIP_SUCCESS: such a request is over when
  * its submission is, and makes a completion only where the socket did not take all of it. So the
  * submission of many sends does not end the wait that goes with it, in the same system call, and
- * a send of which no completion is there afterwards has succeeded. Only what the socket did not
- * take at once is sent again, by a request that waits inside the kernel.
+ * a send of which no completion is there afterwards has succeeded. What the socket did
+ * not take at once is sent again in the same way when it has room: see room.c.
  */
 #include "core.h"
 
@@ -59,7 +59,7 @@ bool has_waiting(const struct slot *slot)
 
 bool may_send(const struct slot *slot)
 {
-	return !(slot->flags & (SENDING | CONNECTING | BROKEN)) && slot->phase < CLOSING;
+	return !(slot->flags & (SENDING | FULL | CONNECTING | BROKEN)) && slot->phase < CLOSING;
 }
 
 /* Sends start when all commands are taken, so that many small writes of a turn are one send. */
@@ -199,23 +199,22 @@ static size_t next_size(const struct slot *slot)
 	return left < LARGEST_SEND ? left : LARGEST_SEND;
 }
 
-static void submit_flight(struct rn_core *core, struct slot *slot, bool at_once)
+/* With MSG_WAITALL a short send is a failed one, and so makes a completion. */
+static void submit_flight(struct rn_core *core, struct slot *slot)
 {
 	struct io_uring_sqe *sqe = new_request(core, slot, REQ_SEND);
 	if (!sqe)
 		return;
-	/* With MSG_WAITALL a short send is a failed one, and so makes a completion. One that waits
-	 * goes without it: else nobody could see that a slow peer still reads. */
 	io_uring_prep_send(sqe, slot->fd, slot->flight.at + slot->sent, next_size(slot),
-			   MSG_NOSIGNAL | (at_once ? MSG_WAITALL | MSG_DONTWAIT : 0));
+			   MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT);
 	slot->flags |= SENDING;
 	slot->awaited++;
-	if (at_once) {
-		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-		slot->flags |= INLINE;
-		slot->ticket = core->inline_ticket + (uint32_t)core->inline_sends.count;
-		must_push(core, &core->inline_sends, index_of(core, slot));
-	}
+	if (core->inline_sends.count == core->inline_sends.room)
+		return; /* this one answers in any case */
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	slot->flags |= INLINE;
+	slot->ticket = core->inline_ticket + (uint32_t)core->inline_sends.count;
+	must_push(core, &core->inline_sends, index_of(core, slot));
 }
 
 static void end_flight(struct rn_core *core, struct slot *slot)
@@ -229,17 +228,6 @@ static void end_flight(struct rn_core *core, struct slot *slot)
 		stage_free(core, &slot->flight);
 	}
 	slot->sent = 0;
-}
-
-/* What the socket does not take now waits inside the kernel. */
-static void send_waiting(struct rn_core *core, struct slot *slot)
-{
-	if (keep_rest(core, slot)) {
-		submit_flight(core, slot, false);
-		return;
-	}
-	end_flight(core, slot);
-	slot_break(core, slot, ENOMEM);
 }
 
 static void next_flight(struct rn_core *core, struct slot *slot)
@@ -262,10 +250,7 @@ void stage_send(struct rn_core *core, struct slot *slot)
 			return;
 		next_flight(core, slot);
 	}
-	if (core->inline_sends.count < core->inline_sends.room)
-		submit_flight(core, slot, true);
-	else
-		send_waiting(core, slot);
+	submit_flight(core, slot);
 }
 
 /* Forget what was not sent; `staged` keeps its number, for CLOSED. Nothing is in flight. */
@@ -278,20 +263,30 @@ void stage_drop(struct rn_core *core, struct slot *slot)
 	}
 }
 
-/* A request that waits in the kernel gives EAGAIN only on a socket made non-blocking. */
-static bool is_passing(const struct slot *slot, int error, bool waited)
+static bool is_passing(int error)
 {
-	if (error == EAGAIN)
-		return !waited || make_blocking(slot->fd);
-	return error == EINTR || error == ENOBUFS;
+	return error == EAGAIN || error == EINTR || error == ENOBUFS;
+}
+
+/* What the socket did not take of the flight leaves when there is room. */
+static void send_rest(struct rn_core *core, struct slot *slot, int error)
+{
+	if (!keep_rest(core, slot)) {
+		end_flight(core, slot);
+		slot_break(core, slot, ENOMEM);
+	} else if (error == EINTR) {
+		stage_send(core, slot);
+	} else {
+		room_wait(core, slot, error);
+	}
 }
 
 void on_send(struct rn_core *core, struct slot *slot, int res)
 {
-	bool waited = !(slot->flags & INLINE);
 	slot->flags &= ~(SENDING | INLINE);
 	slot->awaited--;
 	if (res > 0) {
+		slot->flags &= ~ROOM_TOLD;
 		slot->sent += (size_t)res;
 		core->shared.staged[index_of(core, slot)] -= res;
 		core->shared.sent[index_of(core, slot)] += res;
@@ -302,11 +297,11 @@ void on_send(struct rn_core *core, struct slot *slot, int res)
 		slot_end_if_quiet(core, slot);
 	} else if (slot->flags & BROKEN) {
 		end_flight(core, slot);
-	} else if (res < 0 && !is_passing(slot, -res, waited)) {
+	} else if (res < 0 && !is_passing(-res)) {
 		end_flight(core, slot);
 		slot_break(core, slot, -res);
 	} else if (slot->flight.used) {
-		send_waiting(core, slot);
+		send_rest(core, slot, res < 0 ? -res : 0);
 	} else if (has_waiting(slot)) {
 		stage_send(core, slot);
 	} else {

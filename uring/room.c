@@ -1,0 +1,70 @@
+/* room.c: sockets that are full, and when they are no more.
+ *
+ * A send that waited inside the kernel would take a thread of it wherever the socket polls ready for
+ * something else, and a peer that has ended its side and does not read is just that. So a full socket
+ * is polled, and the send is made again with MSG_DONTWAIT.
+ *
+ * The law of this file: whoever finds a socket full is told of room, or tries again after a while;
+ * and a poll that says room where there is none is not believed twice in a row.
+ */
+#include "core.h"
+
+#include <poll.h>
+
+/* A poll always tells of errors and ends, and where there is one it says so at once. One for changes
+ * says so once, and then only what is new. */
+static void watch(struct rn_core *core, struct slot *slot, bool for_changes)
+{
+	struct io_uring_sqe *sqe = new_request(core, slot, REQ_ROOM);
+	if (!sqe)
+		return;
+	if (for_changes)
+		io_uring_prep_poll_multishot(sqe, slot->fd, POLLOUT);
+	else
+		io_uring_prep_poll_add(sqe, slot->fd, POLLOUT);
+	slot->flags |= ROOM;
+	slot->awaited++;
+}
+
+/* Nothing of the slot is sent until the socket has room. `error`: what the last send said, or 0. */
+void room_wait(struct rn_core *core, struct slot *slot, int error)
+{
+	bool is_in_doubt = slot->flags & ROOM_TOLD || (error && error != EAGAIN);
+	slot->flags = (slot->flags & ~ROOM_TOLD) | FULL;
+	if (is_in_doubt)
+		retry_later(core, slot);
+	else if (!(slot->flags & ROOM))
+		watch(core, slot, slot->flags & (PEER_ENDED | END_SEEN));
+}
+
+static void try_again(struct rn_core *core, struct slot *slot)
+{
+	slot->flags &= ~FULL;
+	send_later(core, slot);
+}
+
+/* A while after there was none in spite of what the poll said. */
+void room_retry(struct rn_core *core, struct slot *slot)
+{
+	if (slot->flags & FULL && slot->phase < CLOSING && !(slot->flags & BROKEN))
+		try_again(core, slot);
+}
+
+void on_room(struct rn_core *core, struct slot *slot, int res, unsigned flags)
+{
+	if (!(flags & IORING_CQE_F_MORE)) {
+		slot->flags &= ~ROOM;
+		slot->awaited--;
+		forget_cancel(slot, REQ_ROOM);
+	}
+	if (slot->phase == CLOSING) {
+		slot_end_if_quiet(core, slot);
+	} else if (!(slot->flags & FULL) || slot->flags & BROKEN) {
+		return;
+	} else if (res > 0 && res & (POLLOUT | POLLERR | POLLHUP)) {
+		slot->flags |= ROOM_TOLD;
+		try_again(core, slot);
+	} else if (!(slot->flags & ROOM)) {
+		watch(core, slot, true);
+	}
+}
