@@ -10,11 +10,13 @@ nothing needs a lock. Queries get numbers of our own, for clients may choose the
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import suppress
 
 import ringnet
 from _cli import announce, parser, serve
 
 PATIENCE = 5.0  # seconds that the upstream has for an answer
+HEADER = 12  # bytes; RFC 1035, 4.1.1
 MOST = 10_000  # queries that may wait for one; more are not answered
 
 
@@ -30,8 +32,11 @@ class Upstream(ringnet.EventHandler):
             return
         self._last = (self._last + 1) % 65_536
         number = self._last
+        try:
+            upstream.write(number.to_bytes(2, "big") + query[2:])
+        except (ringnet.ConnectionClosed, ringnet.BufferLimitExceeded):
+            return  # it is about to be dialed again, or slow: the asker asks again
         self.asked[number] = asker, query[:2]
-        upstream.write(number.to_bytes(2, "big") + query[2:])
         upstream.loop.schedule(PATIENCE, lambda: self.forget(number, asker))
 
     def forget(self, number: int, asker: ringnet.Connection) -> None:
@@ -40,9 +45,12 @@ class Upstream(ringnet.EventHandler):
 
     def on_traffic(self, conn: ringnet.Connection) -> None:
         answer = conn.next()
+        if len(answer) < HEADER:
+            return  # no DNS message
         asker, number = self.asked.pop(int.from_bytes(answer[:2], "big"), (None, b""))
         if asker is not None:
-            asker.write(number + answer[2:])
+            with suppress(ringnet.ConnectionClosed, ringnet.BufferLimitExceeded):
+                asker.write(number + answer[2:])
 
 
 class Forwarder(ringnet.EventHandler):
@@ -60,7 +68,7 @@ class Forwarder(ringnet.EventHandler):
 
     def on_traffic(self, conn: ringnet.Connection) -> None:
         query = conn.next()
-        if len(query) < 12:
+        if len(query) < HEADER:
             return  # no DNS message
         if self.upstream is not None and self.upstream.fileno() != -1:
             self.answers.ask(self.upstream, conn, query)

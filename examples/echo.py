@@ -24,4 +24,5 @@ class Echo(ringnet.EventHandler):
 
 
 if __name__ == "__main__":
-    serve(Echo(), arguments(__doc__, "tcp://127.0.0.1:9000"))
+    # A peer that sends and never reads is closed once max_outbound bytes wait for it.
+    serve(Echo(), arguments(__doc__, "tcp://127.0.0.1:9000"), outbound_full="close")

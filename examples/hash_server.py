@@ -9,6 +9,7 @@ hexadecimal, come in the order of the uploads of a connection.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 
 import ringnet
@@ -50,6 +51,8 @@ class Hasher(ringnet.EventHandler):
         return None
 
     def hash(self, conn: ringnet.Connection, upload: bytes) -> None:
+        if conn.fileno() == -1:
+            return  # it has gone while it waited for a place
         try:
             self.pool.submit_to(conn, lambda: sha256(upload).hexdigest(), self.answer)
         except ringnet.PoolOverload:  # an event loop never waits: it tries again
@@ -60,14 +63,16 @@ class Hasher(ringnet.EventHandler):
         self, conn: ringnet.Connection, digest: str | None, error: BaseException | None
     ) -> None:
         conn.context = False
-        if conn.fileno() == -1 or digest is None:
-            return
-        conn.write(digest.encode() + b"\n")
-        refused = self.next_upload(conn)  # perhaps it is there already
-        if refused or (conn.peer_has_ended and not conn.context):
+        if digest is None:
             conn.close()
+            return
+        with suppress(ringnet.ConnectionClosed):  # it has gone meanwhile
+            conn.write(digest.encode() + b"\n")
+            refused = self.next_upload(conn)  # perhaps it is there already
+            if refused or (conn.peer_has_ended and not conn.context):
+                conn.close()
 
 
 if __name__ == "__main__":
-    # Who sends too much meanwhile has to wait. By default it would be closed.
+    # A peer that sends too much meanwhile has to wait. By default it would be closed.
     serve(Hasher(), arguments(__doc__, "tcp://127.0.0.1:9200"), inbound_full="pause")

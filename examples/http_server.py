@@ -10,6 +10,7 @@ second of its Date header, so it is made once a second and then only looked up.
 
 from __future__ import annotations
 
+import re
 import time
 from email.utils import formatdate
 from http import HTTPStatus
@@ -21,22 +22,34 @@ from _cli import announce, arguments, serve
 MAX_BODY = 64 * 1024 * 1024  # bytes that /bytes/N gives at most
 MAX_OWED = MAX_BODY  # once requests that came together have earned more, no more are answered
 MAX_TARGET = 8192  # bytes of a request's target, such as "/bytes/5?x=1"
+MAX_HEAD = 32 * 1024  # bytes of a request's header fields
+IDLE = 75.0  # seconds that a connection may be silent, as nginx's keepalive_timeout
 BLOCK = bytes(range(256)) * 256  # what /bytes/N is made of, by reference
 
 MAX_KEPT = 256  # answers
 
+HOST = re.compile(rb"[\w.~!$&'()*+,;=%\[\]:-]+")  # RFC 9110, 7.2
+
 Request = tuple[bytes, bytes, bool]  # the method, the target, and whether the connection stays
-UNREADABLE: Request = b"GET", b"", False  # no target: a bad request
 Answer = tuple[list[bytes], int]  # its pieces, and how many bytes they are together
 Page = tuple[HTTPStatus, str, list[bytes]]  # the status, the type, and the body in pieces
 
 
+def refused(status: HTTPStatus) -> Request:
+    """In place of a request that is none: no method, and what is wrong."""
+    return b"", b"%d" % status, False
+
+
 def route(method: bytes, target: bytes) -> Page:
     """What is there for a method and a target."""
+    if not method:
+        return message(HTTPStatus(int(target)))
     if method not in (b"GET", b"HEAD"):
         return message(HTTPStatus.METHOD_NOT_ALLOWED)
     if len(target) > MAX_TARGET:
         return message(HTTPStatus.REQUEST_URI_TOO_LONG)
+    if not target.startswith((b"/", b"http://", b"https://")):
+        return message(HTTPStatus.BAD_REQUEST)
     try:
         path = httptools.parse_url(target).path or b"/"
     except httptools.HttpParserInvalidURLError:
@@ -114,16 +127,18 @@ class Answers:
 class Requests:
     """The requests of one connection. httptools calls its `on_` methods."""
 
-    __slots__ = ("complete", "parser", "target")
+    __slots__ = ("complete", "hosts", "in_head", "parser", "problem", "size", "target", "waiting")
 
     def __init__(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
-        self.target = b""
         self.complete: list[Request] = []
+        self.problem = HTTPStatus.BAD_REQUEST  # unless something else is wrong
+        self.on_message_begin()
 
     def take(self, data: bytes) -> list[Request]:
-        """The requests that `data` completes."""
+        """The requests that `data` completes; behind one that is refused there are no more."""
         self.complete = []
+        self.waiting += len(data)
         while data:
             try:
                 self.parser.feed_data(data)
@@ -131,9 +146,23 @@ class Requests:
             except httptools.HttpParserUpgrade as upgrade:
                 data = data[upgrade.args[0] :]  # declined: the next request follows
             except httptools.HttpParserError:
-                self.complete.append(UNREADABLE)
-                break
+                self.complete.append(refused(self.problem))
+                return self.complete
+        if self.in_head and self.waiting > MAX_TARGET + MAX_HEAD:
+            # A line without an end: the parser would keep all of it.
+            self.complete.append(refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
         return self.complete
+
+    def refuse(self, status: HTTPStatus) -> None:
+        """End the parser's work, from one of its calls."""
+        self.problem = status
+        raise ValueError(status.phrase)
+
+    def on_message_begin(self) -> None:
+        self.target = b""
+        self.hosts = self.size = 0
+        self.in_head = True
+        self.waiting = 0  # bytes since, without those that came with its first
 
     def on_url(self, part: bytes) -> None:
         if not self.target:
@@ -141,10 +170,26 @@ class Requests:
         elif len(self.target) <= MAX_TARGET:
             self.target += part
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.size += len(name) + len(value) + 4
+        if self.size > MAX_HEAD:
+            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if len(name) == 4 and name.lower() == b"host":
+            self.hosts += 1
+            if self.hosts > 1 or not HOST.fullmatch(value):
+                self.refuse(HTTPStatus.BAD_REQUEST)
+
+    def on_headers_complete(self) -> None:
+        self.in_head = False
+        version = self.parser.get_http_version()
+        if version[0] > "1":
+            self.refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+        if version < "1.0" or (version == "1.1" and not self.hosts):
+            self.refuse(HTTPStatus.BAD_REQUEST)
+
     def on_message_complete(self) -> None:
         parser = self.parser
         self.complete.append((parser.get_method(), self.target, parser.should_keep_alive()))
-        self.target = b""
 
 
 class HttpServer(ringnet.EventHandler):
@@ -176,4 +221,4 @@ class HttpServer(ringnet.EventHandler):
 
 
 if __name__ == "__main__":
-    serve(HttpServer(), arguments(__doc__, "tcp://127.0.0.1:8080"))
+    serve(HttpServer(), arguments(__doc__, "tcp://127.0.0.1:8080"), idle_timeout=IDLE)

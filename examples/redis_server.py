@@ -4,65 +4,50 @@
     redis-cli -p 6380 SET greeting hello
     redis-benchmark -p 6380 -q
 
-hiredis takes commands apart, `redis_store.py` answers them, ringnet moves the bytes. The replies to
-all commands that arrived together are one write. One lock guards the store, so that several
-reactors may share it; it is taken once for all commands that arrived together.
+`redis_requests.py` takes commands apart, `redis_store.py` answers them, ringnet moves the bytes.
+The replies to all commands that arrived together are one write. One lock guards the store, so that
+several reactors may share it; it is taken once for all commands that arrived together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from threading import Lock
-from typing import Any
 
-import hiredis
 import ringnet
 from _cli import announce, arguments, serve
-from redis_store import OK, RESP2, Hello, NotACommand, Quit, Store, error, execute
+from redis_replies import error
+from redis_requests import ProtocolError, Requests
+from redis_store import RESP2, Hello, Quit, Store, execute
 
-MORE = object()  # what the parser gives when a command is not complete yet
-MAX_INLINE = 64 * 1024  # bytes of a command typed by hand
+MAX_REPLIES = 1024 * 1024  # bytes at once; commands that came together with more have to wait
 
 
 class Session:
-    """A connection's parser. Its first byte tells whether commands come as arrays or by hand."""
+    """A connection's requests, and how it wants its replies."""
 
-    __slots__ = ("by_hand", "line", "parser", "table")
+    __slots__ = ("requests", "table")
 
     def __init__(self) -> None:
-        self.parser = hiredis.Reader(notEnoughData=MORE)
-        self.by_hand: bool | None = None
-        self.line = b""  # typed by hand, without its end yet
+        self.requests = Requests()
         self.table = RESP2  # until HELLO says otherwise
 
-    def answer(self, data: bytes, store: Store, replies: list[bytes]) -> None:
-        """Execute the commands that are complete now.
+    def answer(self, data: bytes, store: Store, replies: list[bytes]) -> bool:
+        """Execute the commands that are complete; whether some are left, for there is much to send.
 
-        Raises hiredis.ProtocolError, NotACommand and Quit, with the replies before that in
-        `replies`.
+        Raises ProtocolError and Quit, with the replies before that in `replies`.
         """
-        if self.by_hand is None:
-            self.by_hand = data[:1] != b"*"
-        commands = self.typed(data) if self.by_hand else self.arrays(data)
-        while True:
+        size = 0
+        for words in self.requests.commands(data):
             try:
-                for words in commands:
-                    replies.append(execute(self.table, store, words))  # noqa: PERF401 (slower for one)
-                return
+                reply = execute(self.table, store, words)
             except Hello as hello:
                 self.table = hello.table
-                replies.append(hello.reply)
-
-    def arrays(self, data: bytes) -> Iterator[Any]:
-        self.parser.feed(data)
-        return iter(self.parser.gets, MORE)
-
-    def typed(self, data: bytes) -> Iterator[Any]:
-        """Commands as lines of words, as people and redis-benchmark's PING_INLINE write them."""
-        *lines, self.line = (self.line + data).split(b"\n")
-        yield from (line.split() for line in lines)
-        if len(self.line) > MAX_INLINE:
-            raise hiredis.ProtocolError("too big inline request")
+                reply = hello.reply
+            replies.append(reply)
+            size += len(reply)
+            if size > MAX_REPLIES:
+                return True
+        return False
 
 
 class RedisServer(ringnet.EventHandler):
@@ -79,20 +64,32 @@ class RedisServer(ringnet.EventHandler):
         conn.context = Session()
 
     def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
+        requests = conn.context.requests
+        if conn.inbound_buffered < requests.need:
+            return None  # of a long argument the rest is still to come
         replies: list[bytes] = []
-        action: ringnet.Action | None = ringnet.Action.CLOSE
+        action: ringnet.Action | None = None
         self.lock.acquire()  # half the time of `with`
         try:
-            conn.context.answer(conn.next(), self.store, replies)
-            action = None
-        except (hiredis.ProtocolError, NotACommand) as problem:
-            replies.append(error(f"ERR Protocol error: {problem}"))
-        except Quit:
-            replies.append(OK)
+            if conn.context.answer(conn.peek(), self.store, replies):
+                action = ringnet.Action.AGAIN
+        except ProtocolError as problem:
+            replies.append(error(b"ERR Protocol error: " + problem.text))
+            action = ringnet.Action.CLOSE
+        except Quit as quit_:
+            replies.append(quit_.reply)
+            action = ringnet.Action.CLOSE
         finally:
             self.lock.release()
+        conn.discard(requests.used)
         conn.write(b"".join(replies))
+        if not conn.is_writable and action is not ringnet.Action.CLOSE:
+            conn.pause_reading()  # it asks faster than it reads
+            return None
         return action
+
+    def on_writable(self, conn: ringnet.Connection) -> None:
+        conn.resume_reading()
 
 
 if __name__ == "__main__":

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from math import isinf, isnan, nan
 from time import time_ns
 from typing import Any, TypeVar
+
+from redis_replies import OK, array, as_map, bulk, error, integer, wrong_number
 
 Store = dict[bytes, Any]
 Command = Callable[..., bytes]
 T = TypeVar("T")
 
-OK = b"+OK\r\n"
-NIL = b"$-1\r\n"
-HEADS = [b"$%d\r\n" % size for size in range(256)]  # of short values, which nearly all are
 MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
 ANY = sys.maxsize  # number of arguments
 # By its name, in the two usual spellings: the function, and the least and most words it is called
@@ -32,12 +32,11 @@ class Refusal(Exception):
     """An error reply; the connection stays."""
 
 
-class NotACommand(Exception):
-    """A protocol error."""
-
-
 class Quit(Exception):
-    """The client wants to go."""
+    """The connection ends after a last reply."""
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
 
 
 class Hello(Exception):
@@ -46,32 +45,6 @@ class Hello(Exception):
     def __init__(self, table: Table, reply: bytes) -> None:
         self.table = table
         self.reply = reply
-
-
-def integer(n: int) -> bytes:
-    return b":%d\r\n" % n
-
-
-def bulk(value: bytes | None) -> bytes:
-    if value is None:
-        return NIL
-    size = len(value)
-    return (HEADS[size] if size < len(HEADS) else b"$%d\r\n" % size) + value + b"\r\n"
-
-
-def array(values: Iterable[bytes | None]) -> bytes:
-    parts = [bulk(value) for value in values]
-    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
-
-
-def as_map(flat: bytes) -> bytes:
-    """An array of names with their values as the map that RESP3 has for it."""
-    size, rest = flat[1:].split(b"\r\n", 1)
-    return b"%%%d\r\n%b" % (int(size) // 2, rest)
-
-
-def error(text: str) -> bytes:
-    return b"-" + text.encode() + b"\r\n"
 
 
 def command(
@@ -90,14 +63,13 @@ def command(
 
 
 def execute(table: Table, store: Store, words: list[Any]) -> bytes:
-    """The reply to a command, whose list is used up. Raises NotACommand, Quit and Hello."""
-    try:
-        b"".join(words)  # all are bytes: no quicker way to see that
-        function, least, most = table[words[0]]
-    except (TypeError, LookupError):
+    """The reply to a command, whose list is used up. Raises Quit and Hello."""
+    entry = table.get(words[0])
+    if entry is None:
         return execute_rare(table, store, words)
+    function, least, most = entry
     if not least <= len(words) <= most:
-        return error(f"ERR wrong number of arguments for '{words[0].decode().lower()}' command")
+        return wrong_number(words[0])
     words[0] = store  # now they are the function's arguments
     try:
         return function(*words)
@@ -105,16 +77,21 @@ def execute(table: Table, store: Store, words: list[Any]) -> bytes:
         return error(str(refusal))
 
 
-def execute_rare(table: Table, store: Store, words: Any) -> bytes:
-    """What is no command, no known one, or one of them in mixed case."""
-    if type(words) is not list or any(type(word) is not bytes for word in words):
-        raise NotACommand("a command is an array of bulk strings")
-    if not words:
-        return b""
+def execute_rare(table: Table, store: Store, words: list[bytes]) -> bytes:
+    """What is no known command, or one in mixed case."""
     name = words[0].upper()
     if name in table:
         return execute(table, store, [name, *words[1:]])
-    return error(f"ERR unknown command '{words[0].decode(errors='replace')}'")
+    if name in (b"POST", b"HOST:"):
+        raise Quit(b"")  # a browser that was made to talk to us; redis-server ends it as well
+    arguments = b""
+    for word in words[1:]:
+        if len(arguments) >= 128:
+            break
+        arguments += b"'%b' " % word[: 128 - len(arguments)]
+    return error(
+        b"ERR unknown command '%b', with args beginning with: %b" % (words[0][:128], arguments)
+    )
 
 
 def typed(store: Store, key: bytes, kind: type[T]) -> T | None:
@@ -133,13 +110,27 @@ def made(store: Store, key: bytes, kind: type[T]) -> T:
     return value
 
 
-def number(text: bytes) -> int:
+def number(text: bytes, refusal: str = "ERR value is not an integer or out of range") -> int:
+    """An integer in its one spelling: no blanks, no plus sign, no zeros in front."""
     try:
-        value = int(text)
+        value = int(text[:21])
     except ValueError:
         value = MAX_INT + 1
-    if not MIN_INT <= value <= MAX_INT:
-        raise Refusal("ERR value is not an integer or out of range")
+    if not MIN_INT <= value <= MAX_INT or b"%d" % value != text:
+        raise Refusal(refusal)
+    return value
+
+
+def score(text: bytes) -> float:
+    """A floating-point number as strtod(3) reads it."""
+    word = text.lower()
+    try:
+        value = float.fromhex(word.decode("ascii")) if b"x" in word else float(word)
+    except (ValueError, OverflowError):
+        value = nan
+    overflows = isinf(value) and b"inf" not in word
+    if isnan(value) or overflows or b"_" in word or word.strip() != word:
+        raise Refusal("ERR value is not a valid float")
     return value
 
 
@@ -183,14 +174,16 @@ def incr(store: Store, key: bytes) -> bytes:
 @command(2)
 def incrby(store: Store, key: bytes, by: bytes) -> bytes:
     value = number(typed(store, key, bytes) or b"0") + number(by)
-    store[key] = b"%d" % number(b"%d" % value)
+    if not MIN_INT <= value <= MAX_INT:
+        raise Refusal("ERR increment or decrement would overflow")
+    store[key] = b"%d" % value
     return integer(value)
 
 
 @command(2, ANY)
 def mset(store: Store, *pairs: bytes) -> bytes:
     if len(pairs) % 2:
-        raise Refusal("ERR wrong number of arguments for 'mset' command")
+        return wrong_number(b"mset")
     store.update(zip(pairs[::2], pairs[1::2], strict=True))
     return OK
 
@@ -261,7 +254,7 @@ def spop(store: Store, key: bytes) -> bytes:
 @command(3, ANY)
 def hset(store: Store, key: bytes, *pairs: bytes) -> bytes:
     if len(pairs) % 2:
-        raise Refusal("ERR wrong number of arguments for 'hset' command")
+        return wrong_number(b"hset")
     fields: dict[bytes, bytes] = made(store, key, dict)
     before = len(fields)
     fields.update(zip(pairs[::2], pairs[1::2], strict=True))
@@ -281,10 +274,7 @@ class SortedSet(dict[bytes, float]):
 def zadd(store: Store, key: bytes, *pairs: bytes) -> bytes:
     if len(pairs) % 2:
         raise Refusal("ERR syntax error")
-    try:
-        scores = [float(score) for score in pairs[::2]]
-    except ValueError:
-        raise Refusal("ERR value is not a valid float") from None
+    scores = [score(text) for text in pairs[::2]]
     members = made(store, key, SortedSet)
     before = len(members)
     members.update(zip(pairs[1::2], scores, strict=True))
@@ -317,7 +307,7 @@ def xadd(store: Store, key: bytes, entry_id: bytes, *pairs: bytes) -> bytes:
     if entry_id != b"*":
         raise Refusal("ERR only * is there as the ID of a new entry")
     if len(pairs) % 2:
-        raise Refusal("ERR wrong number of arguments for 'xadd' command")
+        return wrong_number(b"xadd")
     entries = made(store, key, Stream)
     after = (entries[-1][0], entries[-1][1] + 1) if entries else (0, 0)
     at, count = max((time_ns() // 1_000_000, 0), after)
@@ -379,7 +369,8 @@ GREETING = b"".join(
 @command(0, 6, tables=(RESP2,))
 def hello(store: Store, version: bytes = b"2", *words: bytes) -> bytes:
     """No password is set: whom the words after the version name, and how, is all the same."""
-    table = {b"2": RESP2, b"3": RESP3}.get(version)
+    wanted = number(version, "ERR Protocol version is not an integer or out of range")
+    table = {2: RESP2, 3: RESP3}.get(wanted)
     if table is None:
         raise Refusal("NOPROTO unsupported protocol version")
     head = b"%5" if table is RESP3 else b"*10"
@@ -393,4 +384,4 @@ def hello_3(store: Store, version: bytes = b"3", *words: bytes) -> bytes:
 
 @command(0)
 def quit_(store: Store) -> bytes:
-    raise Quit
+    raise Quit(OK)

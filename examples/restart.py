@@ -5,10 +5,12 @@
 
 At SIGHUP it starts a successor, which inherits the listening sockets. When that one serves, this
 one accepts no more: every connection gets its next answer with `Connection: close`, and is closed.
+A SIGHUP while a successor is on its way starts no other; if that one fails, this one goes on.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -18,16 +20,24 @@ import threading
 import ringnet
 from _cli import parser, serve
 
+MAX_HEAD = 64 * 1024  # bytes of a request
+
 
 class Server(ringnet.EventHandler):
     """Answers each request with the number of its process."""
 
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.more = ["--backend", given.backend, "--reactors", str(given.reactors)]
+        for option in given.option:
+            self.more += ["--option", option]
+        self.is_replacing = threading.Lock()
 
     def on_boot(self, engine: ringnet.Engine) -> None:
         self.engine = engine
-        signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=self.replace).start())
+        # A daemon: the successor is to outlive this process.
+        signal.signal(
+            signal.SIGHUP, lambda *_: threading.Thread(target=self.replace, daemon=True).start()
+        )
 
     def on_tick(self) -> None:
         """Once, as soon as it serves."""
@@ -36,20 +46,28 @@ class Server(ringnet.EventHandler):
             os.kill(int(os.environ.pop("RESTART_PARENT")), signal.SIGTERM)
 
     def replace(self) -> None:
+        """Start a successor, and wait for it: if it ends before this process, it has failed."""
+        if not self.is_replacing.acquire(blocking=False):
+            return
+        try:
+            code = self.start_successor().wait()
+            print(f"{os.getpid()} goes on: its successor ended with {code}", flush=True)
+        except (ringnet.EngineStateError, OSError) as error:
+            print(f"{os.getpid()} starts no successor: {error}", flush=True)
+        finally:
+            self.is_replacing.release()
+
+    def start_successor(self) -> subprocess.Popen[bytes]:
         sockets = [fd for fds in self.engine.hand_over().values() for fd in fds]
-        subprocess.Popen(
-            [
-                sys.executable,
-                __file__,
-                *(f"fd://{fd}" for fd in sockets),
-                "--backend",
-                self.backend,
-            ],
-            pass_fds=sockets,
-            env={**os.environ, "RESTART_PARENT": str(os.getpid())},
-        )
-        for fd in sockets:
-            os.close(fd)
+        try:
+            return subprocess.Popen(
+                [sys.executable, __file__, *(f"fd://{fd}" for fd in sockets), *self.more],
+                pass_fds=sockets,
+                env={**os.environ, "RESTART_PARENT": str(os.getpid())},
+            )
+        finally:
+            for fd in sockets:
+                os.close(fd)
 
     def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
         *requests, _ = conn.peek().split(b"\r\n\r\n")
@@ -69,4 +87,4 @@ class Server(ringnet.EventHandler):
 
 if __name__ == "__main__":
     given = parser(__doc__, "tcp://127.0.0.1:8080").parse_args()
-    serve(Server(given.backend), given)
+    serve(Server(given), given, max_inbound=MAX_HEAD, outbound_full="close")

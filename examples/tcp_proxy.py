@@ -9,29 +9,38 @@ both ends then belong to one thread, and bytes go from one to the other without 
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import suppress
 
 import ringnet
 from _cli import announce, parser, serve
 
 
 class End(ringnet.EventHandler):
-    """What both ends have in common; `context` is the other end."""
+    """What both ends have in common; `context` is the other end.
+
+    Either end may be closing already when something happens at the other one: a closing end takes
+    nothing any more (ConnectionClosed), and its `on_close` closes the other.
+    """
 
     def on_traffic(self, conn: ringnet.Connection) -> None:
-        conn.context.write(conn.next())
-        if not conn.context.is_writable:
-            conn.pause_reading()  # the other end's peer is slower than this one's
+        with suppress(ringnet.ConnectionClosed):
+            conn.context.write(conn.next())
+            if not conn.context.is_writable:
+                conn.pause_reading()  # the other end's peer is slower than this one's
 
     def on_writable(self, conn: ringnet.Connection) -> None:
-        conn.context.resume_reading()
+        with suppress(ringnet.ConnectionClosed):
+            if conn.context is not None:
+                conn.context.resume_reading()
 
     def on_end(self, conn: ringnet.Connection) -> ringnet.Action | None:
         if conn.context is None:
             return ringnet.Action.CLOSE
-        conn.context.shutdown_write()  # the other way stays open
+        with suppress(ringnet.ConnectionClosed):
+            conn.context.shutdown_write()  # the other way stays open
         return None
 
-    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
+    def on_close(self, conn: ringnet.Connection, error: BaseException | None) -> None:
         other, conn.context = conn.context, None
         if other is not None:
             other.context = None
@@ -54,14 +63,17 @@ class Proxy(End):
         dialed.add_done_callback(lambda done: self.connected(conn, done))
 
     def connected(self, conn: ringnet.Connection, done: Future[ringnet.Connection]) -> None:
+        """On the same thread: the dial was made on the newcomer's loop."""
         if done.exception() is not None:
             conn.close()
-        elif conn.fileno() == -1:  # it has gone meanwhile
-            done.result().context = None
-            done.result().close()
-        else:
-            conn.context = done.result()
+            return
+        other = done.result()
+        try:
+            conn.context = other
             conn.resume_reading()
+        except ringnet.ConnectionClosed:  # it has gone meanwhile
+            conn.context = other.context = None
+            other.close()
 
 
 if __name__ == "__main__":

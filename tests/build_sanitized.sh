@@ -16,7 +16,7 @@ for name in uring_faults uring_refusals; do
 done
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check cffi pytest pytest-timeout pytest-xdist hypothesis \
-	httptools hiredis redis dnspython >&2
+	httptools redis dnspython >&2
 forget_builds() { rm -rf build/temp.* build/lib.* build/bdist.*; } # setuptools would use them again
 forget_builds
 CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g" LDFLAGS="$objects $options" \

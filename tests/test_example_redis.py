@@ -111,11 +111,9 @@ SET = b"*3\r\n$3\r\nsEt\r\n$1\r\nk\r\n$1\r\nv\r\n"
 GET = b"*2\r\n$3\r\nget\r\n$1\r\nk\r\n"
 LAST = {
     "quit": (b"*1\r\n$4\r\nQuit\r\n", b"+OK"),
-    "a number": (b"*2\r\n$3\r\nGET\r\n:5\r\n", b"-ERR Protocol error: a command is an array"),
-    "no array": (b":5\r\n", b"-ERR Protocol error: a command is an array"),
-    "a map": (b"%1\r\n$1\r\nx\r\n$1\r\nx\r\n", b"-ERR Protocol error: a command is an array"),
-    "a list in it": (b"*1\r\n*1\r\n$4\r\nPING\r\n", b"-ERR Protocol error: a command is an array"),
-    "no type": (b"*1\r\n?4\r\nPING\r\n", b"-ERR Protocol error: Protocol error, got "),
+    "a number": (b"*2\r\n$3\r\nGET\r\n:5\r\n", b"-ERR Protocol error: expected '$', got ':'"),
+    "a list in it": (b"*1\r\n*1\r\n$4\r\nPING\r\n", b"-ERR Protocol error: expected '$', got '*'"),
+    "no type": (b"*1\r\n?4\r\nPING\r\n", b"-ERR Protocol error: expected '$', got '?'"),
 }
 
 

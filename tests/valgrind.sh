@@ -17,7 +17,7 @@ object=$PWD/build/uring_sleep_wait.o
 gcc -std=gnu11 -O1 -g -fPIC -Wall -Wextra -Werror -c tests/uring_sleep_wait.c -o "$object"
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check cffi pytest pytest-timeout pytest-xdist \
-	hypothesis httptools hiredis redis dnspython
+	hypothesis httptools redis dnspython
 forget_builds() { rm -rf build/temp.* build/lib.* build/bdist.*; } # setuptools would use them again
 forget_builds
 CFLAGS="-g -O1" LDFLAGS="$object -Wl,--wrap=io_uring_submit_and_wait_timeout,--wrap=submit_and_wait_idly" \

@@ -1,0 +1,41 @@
+"""The replies of the Redis example, as bytes of RESP2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+OK = b"+OK\r\n"
+NIL = b"$-1\r\n"
+HEADS = [b"$%d\r\n" % size for size in range(256)]  # of short values, which nearly all are
+
+
+def integer(n: int) -> bytes:
+    return b":%d\r\n" % n
+
+
+def bulk(value: bytes | None) -> bytes:
+    if value is None:
+        return NIL
+    size = len(value)
+    return (HEADS[size] if size < len(HEADS) else b"$%d\r\n" % size) + value + b"\r\n"
+
+
+def array(values: Iterable[bytes | None]) -> bytes:
+    parts = [bulk(value) for value in values]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def as_map(flat: bytes) -> bytes:
+    """An array of names with their values as the map that RESP3 has for it."""
+    size, rest = flat[1:].split(b"\r\n", 1)
+    return b"%%%d\r\n%b" % (int(size) // 2, rest)
+
+
+def error(text: str | bytes) -> bytes:
+    """On one line, whatever a client's words have in them."""
+    line = text.encode() if isinstance(text, str) else text
+    return b"-" + line.replace(b"\r", b" ").replace(b"\n", b" ") + b"\r\n"
+
+
+def wrong_number(name: bytes) -> bytes:
+    return error(b"ERR wrong number of arguments for '%b' command" % name.lower())

@@ -1,0 +1,171 @@
+"""The requests of a Redis connection, taken from its bytes as they come.
+
+The rules, the limits and the error texts are redis-server's. (hiredis parses replies: what a client
+may send is another grammar, and it reserves memory for as many elements as a peer announces.)
+Nothing here is kept for what a peer only announces: an argument is waited for in the connection's
+inbound buffer, and its bytes are copied once, when all of them are there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MAX_LINE = 64 * 1024  # bytes of a line: a length, or a command typed by hand
+MAX_WORDS = 1024 * 1024  # of a command, its name included
+MAX_WORD = 32 * 1024 * 1024  # bytes; less than max_inbound, or it could never be complete
+MAX_COMMAND = 2 * MAX_WORD  # bytes of all its words
+
+# How commands of few words begin, and short words: nearly all do.
+COUNTS = {b"*%d" % count: count for count in range(1, 10)}
+SIZES = {b"$%d" % size: size for size in range(4096)}
+
+# A word typed by hand: as it is, and then perhaps in quotes.
+# Nothing of it is given back once it was taken: no match without a word or quotes.
+WORD = re.compile(
+    rb"""\s*+([^\s"']*+)(?:"((?:\\.|[^"\\])*+)"|'((?:\\'|[^'])*+)')?+(?=\s|$)""", re.DOTALL
+)
+NUMBER = re.compile(rb"0|-?[1-9]\d{0,18}")  # in its one spelling
+ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
+ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
+
+
+class ProtocolError(Exception):
+    """What came is no request; the connection ends with this text."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+class Requests:
+    """What one connection asks for."""
+
+    __slots__ = ("_at", "_left", "_parts", "_size", "_used", "_words", "need")
+
+    def __init__(self) -> None:
+        self.need = 1  # bytes that must be there before there can be another command
+        self._used = 0  # of the bytes at hand, before `_parts`
+        self._parts: list[bytes] = []  # of what follows, between the line ends,
+        self._at = 0  # and how many of these are used
+        self._words: list[bytes] = []  # of a command that is not complete yet,
+        self._left = 0  # which is to have so many more,
+        self._size = 0  # and has so many bytes
+
+    @property
+    def used(self) -> int:
+        """Bytes that the commands so far were made of."""
+        return self._used + 2 * self._at + len(b"".join(self._parts[: self._at]))
+
+    def commands(self, data: bytes) -> Iterator[list[bytes]]:
+        """The complete commands in `data`, which begins with the first byte that was not used.
+
+        Raises ProtocolError. Whoever needs no more of them may stop at any.
+        """
+        self._used, self._parts, self._at = 0, [], 0
+        self.need = 1
+        if not self._left and data[:1] == b"*":
+            # Commands of a few words without line ends in them, up to the first other one.
+            parts = self._parts = data.split(b"\r\n")
+            last = len(parts) - 1
+            at = 0
+            while at < last and (count := COUNTS.get(parts[at])):
+                end = at + 1 + 2 * count
+                words = parts[at + 2 : end : 2]
+                sizes = map(SIZES.get, parts[at + 1 : end : 2])
+                if end > last or list(sizes) != list(map(len, words)):
+                    break
+                self._at = at = end
+                yield words
+            self._used, self._parts, self._at = self.used, [], 0
+        while self._used < len(data) and (words := self._next(data)) is not None:
+            if words:
+                yield words
+
+    def _next(self, data: bytes) -> list[bytes] | None:
+        """The command at `used`, empty for an empty line; None where more has to come."""
+        if not self._left:
+            if data[self._used : self._used + 1] != b"*":
+                return self._typed(data)
+            count = self._length(data, MAX_WORDS, b"multibulk", b"mbulk")
+            if count is None:
+                return None
+            self._left = max(0, count)
+        while self._left:
+            word = self._word(data)
+            if word is None:
+                return None
+            self._words.append(word)
+            self._left -= 1
+        words, self._words, self._size = self._words, [], 0
+        return words
+
+    def _length(self, data: bytes, most: int, what: bytes, short: bytes) -> int | None:
+        """The number in the line at `used`, behind its first byte."""
+        line = self._line(data, b"\r", b"too big %b count string" % short)
+        if line is None or self._used + len(line) + 2 > len(data):
+            return None  # its line feed is still to come
+        if what == b"bulk" and line[:1] != b"$":
+            found = data[self._used : self._used + 1]
+            raise ProtocolError(b"expected '$', got '%b'" % found)
+        value = int(line[1:]) if NUMBER.fullmatch(line, 1) else most + 1
+        if value > most or (what == b"bulk" and value < 0):
+            raise ProtocolError(b"invalid %b length" % what)
+        self._used += len(line) + 2
+        return value
+
+    def _line(self, data: bytes, end: bytes, too_long: bytes) -> bytes | None:
+        """What is before the next `end`, which is not used yet."""
+        at = data.find(end, self._used, self._used + MAX_LINE)
+        if at >= 0:
+            return data[self._used : at]
+        if len(data) - self._used >= MAX_LINE:
+            raise ProtocolError(too_long)
+        self.need = len(data) - self._used + 1
+        return None
+
+    def _word(self, data: bytes) -> bytes | None:
+        start = self._used
+        size = self._length(data, MAX_WORD, b"bulk", b"bulk")
+        if size is None:
+            return None
+        end = self._used + size
+        if end + 2 > len(data):
+            self.need = end + 2 - start
+            self._used = start
+            return None
+        self._size += size
+        if self._size > MAX_COMMAND:
+            raise ProtocolError(b"too big request")
+        word = data[self._used : end]
+        self._used = end + 2
+        return word
+
+    def _typed(self, data: bytes) -> list[bytes] | None:
+        """A line of words, as people and redis-benchmark's PING_INLINE write them."""
+        line = self._line(data, b"\n", b"too big inline request")
+        if line is None:
+            return None
+        self._used += len(line) + 1
+        line = line.partition(b"\0")[0]
+        return split(line) if b'"' in line or b"'" in line else line.split()
+
+
+def split(line: bytes) -> list[bytes]:
+    """The words of a line, some of them in quotes."""
+    line = line.strip()
+    words = []
+    at = 0
+    while at < len(line):
+        found = WORD.match(line, at)
+        if found is None:
+            raise ProtocolError(b"unbalanced quotes in request")
+        plain, double, single = (part or b"" for part in found.groups())
+        words.append(plain + ESCAPE.sub(unescape, double) + single.replace(b"\\'", b"'"))
+        at = found.end()
+    return words
+
+
+def unescape(found: re.Match[bytes]) -> bytes:
+    """What an escape in double quotes stands for."""
+    code = found[1]
+    return bytes([int(code[1:], 16)]) if len(code) > 1 else ESCAPED.get(code, code)
