@@ -52,6 +52,11 @@ The rules
     the same address waits behind it. Heads of lines are tried again each RETRY_PERIOD, a bounded
     number of them, and a turn never spins for them. A line holds at most `Bounds.line_packets`,
     all lines of a socket `Bounds.line_bytes`; a packet beyond is REFUSED with -EAGAIN.
+13. A turn need not tell all that has happened by then: it may have no room for the event or no
+    buffer for the bytes, and the caller may have been busy for long since. So nobody is silent
+    because no event came: whoever enforces a time limit asks `pending` first, between two turns and
+    after all events of the last. It has no effect, and what it tells comes with the turns that
+    follow, as long as reading is not paused.
 """
 
 from __future__ import annotations
@@ -156,6 +161,13 @@ class Backend(Protocol):
 
     def poll(self, handle: int, fd: int, mask: int) -> None:
         """Say READY once when any of `mask` holds for a descriptor, which stays the caller's."""
+
+    def pending(self, handle: int) -> int:
+        """What has happened to a stream or packets that no turn has told yet: see rule 13.
+
+        READABLE: bytes, or the peer's end. WRITABLE: room for what is staged, or the result of
+        `connect`. A system call: for what is rarely asked. 0 where the handle is not alive.
+        """
 
     def turn(self, timeout: float | None) -> Iterable[Event]:
         """Take up what was enqueued, wait for events at most `timeout` seconds (None: for ever).

@@ -19,7 +19,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from ..completion import GRACEFUL, INDEX_MASK, NOW, RESET
-from .deadlines import Deadlines, TimeLimits
+from .deadlines import Countdown, Deadlines, TimeLimits
 from .errors import ConnectionClosed, EngineStateError, WrongThread
 from .foreign import AnyThread, Callback
 from .inbound import SILENT
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .listener import Listener
     from .origin import Origin
     from .reactor import Reactor
-    from .timers import Timer
 
 
 class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
@@ -86,7 +85,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._deadlines: Deadlines | None = None
         self._error: BaseException | None = None
         self._on_closed: list[Callback] | None = None
-        self._timer: Timer | None = None
+        self._timer: Countdown | None = None
         self._local: Any = None
         self._remote: Any = None
 

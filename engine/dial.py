@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..completion import NOW, RESET
 from ..sockaddr import pack
 from .address import Address
+from .deadlines import Countdown
 from .errors import ConnectionClosed, shortened
 from .resolve import Target, check_host, resolve, unknown_host
 from .sockopts import is_itself, prepare_socket
@@ -52,6 +53,7 @@ class Dial:
         self._targets: deque[Target] = deque()
         self._attempts: dict[int, tuple[Target, int]] = {}  # by handle, with the descriptor
         self._failures = _Failures()
+        self._limit: Countdown | None = None
         self._timers: dict[Callable[..., object], Timer] = {}  # one for each step that waits
 
     # The ways in
@@ -98,7 +100,8 @@ class Dial:
             self.give_up("the engine has stopped")
             return
         self._loop.dialing.add(self)
-        self._after(self._timeout, self._time_out)
+        time_out = partial(self._step, self._time_out)
+        self._limit = Countdown(self._loop, self._timeout, time_out)
         if self._address.is_unix:
             self._try([(self._address.family, self._address.sun_path)])
             return
@@ -226,6 +229,9 @@ class Dial:
     def _tidy(self) -> None:
         self._is_over = True
         self._loop.dialing.discard(self)
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..completion import GRACEFUL, NOW
+from .deadlines import Countdown
 from .errors import network_error, release_frames
 from .logs import EXITS
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .handles import Handles
     from .options import Options
     from .origin import Origin
+    from .reactor import Reactor
     from .server import Engine
     from .timers import Timers
 
@@ -96,7 +98,9 @@ class Endings:
     def watch_close(self, conn: Connection) -> None:
         """Bound the time a closing connection has to send what it owes."""
         timeout = self.options.close_timeout
-        conn._timer = self._timers.add(timeout, partial(self._close_timed_out, conn))
+        conn._timer = Countdown(
+            cast("Reactor", self), timeout, partial(self._close_timed_out, conn)
+        )
 
     def _close_timed_out(self, conn: Connection) -> None:
         conn._timer = None
@@ -119,7 +123,7 @@ class Endings:
         if self._stopping:
             linger = min(linger, STOP_LINGER)
         close = partial(self.backend.close, handle, NOW)
-        conn._timer = self._timers.add(linger, close)
+        conn._timer = Countdown(cast("Reactor", self), linger, close)
 
     def _on_closed(self, handle: int, lost: int, status: int) -> None:
         conn = self.connections.pop(handle, None)

@@ -16,6 +16,7 @@ from .ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
     from .backend import Memory
+    from .deadlines import Deadlines
     from .reactor import Reactor
 
 NOTHING = RingBuffer()  # what is inbound once a connection is closing
@@ -38,6 +39,7 @@ class Inbound:
 
     if TYPE_CHECKING:  # what Connection has
         loop: Reactor
+        _deadlines: Deadlines | None
         _handle: int
         _owner: int
 
@@ -130,7 +132,7 @@ class Inbound:
             return
         self._paused = False
         if not self._held:
-            self.loop.backend.resume(self._handle)
+            self._read_again()
         self.loop.call_again(self)  # type: ignore[arg-type]
 
     @property
@@ -237,4 +239,9 @@ class Inbound:
     def _let_go(self) -> None:
         self._held = False
         if not self._paused:
-            self.loop.backend.resume(self._handle)
+            self._read_again()
+
+    def _read_again(self) -> None:
+        self.loop.backend.resume(self._handle)
+        if self._deadlines is not None:
+            self._deadlines.read_again()

@@ -20,7 +20,7 @@ from ..completion import DATA, GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, W
 from .accepting import accept_all
 from .operations import NO_SIGNAL, WOULD_BLOCK, Operations
 from .packets import receive_packets, retry_due, retry_timeout
-from .pollers import BOTH, READ, WRITE, Poller
+from .pollers import BOTH, READ, WRITE, Poller, pending
 from .slot import Role, Slot
 
 _LONGEST_WAIT: Final = 1e6  # seconds: epoll counts milliseconds in an int
@@ -162,6 +162,10 @@ class FallbackBackend(Operations):
         if not 0 <= mode <= RESET:
             raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET")
         self._ask(self._do_close, handle, mode)
+
+    def pending(self, handle: int) -> int:
+        slot = self._slots.get(handle)
+        return 0 if slot is None or slot.sock is None else pending(slot.fd)
 
     # The turn
 

@@ -42,6 +42,20 @@ class Poller(Protocol):
         """Give the kernel handle back."""
 
 
+def pending(fd: int) -> int:
+    """READ and WRITE, as far as they hold for a descriptor now; nothing is changed by asking."""
+    if not hasattr(select, "poll"):
+        reads, writes, fails = select.select([fd], [fd], [fd], 0)
+        return (READ if reads else 0) | (WRITE if writes or fails else 0)
+    asked = select.poll()
+    asked.register(fd, select.POLLIN | select.POLLOUT)
+    found = 0
+    for _, mask in asked.poll(0):
+        found |= READ if mask & (select.POLLIN | select.POLLHUP) else 0
+        found |= WRITE if mask & (select.POLLOUT | select.POLLERR | select.POLLHUP) else 0
+    return found
+
+
 class EpollPoller:
     """epoll(7). A closed descriptor leaves it only with its last duplicate: so it is taken out."""
 

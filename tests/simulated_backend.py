@@ -24,11 +24,13 @@ from ringnet.completion import (
     ERROR,
     GRACEFUL,
     INDEX_MASK,
+    READABLE,
     REFERRED_FROM,
     RESET,
     SHUT,
     STALLED,
     WOKEN,
+    WRITABLE,
     Bounds,
     Event,
 )
@@ -111,6 +113,15 @@ class SimulatedBackend:
         if verb in VERBS:
             return lambda handle, *rest: self._ask(verb, handle, *rest)
         raise AttributeError(verb)
+
+    def pending(self, handle: int) -> int:
+        slot = self.slots.get(handle)
+        if slot is None or slot.peer is None:
+            return 0
+        peer = slot.peer
+        comes = peer.said or peer.is_reset or (peer.has_ended and not slot.eof_said)
+        room = peer.is_reset or len(peer.held) < peer.window
+        return (READABLE if comes else 0) | (WRITABLE if room else 0)
 
     def wake(self) -> None:
         self._woken = True

@@ -171,6 +171,9 @@ class UringBackend:
             raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET")
         self._command(_CLOSE, handle, mode)
 
+    def pending(self, handle: int) -> int:
+        return int(lib.rn_pending(self._core, handle))
+
     def turn(self, timeout: float | None) -> Iterable[Event]:
         # One nanosecond more than asked: waking before a timer is due would make the loop spin.
         if timeout is None or timeout > _FOR_EVER:

@@ -35,6 +35,7 @@ SOURCES = [
     "lines.c",
     "buffers.c",
     "ends.c",
+    "pending.c",
     "setup.c",
 ]
 HEADERS = ["ring.h", "kernel.h", "core.h", "lists.h", "calls.h"]

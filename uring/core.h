@@ -17,6 +17,7 @@
  * cancel.c    requests whose end is wanted before they have come to anything
  * room.c      sockets that are full
  * ends.c      the peer's end, where a receive may miss it
+ * pending.c   what has happened to a handle that no turn has told yet
  * setup.c     making and ending a ring, and trying what this kernel can do
  */
 #ifndef RINGNET_CORE_H

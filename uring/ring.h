@@ -120,6 +120,7 @@ struct rn_core;
 int rn_open(const struct rn_bounds *bounds, struct rn_core **out);
 struct rn_shared *rn_share(struct rn_core *core);
 int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t timeout_ns);
+int rn_pending(struct rn_core *core, int64_t handle); /* POLLIN | POLLOUT */
 int rn_dispose(struct rn_core *core);
 void rn_unmap(char *memory, int64_t size);
 int rn_probe(int32_t *features);
