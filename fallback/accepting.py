@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from ..completion import ACCEPTED, STALLED
+from .sockets import newcomer_looker
 
 if TYPE_CHECKING:
     from .operations import Operations
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 # A flood of newcomers may not keep the connections that are there from being served.
 _MOST: Final = 64
-_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# EPERM is not the newcomer's: a filter of system calls, or a security module, refuses each time.
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM)
 # accept(2): errors of the new socket that are pending already. Others are the listener's own.
 _NEWCOMERS_FAULT: Final = frozenset(
     getattr(errno, name)
@@ -26,7 +28,6 @@ _NEWCOMERS_FAULT: Final = frozenset(
         "ENONET",
         "EHOSTUNREACH",
         "ENETUNREACH",
-        "EPERM",
         "ETIMEDOUT",
         "EINTR",
     )
@@ -35,7 +36,17 @@ _NEWCOMERS_FAULT: Final = frozenset(
 
 
 def accept_all(backend: Operations, slot: Slot) -> None:
-    """Accept what waits, up to a bound; the poller reports the listener again for the rest."""
+    """Accept what waits, up to a bound; the poller reports the listener again for the rest.
+
+    Who else has the listener may have made it blocking, and may take a newcomer away that was told
+    of; so it is made non-blocking before, and asked again for each newcomer but the first.
+    """
+    try:
+        slot.sock.setblocking(False)
+    except OSError as error:
+        backend._break(slot, error.errno or 0)
+        return
+    waits = newcomer_looker(slot.fd)
     for _ in range(_MOST):
         if not backend._has_room():
             return
@@ -46,9 +57,10 @@ def accept_all(backend: Operations, slot: Slot) -> None:
         except OSError as error:
             if not _pass_over(backend, slot, error.errno or 0):
                 return
-            continue
-        newcomer.setblocking(False)
-        backend._emit((slot.handle, ACCEPTED, newcomer.detach(), 0))
+        else:
+            backend._emit((slot.handle, ACCEPTED, newcomer.detach(), 0))
+        if not waits():
+            return
 
 
 def _pass_over(backend: Operations, slot: Slot, number: int) -> bool:

@@ -16,12 +16,23 @@ from operator import itemgetter
 from threading import RLock
 from typing import Any, Final
 
-from ..completion import DATA, GENERATION_MASK, INDEX_BITS, INDEX_MASK, RESET, WOKEN, Bounds, Event
+from ..completion import (
+    DATA,
+    GENERATION_MASK,
+    INDEX_BITS,
+    INDEX_MASK,
+    NOW,
+    RESET,
+    WOKEN,
+    Bounds,
+    Event,
+)
 from .accepting import accept_all
-from .operations import NO_SIGNAL, WOULD_BLOCK, Operations
+from .operations import WOULD_BLOCK, Operations
 from .packets import receive_packets, retry_due, retry_timeout
 from .pollers import BOTH, READ, WRITE, Poller, pending
 from .slot import Role, Slot
+from .sockets import AT_ONCE, SEND_AT_ONCE, drop_errors
 
 _LONGEST_WAIT: Final = 1e6  # seconds: epoll counts milliseconds in an int
 
@@ -29,7 +40,7 @@ _LONGEST_WAIT: Final = 1e6  # seconds: epoll counts milliseconds in an int
 class FallbackBackend(Operations):
     """One poller. See `engine.backend.Backend` for what each method promises."""
 
-    nonblocking: Final = True
+    nonblocking: Final = False  # it does not matter
 
     def __init__(self, poller: Poller, bounds: Bounds) -> None:
         super().__init__(poller, bounds)
@@ -129,7 +140,7 @@ class FallbackBackend(Operations):
             size = len(data)
             slot.accepted += size
             try:
-                sent = slot.sock.send(data, NO_SIGNAL)
+                sent = slot.sock.send(data, SEND_AT_ONCE)
             except OSError as error:
                 sent = self._send_failed(slot, error)
             if sent != size:
@@ -217,7 +228,7 @@ class FallbackBackend(Operations):
             if mask == slot.plain and number < end:
                 # The way of nearly every message: `_on_readable`, without the call.
                 try:
-                    count = slot.sock.recv_into(places[number])
+                    count = slot.sock.recv_into(places[number], 0, AT_ONCE)
                     if count:
                         events.append((slot.handle, DATA, number * place, count))
                         number += 1 if count <= place else -(-count // place)
@@ -254,6 +265,8 @@ class FallbackBackend(Operations):
             slot.missed = True
         mask &= wanted
         if not mask:
+            if slot.peer_ended:
+                self._look_for_error(slot)
             return
         if not self._has_room():
             self._put_off(slot, mask, self._unserved)
@@ -286,7 +299,10 @@ class FallbackBackend(Operations):
         if mask & WRITE:
             self._on_writable(slot)
         if mask & READ:
+            before = len(self._events) + len(self._late)
             receive_packets(self, slot)
+            if len(self._events) + len(self._late) == before and self.has_packet_room():
+                drop_errors(slot.sock)  # something has made it ready, and would go on to
 
     def _on_woken(self) -> None:
         with self._wake_lock:
@@ -300,7 +316,7 @@ class FallbackBackend(Operations):
         with self._wake_lock:
             if not self._is_woken:
                 self._is_woken = True
-                self._waker.send(b"\0")
+                self._waker.send(b"\0", SEND_AT_ONCE)
 
     def wake_other(self, other: Any) -> None:
         other.wake()
@@ -309,7 +325,7 @@ class FallbackBackend(Operations):
         with self._wake_lock:
             self._is_woken = True  # from here on nobody need wake it
         for slot in list(self._slots.values()):
-            self._end(slot)
+            self._end(slot, NOW)
         self._todo.clear()
         self._poller.close()
         self._waker.close()

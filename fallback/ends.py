@@ -6,12 +6,15 @@ watched, and CLOSED is the last that is said of it.
 
 from __future__ import annotations
 
+import os
 import socket
-from errno import ENOTCONN
+from contextlib import suppress
+from errno import EBADF, ENOTCONN
 from typing import TYPE_CHECKING
 
-from ..completion import CLOSED, DRAINED, ERROR, SHUT, Event
+from ..completion import CLOSED, DRAINED, ERROR, GRACEFUL, NOW, SHUT, Event
 from .slot import Phase, Role, Slot
+from .sockets import pending_error, prepare_close
 
 
 class Ends:
@@ -60,10 +63,16 @@ class Ends:
         slot.broken = True
         slot.error = number
         if slot.role is Role.POLL or slot.phase is not Phase.OPEN:
-            self._end(slot)
+            self._end(slot, NOW)
             return
         self._watch(slot)
         self._emit((slot.handle, ERROR, -number, 0))
+
+    def _look_for_error(self, slot: Slot) -> None:
+        """The peer has ended its side, so nothing is read: has it reset the connection?"""
+        number = 0 if slot.paused or slot.broken else pending_error(slot.sock)
+        if number:
+            self._break(slot, number)
 
     def _forget(self, slot: Slot) -> None:
         """Stop watching, and free the handle; its descriptor is still open."""
@@ -76,14 +85,25 @@ class Ends:
             del self._by_fd[slot.fd]
 
     @staticmethod
-    def _close_fd(slot: Slot) -> None:
-        if slot.sock is not None:
+    def _close_fd(slot: Slot, mode: int) -> None:
+        if not slot.owns_fd:
+            return
+        if slot.error == EBADF:  # somebody has closed it, and the number may be a stranger's now
+            if slot.sock is not None:
+                slot.sock.detach()
+            return
+        with suppress(OSError, OverflowError):  # a number that is no descriptor
+            if slot.sock is None:
+                os.close(slot.fd)
+                return
+            if slot.has_end:
+                prepare_close(slot.sock, mode)
             slot.sock.close()
 
-    def _end(self, slot: Slot) -> None:
+    def _end(self, slot: Slot, mode: int = GRACEFUL) -> None:
         if slot.phase is Phase.ENDED:
             return
         self._forget(slot)
-        self._close_fd(slot)
+        self._close_fd(slot, mode)
         lost, self.staged[slot.index] = self.staged[slot.index], 0
         self._emit((slot.handle, CLOSED, lost, -slot.error))

@@ -7,40 +7,31 @@ derives the interest from the slot's state, so nothing sets it by hand.
 from __future__ import annotations
 
 import mmap
-import os
-import socket
-import struct
 from collections import deque
-from errno import EAGAIN, EBADF, EINPROGRESS, EINTR, EINVAL, ENOBUFS, ENOTCONN, EWOULDBLOCK
+from errno import ENOBUFS, ENOTCONN
 from typing import Final
 
 from ..completion import (
-    CONNECTED,
     DATA,
     EOF,
     FAILED,
     GRACEFUL,
-    INDEX_MASK,
     NAME_ROOM,
+    NOW,
     READABLE,
     READY,
-    RESET,
     WRITABLE,
     Bounds,
     Event,
 )
-from .addresses import NO_ADDRESS, address_of
 from .ends import Ends
 from .packets import packets_have_room, send_packet
 from .pollers import READ, WRITE, Poller
 from .slot import NEVER, Phase, Role, Slot
+from .sockets import AT_ONCE, SEND_AT_ONCE, drop_errors
+from .starts import Starts
 
-NO_FD: Final = -1
-_REORDERING: Final = (socket.AF_INET, socket.AF_INET6)  # networks may
 _PLACE: Final = 16_384  # bytes from where one read may begin to where the next may
-NO_SIGNAL: Final = getattr(socket, "MSG_NOSIGNAL", 0)
-# Windows begins to connect with it.
-EWOULDBLOCK_THERE: Final = EWOULDBLOCK if EWOULDBLOCK != EAGAIN else EINPROGRESS
 WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
 
 
@@ -57,7 +48,7 @@ class _Sent:
         return 0 if slot is None else slot.accepted - self._operations.staged[index]
 
 
-class Operations(Ends):
+class Operations(Starts, Ends):
     """The slots, and what happens to them. `FallbackBackend` calls it turn by turn."""
 
     def __init__(self, poller: Poller, bounds: Bounds) -> None:
@@ -118,24 +109,6 @@ class Operations(Ends):
         while self._late and len(self._events) < self._most:
             self._events.append(self._late.popleft())
 
-    # Starting
-
-    def _start(self, handle: int, fd: int, role: Role) -> Slot:
-        index = handle & INDEX_MASK
-        slot = Slot(handle, index, fd, role)
-        self._slots[handle] = self._by_index[index] = self._by_fd[fd] = slot
-        return slot
-
-    def _own(self, slot: Slot, family: int = -1, kind: int = -1, protocol: int = -1) -> bool:
-        """Make its socket object; where the descriptor is none, that is the handle's error."""
-        try:
-            slot.sock = socket.socket(family, kind, protocol, slot.fd)
-        except OSError as error:
-            self._break(slot, error.errno or EBADF)
-        except (ValueError, OverflowError):
-            self._break(slot, EBADF)
-        return slot.sock is not None
-
     def _watch(self, slot: Slot) -> None:
         """Tell the poller what follows from the slot's state."""
         wanted = slot.watched()
@@ -150,84 +123,16 @@ class Operations(Ends):
             slot.plain = NEVER
             self._break(slot, error.errno or ENOTCONN)
 
-    def _do_listen(self, handle: int, fd: int) -> None:
-        slot = self._start(handle, fd, Role.LISTENER)
-        if self._own(slot, socket.AF_INET, socket.SOCK_STREAM, 0):
-            self._watch(slot)
-
-    def _do_adopt(self, handle: int, fd: int) -> None:
-        slot = self._start(handle, fd, Role.STREAM)
-        # Reading and writing do not ask for the family, and telling it saves system calls.
-        if self._own(slot, socket.AF_INET, socket.SOCK_STREAM, 0):
-            slot.edge = self._edge_chunk > 0
-            self._watch(slot)
-
-    def _do_adopt_packets(self, handle: int, fd: int) -> None:
-        slot = self._start(handle, fd, Role.PACKETS)
-        if not self._own(slot):
-            return
-        slot.has_end = slot.sock.type == getattr(socket, "SOCK_SEQPACKET", None)
-        slot.is_ordered = not slot.has_end and slot.sock.family not in _REORDERING
-        self._watch(slot)
-
     def _do_send_to(self, handle: int, packet: tuple[bytes, bytes]) -> None:
         send_packet(self, handle, packet)
 
-    def _do_connect(self, handle: int, argument: tuple[int, bytes]) -> None:
-        fd, packed = argument
-        slot = self._start(handle, fd, Role.STREAM)
-        family, address = address_of(packed)
-        if not self._own(slot, family, socket.SOCK_STREAM, 0):
-            return
-        slot.connecting = True
-        try:
-            slot.sock.connect(address)
-        except NO_ADDRESS:
-            self._break(slot, EINVAL)
-        except OSError as error:
-            # EAGAIN is no EINPROGRESS: a Unix listener's backlog is full, or no port is free.
-            if error.errno in (EINPROGRESS, EWOULDBLOCK_THERE, EINTR):
-                self._watch(slot)
-            else:
-                self._break(slot, error.errno or ENOTCONN)
-        else:
-            self._on_connected(slot)
-
-    def _do_poll(self, handle: int, argument: tuple[int, int]) -> None:
-        fd, mask = argument
-        is_taken = fd in self._by_fd  # interest is keyed by descriptor: it gets one of its own
-        try:
-            own = os.dup(fd) if is_taken else fd
-        except OSError as error:
-            self._break(self._start(handle, NO_FD, Role.POLL), error.errno or ENOTCONN)
-            return
-        slot = self._start(handle, own, Role.POLL)
-        if is_taken:
-            slot.sock = open(slot.fd, "rb", buffering=0)  # noqa: SIM115 - closed by _close_fd
-        slot.mask = (READ if mask & READABLE else 0) | (WRITE if mask & WRITABLE else 0)
-        self._watch(slot)
-
     # Results
-
-    def _on_connected(self, slot: Slot) -> None:
-        error = slot.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self._break(slot, error)
-            return
-        slot.connecting = False
-        slot.edge = self._edge_chunk > 0
-        self._emit((slot.handle, CONNECTED, 0, 0))
-        if slot.queue:
-            self._on_writable(slot)
-        else:
-            self._drained(slot)
-        self._watch(slot)
 
     def _on_readable(self, slot: Slot) -> int:
         """Read once; returns how many bytes, and 0 where there are no more for now."""
         number = self._next_place
         try:
-            count = slot.sock.recv_into(self._places[number])
+            count = slot.sock.recv_into(self._places[number], 0, AT_ONCE)
         except OSError as error:
             self._read_failed(slot, error)
             return 0
@@ -264,6 +169,8 @@ class Operations(Ends):
     def _read_failed(self, slot: Slot, error: OSError) -> None:
         if not isinstance(error, WOULD_BLOCK):
             self._break(slot, error.errno or ENOTCONN)
+        elif not slot.edge:
+            drop_errors(slot.sock)  # something has made it ready, and would go on to
 
     def _on_end(self, slot: Slot) -> None:
         slot.peer_ended = True
@@ -281,11 +188,13 @@ class Operations(Ends):
         queue = slot.queue
         while queue:
             try:
-                sent = slot.sock.send(queue[0], NO_SIGNAL)
+                sent = slot.sock.send(queue[0], SEND_AT_ONCE)
             except OSError as error:
                 sent = self._send_failed(slot, error)
                 if sent < 0:
                     return
+                if not slot.edge:
+                    drop_errors(slot.sock)
             self.staged[slot.index] -= sent
             if sent < len(queue[0]):
                 queue[0] = queue[0][sent:]
@@ -299,7 +208,7 @@ class Operations(Ends):
     def _on_ready(self, slot: Slot, mask: int) -> None:
         found = (READABLE if mask & READ else 0) | (WRITABLE if mask & WRITE else 0)
         self._forget(slot)
-        self._close_fd(slot)
+        self._close_fd(slot, GRACEFUL)
         self._emit((slot.handle, READY, found or FAILED, 0))
 
     def _send_failed(self, slot: Slot, error: OSError) -> int:
@@ -322,7 +231,7 @@ class Operations(Ends):
         if slot.plain == READ or self._may_send(slot):
             slot.accepted += len(data)
             try:
-                sent = slot.sock.send(data, NO_SIGNAL)
+                sent = slot.sock.send(data, SEND_AT_ONCE)
             except OSError as error:
                 sent = self._send_failed(slot, error)
             if sent != len(data):
@@ -375,16 +284,15 @@ class Operations(Ends):
         slot = self._slots.get(handle)
         if slot is None:
             return
+        soft = mode == GRACEFUL and slot.carries_data()
+        if soft and slot.phase is not Phase.OPEN:
+            return  # it is being closed like that
         slot.notify = False
         if handle in self._spoken:  # after a close nothing else is said
             self._events[:] = [event for event in self._events if event[0] != handle]
             self._late = deque(event for event in self._late if event[0] != handle)
-        soft = mode == GRACEFUL and slot.carries_data()
         if not soft or slot.broken or slot.connecting:
-            if mode == RESET and slot.sock is not None and slot.role is Role.STREAM:
-                at_once = struct.pack("ii", 1, 0)
-                slot.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-            self._end(slot)
+            self._end(slot, max(mode, NOW))
         elif slot.phase is Phase.OPEN:
             slot.phase = Phase.FLUSHING
             if not slot.waits():

@@ -8,18 +8,25 @@ other bit of a reported mask is an error or a hang-up, and whoever tries next ge
 from __future__ import annotations
 
 import errno
+import os
 import select
 import sys
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any, Final, Protocol
 
 READ: Final = 1
 WRITE: Final = 4
 BOTH: Final = READ | WRITE
-EDGE: Final = 1 << 31  # EPOLLET, in the interest: tell of changes only
+# EPOLLET, in the interest: tell of changes only. Alone: of what breaks the descriptor.
+EDGE: Final = 1 << 31
 
 # select(2) takes no descriptor from FD_SETSIZE on; some of them are not connections.
 SELECT_CAPACITY: Final = 1_000
+# It knows neither changes nor errors alone: what may only break is told of so often, to be asked.
+ENDS_EVERY: Final = 0.5  # seconds
+# Windows tells of a failed connect in the third set only; elsewhere that is urgent data.
+_TELLS_FAILURES: Final = sys.platform == "win32"
 
 
 class Poller(Protocol):
@@ -97,10 +104,14 @@ class KqueuePoller:
         system = self._system
         changes = []
         how = system.KQ_EV_ADD | (system.KQ_EV_CLEAR if new & EDGE else 0)
+        old, new = (READ | mask if mask == EDGE else mask for mask in (old, new))
+        differs = old ^ new
         for bit, name in ((READ, system.KQ_FILTER_READ), (WRITE, system.KQ_FILTER_WRITE)):
-            if (old ^ new) & bit or ((old ^ new) & EDGE and new & bit):
-                flags = how if new & bit else system.KQ_EV_DELETE
-                changes.append(system.kevent(fd, name, flags))
+            changed = differs & (bit | EDGE)  # what is there keeps its kind: it has to be taken out
+            if old & bit and changed:
+                changes.append(system.kevent(fd, name, system.KQ_EV_DELETE))
+            if new & bit and changed:
+                changes.append(system.kevent(fd, name, how))
         self._queue.control(changes, 0, 0)
 
     def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
@@ -121,11 +132,13 @@ class SelectPoller:
     def __init__(self) -> None:
         self._readers: set[int] = set()
         self._writers: set[int] = set()
+        self._ends: set[int] = set()  # that may only break
+        self._next_ends = 0.0  # when they are told of
 
     def change(self, fd: int, old: int, new: int) -> None:
         if new:
             self._check(fd)
-        for bit, members in ((READ, self._readers), (WRITE, self._writers)):
+        for bit, members in ((READ, self._readers), (WRITE, self._writers), (EDGE, self._ends)):
             if new & bit:
                 members.add(fd)
             else:
@@ -141,12 +154,40 @@ class SelectPoller:
 
     def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
         readers, writers = self._readers, self._writers
-        # Some systems tell of a failed connect in the third set only.
-        readable, writable, failed = select.select(readers, writers, writers, timeout)
+        failing = writers if _TELLS_FAILURES else ()
+        if self._ends:
+            left = max(0.0, self._next_ends - monotonic())
+            timeout = left if timeout is None else min(timeout, left)
+        try:
+            readable, writable, failed = select.select(readers, writers, failing, timeout)
+        except OSError:
+            found = self._closed_elsewhere()
+            if not found:
+                raise
+            return found
         ready = dict.fromkeys(readable, READ)
         for fd in (*writable, *failed):
             ready[fd] = ready.get(fd, 0) | WRITE
+        if self._ends:
+            self._tell_ends(ready)
         return ready.items()  # of all: a set has its order, and the last would always be left out
+
+    def _tell_ends(self, ready: dict[int, int]) -> None:
+        now = monotonic()
+        if now >= self._next_ends:
+            self._next_ends = now + ENDS_EVERY
+            for fd in self._ends:
+                ready[fd] = READ
+
+    def _closed_elsewhere(self) -> list[tuple[int, int]]:
+        """Descriptors that are none any more: whoever tries next gets the error."""
+        found = []
+        for fd in self._readers | self._writers:
+            try:
+                os.fstat(fd)
+            except OSError:
+                found.append((fd, BOTH))
+        return found
 
     def close(self) -> None:
         self._readers.clear()

@@ -53,6 +53,7 @@ class Slot:
         "mask",
         "missed",
         "notify",
+        "owns_fd",
         "packets",
         "paused",
         "peer_ended",
@@ -72,6 +73,7 @@ class Slot:
         self.fd = fd
         self.role = role
         self.sock: Any = None  # a socket.socket, but for polls
+        self.owns_fd = role is not Role.POLL  # and closes it at the end
         self.phase = Phase.OPEN
         self.interest = 0  # what the poller was told
         self.accepted = 0  # bytes, by send
@@ -125,5 +127,9 @@ class Slot:
     def watched(self) -> int:
         """What the poller is told: for edges it is the same as long as there is anything."""
         wanted = self.wanted()
-        alive = self.phase is not Phase.ENDED and not self.broken
-        return BOTH | EDGE if self.edge and alive and not self.connecting else wanted
+        if self.phase is Phase.ENDED or self.broken or self.connecting:
+            return wanted
+        if self.edge:
+            return BOTH | EDGE
+        # Nothing is wanted of it, but a reset would break it.
+        return EDGE if not wanted and self.peer_ended and not self.paused else wanted

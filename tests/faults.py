@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from ringnet.fallback import operations, packets, pollers
+from ringnet.fallback import packets, pollers, sockets
 from ringnet.fallback.pollers import READ, WRITE, Poller
 
 # In the order of `enum kind` in uring_faults.c.
@@ -253,7 +253,7 @@ def _owe(fd: int, mask: int) -> None:
 
 def install() -> None:
     """Put it beneath the fallbacks, for the life of the process."""
-    operations.socket = packets.socket = Sockets()  # type: ignore[attr-defined, assignment]
+    sockets.socket = packets.socket = Sockets()  # type: ignore[attr-defined, assignment]
     for name, kind in list(pollers.POLLERS.items()):
         pollers.POLLERS[name] = _maker(kind)  # type: ignore[assignment]
 

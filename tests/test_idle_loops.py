@@ -1,0 +1,165 @@
+"""Nothing that is ready without bringing anything keeps a loop turning: a turn waits instead."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import pytest
+from contract_tools import Rig, backend_names, reset, rig, tcp_pair
+from ringnet.completion import CLOSED, EOF, ERROR, NOW, READABLE, READY, REFUSED, SHUT
+from ringnet.sockaddr import pack
+from stuck import MOST_TURNS, idle_turns, turn_for
+
+IP_RECVERR = 11
+SO_TIMESTAMPING, TX_SOFTWARE, SOFTWARE = 37, 1 << 1, 1 << 4
+FALLBACKS = [name for name in backend_names() if not name.startswith("io_uring")]
+NOBODY = ("127.0.0.1", 1)
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="error queues are Linux's")
+
+
+@linux_only
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("name", FALLBACKS)
+def test_a_datagram_that_came_back_to_a_socket_with_an_error_queue(
+    name: str, connected: bool
+) -> None:
+    with rig(name) as made:
+        come_back(made, connected)
+
+
+def come_back(made: Rig, connected: bool) -> None:
+    ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    ours.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    ours.bind(("127.0.0.1", 0))
+    address = ours.getsockname()
+    if connected:
+        ours.connect(NOBODY)
+    handle = made.adopt_packets(ours)
+    for _ in range(3):
+        made.backend.send_to(
+            handle, b"anybody?", b"" if connected else pack(socket.AF_INET, NOBODY)
+        )
+        turn_for(made, 0.2)
+    assert idle_turns(made) < MOST_TURNS
+    assert made.has(handle, REFUSED)
+    if not connected:  # and it goes on
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.sendto(b"hello", address)
+            made.pump(lambda: made.packets[handle])
+    made.backend.close(handle, NOW)
+    made.until(handle, CLOSED)
+
+
+@linux_only
+@pytest.mark.parametrize("state", ["reading", "paused", "ended", "full", "lingering"])
+def test_a_stream_with_something_in_its_error_queue(made: Rig, state: str) -> None:
+    ours, peer = tcp_pair(sndbuf=4096, rcvbuf=4096)
+    made.peers.append(peer)
+    ours.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, TX_SOFTWARE | SOFTWARE)
+    handle = made.adopt(ours)
+    made.turn()
+    if state == "paused":
+        made.backend.pause(handle)
+    made.backend.send(handle, b"x" * (400_000 if state == "full" else 10))
+    if state == "ended":
+        peer.shutdown(socket.SHUT_WR)
+        made.until(handle, EOF)
+    if state == "lingering":
+        made.backend.shutdown(handle)
+        made.until(handle, SHUT)
+    turn_for(made, 0.3)
+    assert idle_turns(made) < MOST_TURNS
+    if state in ("reading", "full"):
+        peer.sendall(b"y" * 1000)
+        made.pump(lambda: len(made.received[handle]) == 1000)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_stream_whose_peer_has_ended(made: Rig, kind: str, gone: bool) -> None:
+    """On a Unix socket the peer's close is a hang-up, which is told for ever."""
+    ours, peer = tcp_pair() if kind == "tcp" else socket.socketpair()
+    made.peers.append(peer)
+    handle = made.adopt(ours)
+    made.turn()
+    if gone:
+        peer.close()
+    else:
+        peer.shutdown(socket.SHUT_WR)
+    made.until(handle, EOF)
+    assert idle_turns(made) < MOST_TURNS
+    made.backend.shutdown(handle)
+    made.until(handle, SHUT)
+    assert idle_turns(made) < MOST_TURNS
+    assert made.kinds(handle) == [EOF, SHUT]
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_urgent_data_at_a_full_socket(made: Rig, paused: bool) -> None:
+    """Any stranger can send a byte of it."""
+    handle, peer = made.pair(sndbuf=4096, rcvbuf=4096)
+    if paused:
+        made.backend.pause(handle)
+    made.clog(handle, 400_000)
+    peer.send(b"!", socket.MSG_OOB)
+    peer.sendall(b"more")
+    peer.send(b"?", socket.MSG_OOB)
+    turn_for(made, 0.2)
+    assert idle_turns(made) < MOST_TURNS
+
+
+def test_what_rests(made: Rig) -> None:
+    """A paused stream that has unread bytes and a peer that is gone; a paused listener."""
+    handle, peer = made.pair()
+    listener, address = made.listen()
+    made.backend.pause(handle)
+    made.backend.pause(listener)
+    made.settle()
+    made.client(address)
+    peer.sendall(b"unread")
+    reset(peer)
+    turn_for(made, 0.2)
+    assert idle_turns(made) < MOST_TURNS
+
+
+def test_a_broken_stream_that_nobody_closes(made: Rig) -> None:
+    handle, peer = made.pair()
+    made.turn()
+    reset(peer)
+    made.until(handle, ERROR)
+    assert idle_turns(made) < MOST_TURNS
+    made.backend.close(handle, NOW)
+    made.until(handle, CLOSED)
+
+
+def test_a_full_stream_whose_peer_does_not_read(made: Rig) -> None:
+    handle, _peer = made.pair(sndbuf=4096, rcvbuf=4096)
+    made.clog(handle, 400_000)
+    made.backend.notify(handle)
+    assert idle_turns(made) < MOST_TURNS
+    made.backend.close(handle, 0)
+    assert idle_turns(made) < MOST_TURNS
+
+
+def test_a_descriptor_that_somebody_else_has_closed() -> None:
+    """Select alone says so, of all of them at once: it is the error of one."""
+    with rig("select") as made:
+        broken, _peer = made.pair()
+        healthy, other = made.pair()
+        made.turn()
+        read, write = os.pipe()
+        poll = made.new_handle()
+        made.backend.poll(poll, read, READABLE)
+        made.turn()
+        os.close(made.fds[broken])
+        os.close(read)
+        made.until(broken, ERROR)
+        made.until(poll, READY)
+        other.sendall(b"unharmed")
+        made.pump(lambda: made.received[healthy] == b"unharmed")
+        assert idle_turns(made) < MOST_TURNS
+        made.backend.close(broken, NOW)
+        made.until(broken, CLOSED)
+        os.close(write)
