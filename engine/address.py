@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import re
 import socket
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ class Address:
         return self.scheme.startswith("unix")
 
     @property
+    def is_abstract(self) -> bool:
+        """Whether it is a name of Linux's, without a file."""
+        return self.is_unix and self.path.startswith("@")
+
+    @property
     def is_stream(self) -> bool:
         """Whether bytes flow, without boundaries."""
         return self.type == socket.SOCK_STREAM
@@ -115,17 +121,25 @@ def address_of(sock: socket.socket) -> Address:
     """The address of a bound socket. Raises OSError for one of another kind."""
     kinds = {kind: scheme for scheme, kind in SCHEMES.items() if scheme[-1] not in "46"}
     if sock.family == _UNIX:
-        raw = sock.getsockname()
-        raw = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
-        text = (b"@" + raw[1:] if raw.startswith(b"\0") else raw).decode("utf-8", "surrogateescape")
         scheme = kinds.get((_UNIX, sock.type))
         if scheme:
-            return Address(scheme, path=text)
+            return Address(scheme, path=_path_of(sock))
     scheme = kinds.get((socket.AF_UNSPEC, sock.type))
     if scheme is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         raise OSError(errno.EAFNOSUPPORT, "the socket is neither TCP, UDP nor Unix")
     host, port = sock.getsockname()[:2]
+    if host == "::" and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        host = ""  # for IPv4 as well
     return Address(scheme, host, port)
+
+
+def _path_of(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    raw: bytes = os.fsencode(name) if isinstance(name, str) else name
+    if raw.startswith(b"@"):
+        raw = b"./" + raw  # a file, and no name
+    text = b"@" + raw[1:] if raw.startswith(b"\0") else raw
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _with_path(text: str, scheme: str, path: str) -> Address:

@@ -16,12 +16,15 @@ from .deadlines import Deadlines
 from .endpoint import Endpoint
 from .errors import ConnectionClosed
 from .packets import PacketConnection
+from .sockopts import borrowed, prepare_socket
 
 if TYPE_CHECKING:
     from .acceptor import Acceptor
     from .backend import Backend
     from .endpoints import Endpoints
     from .handles import Handles
+    from .logs import Seldom
+    from .options import Options
     from .origin import Origin
     from .reactor import Reactor
 
@@ -41,6 +44,9 @@ class Beginnings:
         _is_over: bool
         _stopping: bool
 
+        options: Options
+        seldom: Seldom
+
         def break_off(self, conn: Connection, error: BaseException) -> None: ...
         def drain(self, conn: Connection) -> None: ...
         def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
@@ -52,6 +58,8 @@ class Beginnings:
         """Make a connection of an accepted descriptor, which is the reactor's from now on."""
         own = self._own_stream if origin.is_stream else self._own_packets
         try:
+            if origin.prepares_each:
+                self._prepare_accepted(fd)
             conn = own(fd, origin)
         except BaseException as error:
             conn = None
@@ -85,9 +93,9 @@ class Beginnings:
 
     def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
         """Make a connection of a handle that has connected."""
-        self.begun += 1
         conn = Connection(self._reactor, handle, fd, origin)
         self.connections[handle] = conn
+        self.begun += 1
         return conn
 
     def welcome(self, conn: Connection) -> None:
@@ -103,6 +111,14 @@ class Beginnings:
         self._call_on_open(conn)
         if self._stopping:
             self.drain(conn)
+
+    def _prepare_accepted(self, fd: int) -> None:
+        """Set the options that a newcomer has not inherited."""
+        try:
+            with borrowed(fd) as sock:
+                prepare_socket(sock, self.options)
+        except OSError as error:
+            self.seldom.say("an option was not set on a newcomer: %s", error)
 
     def _own_stream(self, fd: int, origin: Origin) -> Connection | None:
         handle = None if self._is_over else self._handles.take()

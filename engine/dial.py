@@ -21,6 +21,7 @@ from ..completion import NOW, RESET
 from ..sockaddr import pack
 from .address import Address
 from .deadlines import Countdown
+from .enrolling import introduce
 from .errors import ConnectionClosed, shortened
 from .resolve import Target, check_host, resolve, unknown_host
 from .sockopts import is_itself, prepare_socket
@@ -210,14 +211,7 @@ class Dial:
 
     def _won(self, conn: Connection) -> None:
         self._tidy()
-        conn.context = self._context
-        try:
-            self._loop.welcome(conn)
-        except Exception as error:
-            conn._end(NOW, error)
-            self._loop.guard(self.future.set_exception, error)
-        else:
-            self._loop.guard(self.future.set_result, conn)
+        introduce(self._loop, conn, self._context, self.future)
 
     def _fail(self, error: Exception) -> None:
         if not self._is_over:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .address import parse_address
 from .connection import Connection
 from .dial import Dial
+from .enrolling import check_socket, enroll
 from .errors import AddressError, EngineStateError, shown
 from .eventloop import check_seconds
 from .options import Options
@@ -44,9 +45,13 @@ class Dialing:
         return self.dial_for(self.origin, address, timeout, context)
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
-        """Take over a connected socket of any kind; the object is detached from its descriptor.
+        """Take over a connected socket: TCP, UDP or Unix. The object is detached from its
+        descriptor, and the options of the engine are set on it.
 
-        Raises OSError (ENOTCONN) where it is not connected. From any thread. gnet: Engine.Register.
+        Raises TypeError for what is no plain socket (an SSLSocket is none), OSError where it is not
+        connected, listens, is closed, of another kind or enrolled already: then it stays the
+        caller's. The future has the connection, or why there is none; then the socket is closed.
+        From any thread. gnet: Engine.Register.
         """
         return self.enroll_for(self.origin, sock, context)
 
@@ -74,17 +79,8 @@ class Dialing:
         self, origin: Origin, sock: socket.socket, context: Any, reactor: Reactor | None = None
     ) -> Future[Connection]:
         """`enroll` for one of the engine's clients."""
-        sock.getpeername()  # raises where it is not connected
-        loop = self._chosen_loop(reactor)
-        future: Future[Connection] = Future()
-        future.set_running_or_notify_cancel()
-        own = socket.socket(fileno=sock.detach())
-        try:
-            loop.post(_enroll, loop, origin, own, context, future)
-        except BaseException:
-            own.close()
-            raise
-        return future
+        check_socket(sock)
+        return enroll(self._chosen_loop(reactor), origin, sock, context)
 
     def _chosen_loop(self, reactor: Reactor | None) -> Reactor:
         """The one that was asked for, or the one with the fewest connections."""
@@ -108,20 +104,3 @@ class Dialing:
         """No name is waited for any more."""
         if "resolvers" in self.__dict__:
             self.resolvers.shutdown(wait=False, cancel_futures=True)
-
-
-def _enroll(
-    loop: Reactor, origin: Origin, sock: socket.socket, context: Any, future: Future[Connection]
-) -> None:
-    """On the loop."""
-    try:
-        sock.setblocking(not loop.backend.nonblocking)
-        conn = loop.own(sock, origin)
-    except Exception as error:
-        sock.close()
-        future.set_exception(error)
-        del future  # the error refers to this frame
-        return
-    conn.context = context
-    loop.welcome(conn)
-    future.set_result(conn)

@@ -17,6 +17,7 @@ from typing import Any, Self
 from .address import parse_address
 from .backend import Backend
 from .bells import Latch
+from .binding import open_listeners
 from .choose import Choice, choose
 from .connection import Connection
 from .dialing import Dialing
@@ -24,7 +25,7 @@ from .errors import ConnectionClosed, EngineStateError
 from .eventloop import borrowed_thread, check_seconds
 from .group import STOP_GRACE, ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
-from .listener import Listener, open_listeners
+from .listener import Listener, close_all, hand_over
 from .logs import EXITS, EngineLog
 from .memory import keep_freed
 from .options import Options, make_options
@@ -158,7 +159,7 @@ class Engine(Dialing, ReactorGroup, Shared):
         the files of Unix sockets are the successor's to remove. Raises EngineStateError.
         """
         self.validate()
-        return {listener.address: listener.hand_over() for listener in self._listeners}
+        return hand_over(self._listeners)
 
     def _chosen(self) -> Choice:
         if self._choice is None:
@@ -336,8 +337,12 @@ class Engine(Dialing, ReactorGroup, Shared):
                 if self._stop_asked:
                     return  # another thread was faster
                 raise
-            for reactor, fd in zip(self._reactors, fds, strict=False):
-                reactor.post_own(reactor.listen, fd, origin)
+            try:
+                for reactor in self._reactors[: len(fds)]:
+                    reactor.post_own(reactor.listen, fds[-1], origin)
+                    fds.pop()  # which is the reactor's now
+            finally:
+                close_all(fds)
         if overrides(self.handler, "on_tick"):
             first.post_own(first.tick)
 

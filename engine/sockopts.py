@@ -108,6 +108,12 @@ def borrowed(fd: int) -> Iterator[socket.socket]:
         sock.detach()
 
 
+def listens(sock: socket.socket) -> bool:
+    """Whether it is a listening socket; False where the system does not tell."""
+    known = getattr(socket, "SO_ACCEPTCONN", None)
+    return known is not None and bool(sock.getsockopt(socket.SOL_SOCKET, known))
+
+
 def is_itself(fd: int) -> bool:
     """Whether a socket is connected to its own address, as two that dial each other at once are."""
     try:

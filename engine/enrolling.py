@@ -1,0 +1,138 @@
+"""Sockets that are taken over from the program: which can be, and how they become connections.
+
+The law of this file: what cannot be taken over is refused at the call, and stays the caller's.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+import weakref
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from ..completion import NOW
+from .errors import shown
+from .sockopts import borrowed, listens, prepare_socket
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .origin import Origin
+    from .reactor import Reactor
+
+_UNIX = getattr(socket, "AF_UNIX", -1)
+_PACKETS = getattr(socket, "SOCK_SEQPACKET", -1)
+_STREAMS_AND_DATAGRAMS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+_TYPES = {
+    socket.AF_INET: _STREAMS_AND_DATAGRAMS,
+    socket.AF_INET6: _STREAMS_AND_DATAGRAMS,
+    _UNIX: (*_STREAMS_AND_DATAGRAMS, _PACKETS),
+}
+
+
+def check_socket(sock: socket.socket) -> None:
+    """Raise TypeError for what is no plain socket, and OSError for one that cannot be enrolled."""
+    if not isinstance(sock, socket.SocketType):
+        raise TypeError(f"enroll takes a connected socket.socket, not {shown(sock)}")
+    if sock.fileno() < 0:
+        raise OSError(errno.EBADF, "the socket is closed, or was detached")
+    ssl = sys.modules.get("ssl")
+    if ssl is not None and isinstance(sock, ssl.SSLSocket):
+        raise TypeError(
+            "an SSLSocket encrypts what is written to it, and its bare descriptor does not: "
+            "end TLS with sock.unwrap() and enroll the socket that returns"
+        )
+    with borrowed(sock.fileno()) as real:  # the object's own family and type may be wrong
+        if real.type not in _TYPES.get(real.family, ()):
+            raise OSError(
+                errno.EAFNOSUPPORT, f"enroll takes TCP, UDP and Unix sockets, not {shown(sock)}"
+            )
+        if listens(real):
+            raise OSError(
+                errno.EINVAL,
+                "the socket listens, and is not connected: serve it as an address, fd://N",
+            )
+        try:
+            real.getpeername()
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            raise OSError(errno.ENOTCONN, "the socket is not connected: connect it first") from None
+    if _Place.is_taken(sock.fileno()):
+        raise OSError(errno.EBUSY, f"descriptor {sock.fileno()} is enrolled already")
+
+
+class _Place:
+    """Where a descriptor went. The last place of each is remembered, so that a second socket object
+    of the same descriptor is not enrolled as well."""
+
+    _latest: dict[int, _Place] = {}  # by descriptor: the system has only so many  # noqa: RUF012
+
+    def __init__(self, loop: Reactor, fd: int) -> None:
+        self._loop = weakref.ref(loop)
+        self.handle: int | None = None  # of the connection
+        self.is_on_its_way = True
+        self._latest[fd] = self
+
+    @classmethod
+    def is_taken(cls, fd: int) -> bool:
+        """Whether a descriptor is an engine's by now. From any thread."""
+        place = cls._latest.get(fd)
+        loop = None if place is None else place._loop()
+        if place is None or loop is None or loop.engine.is_forked:
+            return False
+        conn = loop.connections.get(-1 if place.handle is None else place.handle)
+        return place.is_on_its_way or (conn is not None and conn._fd == fd)
+
+
+def enroll(loop: Reactor, origin: Origin, sock: socket.socket, context: Any) -> Future[Connection]:
+    """Take a socket that was checked over. From any thread; raises what `post` raises."""
+    future: Future[Connection] = Future()
+    future.set_running_or_notify_cancel()
+    own = socket.socket(fileno=sock.detach())
+    place = _Place(loop, own.fileno())
+    try:
+        loop.post(_enroll, loop, origin, own, context, future, place)
+    except BaseException:
+        place.is_on_its_way = False
+        own.close()
+        raise
+    return future
+
+
+def _enroll(
+    loop: Reactor,
+    origin: Origin,
+    sock: socket.socket,
+    context: Any,
+    future: Future[Connection],
+    place: _Place,
+) -> None:
+    """On the loop."""
+    try:
+        sock.setblocking(not loop.backend.nonblocking)
+        prepare_socket(sock, loop.options)
+        conn = loop.own(sock, origin)
+        place.handle = conn._handle
+    except Exception as error:
+        sock.close()
+        error.__traceback__ = None  # whose frames refer to the future
+        loop.guard(future.set_exception, error)
+    else:
+        introduce(loop, conn, context, future)
+    finally:
+        place.is_on_its_way = False
+
+
+def introduce(loop: Reactor, conn: Connection, context: Any, future: Future[Connection]) -> None:
+    """Tell the handler of a connection that somebody waits for, and then him."""
+    conn.context = context
+    try:
+        loop.welcome(conn)
+    except Exception as error:
+        conn._end(NOW, error)
+        error.__traceback__ = None
+        loop.guard(future.set_exception, error)
+    else:
+        loop.guard(future.set_result, conn)
