@@ -16,6 +16,7 @@ from .handler import Action, check_action, split_reply
 from .logs import EXITS
 
 if TYPE_CHECKING:
+    from .backend import Backend
     from .connection import Connection
     from .logs import Log, Seldom
     from .server import Engine
@@ -28,6 +29,7 @@ class Callbacks:
     """The part of a reactor that calls users' code, on its thread."""
 
     if TYPE_CHECKING:  # what Reactor has
+        backend: Backend
         engine: Engine
         log: Log
         seldom: Seldom
@@ -47,11 +49,18 @@ class Callbacks:
 
     def failed(self, text: str, *arguments: object, error: BaseException) -> None:
         """Log what was raised, and heed it where it is to end the program."""
+        if isinstance(error, MemoryError):
+            self._even_out()
         if isinstance(error, EXITS):
             self.log.info(text + ": %r ends the engine", *arguments, error)
             self.engine.end_with(error)
         else:
             self.seldom.failed(text, *arguments, error=error)
+
+    def _even_out(self) -> None:
+        """The half of a `send` for which there was no memory is taken back."""
+        handles, pieces = self.backend.outbox
+        del handles[len(pieces) :]
 
     def traffic(self, conn: Connection) -> None:
         """Call `on_traffic` for what there is."""

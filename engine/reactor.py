@@ -236,7 +236,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
                     return
                 events = iter(turn(0.0 if again else timers.timeout() if heap else None))
             except BaseException as error:
-                self._survive(handle, kind, error)
+                events = self._survive(events, handle, kind, error)
 
     def _is_done(self) -> bool:
         busy = self.connections or self._acceptor.is_open or self.endpoints.is_open

@@ -7,7 +7,8 @@ memory is short it is tried again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from ..completion import NOW, STALLED, WOKEN
 from .errors import ConnectionClosed
 
 if TYPE_CHECKING:
+    from ..completion import Event
     from .backend import Backend
     from .connection import Connection
     from .dial import Dial
@@ -45,14 +47,36 @@ class Setbacks:
         self.failed("%r: it is closed at once", conn, error=error)
         self.guard(conn._end, NOW, error)
 
-    def _survive(self, handle: int, kind: int, error: BaseException) -> None:
-        """Go on after an exception in the loop, or raise it."""
-        if kind != NO_EVENT:
+    def _survive(
+        self, events: Iterator[Event], handle: int, kind: int, error: BaseException
+    ) -> Iterator[Event]:
+        """Go on after an exception in the loop, with the events that are left, or raise it."""
+        while True:
+            try:
+                return self._go_on(events, handle, kind, error)
+            except MemoryError:
+                if not self._may_try_again():
+                    raise
+                sleep(_REST)
+
+    def _go_on(
+        self, events: Iterator[Event], handle: int, kind: int, error: BaseException
+    ) -> Iterator[Event]:
+        trace = error.__traceback__
+        if isinstance(error, MemoryError) and (trace is None or trace.tb_next is None):
+            events = self._events_again(events)  # none of our calls: the next event was not made
+        elif kind != NO_EVENT:
             self.guard(self._event_failed, handle, kind, error)
-        elif isinstance(error, MemoryError) and self._may_try_again():
-            sleep(_REST)
-        else:
+        elif not (isinstance(error, MemoryError) and self._may_try_again()):
             raise error
+        else:
+            sleep(_REST)
+        return events
+
+    def _events_again(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Some backends make each event when it is asked for, and lose what cannot be made."""
+        rest = getattr(self.backend, "rest", None)
+        return rest(events) if rest is not None else events
 
     def _event_failed(self, handle: int, kind: int, error: BaseException) -> None:
         """An event could not be served."""
@@ -70,9 +94,11 @@ class Setbacks:
             self.backend.resume(handle)  # which says so again, where it still holds
 
     def _may_try_again(self) -> bool:
-        now = monotonic()
-        self._tries = self._tries + 1 if now - self._tried < 1.0 else 1
-        self._tried = now
+        self._tries += 1
+        with suppress(MemoryError):
+            now = monotonic()
+            self._tries = self._tries if now - self._tried < 1.0 else 1
+            self._tried = now
         return self._tries <= _TRIES
 
     def _timer_failed(self, call: Callable[[], object], error: BaseException) -> None:

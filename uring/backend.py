@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from errno import errorcode
+from operator import length_hint
 from struct import Struct
 from threading import RLock
 from typing import Any, Final
@@ -24,7 +25,7 @@ from ..completion import (
     Event,
 )
 from ._ring import ffi, lib
-from .outbox import Outbox
+from .outbox import Outbox, retried
 
 _COMMAND: Final = Struct("3q").pack  # operation, handle, argument
 _WORD: Final = Struct("q").pack
@@ -86,6 +87,7 @@ class UringBackend:
         self._live = memoryview(ffi.buffer(shared.live, bounds.slots))
         self._events = ffi.buffer(shared.events, bounds.events * _EVENTS.size)
         self._unpack = _EVENTS.iter_unpack
+        self._told = 0  # events of the last turn
         self._wake_fd: int = shared.wake_fd
         self._wake_lock = RLock()  # a handler of a signal may interrupt who holds it
         self._ring_fd: int = shared.ring_fd
@@ -112,19 +114,25 @@ class UringBackend:
             raise OSError(-result, f"no io_uring can be made: {os.strerror(-result)}")
         return out[0]
 
-    def _start(self, operation: int, handle: int, argument: int) -> None:
+    def _start(self, operation: int, handle: int, argument: int, more: bytes = b"") -> None:
         index = handle & INDEX_MASK
         if not 0 < handle >> INDEX_BITS <= GENERATION_MASK or index >= self.capacity:
             raise ValueError(f"handle {handle:#x} is out of range: {self.capacity} slots")
         if self._live[index]:
             raise ValueError(f"index {index} is in use: wait for the final event of its handle")
-        self._command(operation, handle, argument)
+        if self._targets:
+            self._take_outbox()
+        self._commands.append(_COMMAND(operation, handle, argument) + more)
         self._live[index] = 1  # so that it is not started twice in a turn
 
     def _command(self, operation: int, handle: int, argument: int) -> None:
         if self._targets:
-            self._commands.append(self._outbox.take())
+            self._take_outbox()
         self._commands.append(_COMMAND(operation, handle, argument))
+
+    def _take_outbox(self) -> None:
+        self._commands.append(b"")  # first, since there may be no memory for it
+        self._commands[-1] = self._outbox.take()
 
     def listen(self, handle: int, fd: int) -> None:
         self._start(_LISTEN, handle, fd)
@@ -137,8 +145,7 @@ class UringBackend:
 
     def connect(self, handle: int, fd: int, address: bytes) -> None:
         _check_bytes("an address", address)
-        self._start(_CONNECT, handle, fd)
-        self._commands += (_WORD(len(address)), address)
+        self._start(_CONNECT, handle, fd, _WORD(len(address)) + address)
 
     def poll(self, handle: int, fd: int, mask: int) -> None:
         self._start(_POLL, handle, mask << 32 | fd)
@@ -185,7 +192,7 @@ class UringBackend:
             block = self._outbox.take() if self._targets else b""
         else:
             if self._targets:
-                commands.append(self._outbox.take())
+                self._take_outbox()
             block = b"".join(commands)
             commands.clear()
         count = lib.rn_turn(self._core, block, len(block), wait)
@@ -193,7 +200,15 @@ class UringBackend:
             self._outbox.settle(self._shared)
         if count < 0:
             raise self._failure(-count)
-        return self._unpack(self._events[0 : count * 32])
+        self._told = count
+        try:
+            return self._unpack(self._events[0 : count * 32])
+        except MemoryError:
+            return _OneByOne(self._events, 0, count)
+
+    def rest(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Those of the turn that could not be taken for lack of memory, from the first on."""
+        return _OneByOne(self._events, self._told - length_hint(events) - 1, self._told)
 
     @staticmethod
     def _failure(number: int) -> OSError:
@@ -222,3 +237,22 @@ class UringBackend:
         self._live.release()
         if lib.rn_dispose(core) < 0:
             self._outbox.leak(self.memory)
+
+
+class _OneByOne:
+    """The events of a turn, where there is no memory for all at once."""
+
+    def __init__(self, events: Any, begin: int, end: int) -> None:
+        self._events = events
+        self._at = begin * _EVENTS.size
+        self._end = end * _EVENTS.size
+
+    def __iter__(self) -> _OneByOne:
+        return self
+
+    def __next__(self) -> Event:
+        if self._at == self._end:
+            raise StopIteration
+        event: Event = retried(_EVENTS.unpack_from, self._events, self._at)
+        self._at += _EVENTS.size
+        return event

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from errno import ENOMEM
 from struct import Struct
+from time import sleep
 from typing import Any, Final, NamedTuple
 
 from ._ring import ffi, lib
 
 _KEPT_PACKERS: Final = 256  # for so many pieces at once, and fewer
 _SIZE: Final = Struct("q").pack
+_TRIES: Final = 100  # of a step that finds no memory
+_REST: Final = 0.01  # seconds between them
 
 
 class Layout(NamedTuple):
@@ -91,9 +95,8 @@ class Outbox:
         self.pins: dict[int, list[Any]] = {}  # what is kept beyond its turn, by its address
 
     def take(self) -> bytes:
-        """Make it a command, and begin anew."""
+        """Make it a command, and begin anew. Where there is no memory for it, nothing changes."""
         pieces = self.pieces.copy()
-        self.pieces.clear()
         count = len(pieces)
         if _LAYOUT is None:
             table, copies = _copied(pieces)
@@ -104,6 +107,7 @@ class Outbox:
             address = id(pieces)
         pack = self._packers.get(count) or self._new_packer(count)
         block = pack(lib.RN_SENDS, count, _WHERE, address, *self.handles)
+        self.pieces.clear()
         self.handles.clear()
         return block
 
@@ -115,17 +119,29 @@ class Outbox:
 
     def settle(self, shared: Any) -> None:
         """The turn is over: keep what the core still reads, and no more."""
-        if shared.pinned.count:
-            lent = self._lent_by_address()
-            for start in ffi.unpack(shared.pinned.items, shared.pinned.count):
-                self.pins.setdefault(start, []).append(lent[start])
+        try:
+            if shared.pinned.count:
+                self._keep_pinned(shared)
+        except MemoryError:
+            retried(self._keep_pinned, shared)
         self.lent.clear()
-        if self.pins and shared.released.count:
-            for start in ffi.unpack(shared.released.items, shared.released.count):
-                kept = self.pins[start]
-                kept.pop()  # the same bytes may be sent several times
-                if not kept:
-                    del self.pins[start]
+        try:
+            if self.pins and shared.released.count:
+                self._let_go_released(shared)
+        except MemoryError:
+            retried(self._let_go_released, shared)
+
+    def _keep_pinned(self, shared: Any) -> None:
+        lent = self._lent_by_address()
+        for start in ffi.unpack(shared.pinned.items, shared.pinned.count):
+            self.pins.setdefault(start, []).append(lent[start])
+
+    def _let_go_released(self, shared: Any) -> None:
+        for start in ffi.unpack(shared.released.items, shared.released.count):
+            kept = self.pins[start]
+            kept.pop()  # the same bytes may be sent several times
+            if not kept:
+                del self.pins[start]
 
     def _lent_by_address(self) -> dict[int, Any]:
         """What was lent in this turn, by where its bytes begin."""
@@ -142,3 +158,13 @@ class Outbox:
 
 
 _still_read: list[Any] = []
+
+
+def retried(step: Callable[..., Any], *arguments: Any) -> Any:
+    """What a step returns that cannot be left out, though memory may be short for a moment."""
+    for _ in range(_TRIES):
+        try:
+            return step(*arguments)
+        except MemoryError:
+            sleep(_REST)
+    raise OSError(ENOMEM, "there was no memory to end a turn")
