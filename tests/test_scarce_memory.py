@@ -22,8 +22,9 @@ from engine_tools import (
     udp_peer,
     until,
 )
-from ringnet.engine import inbound, outbound, packets, reactor
+from ringnet.engine import inbound, outbound, reactor
 from ringnet.engine.connection import Connection
+from ringnet.engine.datagram import Datagram
 from ringnet.engine.timers import Timers
 
 PROGRAM = """
@@ -230,7 +231,7 @@ def test_datagrams(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ringnet.Engine(Echo(), "udp://127.0.0.1:0", backend=backend) as engine,
         udp_peer(engine) as peer,
     ):
-        monkeypatch.setattr(packets.Datagram, "__init__", Refusing(packets.Datagram.__init__))
+        monkeypatch.setattr(Datagram, "__init__", Refusing(Datagram.__init__))
         peer.send(b"lost")
         peer.send(b"found")
         assert peer.recv(10) == b"found"
