@@ -96,7 +96,7 @@ class Measurement:
         if scenario.role != "proxy":
             return 0
         on = {self.load.placement.load}
-        server = Server(PEERS[TARGET], "echo", on, self._lifetime(scenario))
+        server = Server(PEERS[TARGET], scenario.target, on, self._lifetime(scenario))
         return stack.enter_context(server).port
 
     def _lifetime(self, scenario: Scenario) -> int:

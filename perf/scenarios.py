@@ -31,6 +31,7 @@ class Scenario:
     request: str = ""  # what every message is, in place of an echo's pattern
     reply: str = ""  # what comes back; empty: found out from the server
     first: str = ""  # sent once before, such as the SET of what is then asked for
+    target: str = "echo"  # the role of what a proxy stands in front of
     about: str = ""
 
     @property
@@ -120,6 +121,12 @@ _ALL = (
              kind="redis-benchmark", first=REDIS_SET, about="16 GETs by redis-benchmark"),
     Scenario("proxy", "proxy", ("--size", "1024"),
              about="1 KiB through a proxy to limit-epoll, which shares the load's CPU"),
+    Scenario("proxy-1m", "proxy", ("--size", str(1024 * 1024)), connections=10,
+             about="1 MiB and back through that proxy, 10 connections"),
+    Scenario("proxy-bulk", "proxy", ("--mode", "sink", "--size", "65536"), "GB/s", connections=1,
+             quick=True, target="sink",
+             about="bytes through a proxy to limit-epoll, which drops them; it shares the load's "
+             "CPU, so that the proxy is held up and pauses"),
     Scenario("scaling", "scaling", (), about="64 bytes; servers on all CPUs but the load's"),
     Scenario("open-loop", "echo", (), "us", kind="open",
              about="p99.9 of 64 bytes, 50 connections, at half of what the slowest can do"),

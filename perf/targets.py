@@ -90,6 +90,7 @@ TARGETS = (
     Target("echo-64", "asyncio", 1.0, peer="ringnet-select"),
     Target("echo-1k", "asyncio", 1.0, peer="ringnet-select"),
     Target("open-loop", "gnet", 1.0, at_most=True),
+    *(Target(name, "uvloop", 1.0, at_most=True, of="cpu") for name in ("proxy-1m", "proxy-bulk")),
 )  # fmt: skip
 IDLE_BYTES = 1024  # of user memory for an idle connection, at most
 IDLE_KEY = "idle-memory bytes"
