@@ -118,10 +118,11 @@ class Inbound:
             raise self._misuse()
         if self._paused:
             return
+        was_reading = not self._held  # it may be held by what is kept now
         self._paused = True
         if self._inbound is None:
             self._keep_leftover()
-        if not self._held:
+        if was_reading:
             self.loop.backend.pause(self._handle)
 
     def resume_reading(self) -> None:
@@ -180,8 +181,9 @@ class Inbound:
         offset, length = self._offset, self._length
         self._length = 0
         self._inbound = RingBuffer()
-        self._put(self._memory[offset : offset + length])
-        self._check_inbound(length)
+        if length:  # else it costs nobody anything, however much the others hold
+            self._put(self._memory[offset : offset + length])
+            self._check_inbound(length)
 
     def _append(self, offset: int, length: int) -> bool:
         """Put what arrived behind what was left; whether the handler is to be called."""
@@ -213,6 +215,8 @@ class Inbound:
             self._too_much(f"more than max_inbound={options.max_inbound} bytes were left unread")
         elif loop.buffered > loop.buffer_share and not loop.engine.may_buffer(0):
             self._too_much(f"the engine holds max_buffered={options.max_buffered} bytes already")
+            if self._held:
+                loop.held.add(self)  # type: ignore[arg-type]
 
     def _too_much(self, why: str) -> None:
         if self.loop.options.inbound_full == "close":
@@ -233,11 +237,19 @@ class Inbound:
         """The connection is closing: what was not read is dropped, as is what still comes."""
         if self._inbound is not None:
             self.loop.buffered -= len(self._inbound)
+        if self._held:
+            self.loop.held.discard(self)  # type: ignore[arg-type]
         self._inbound = NOTHING
         self._length = 0
 
+    def _go_on(self) -> None:
+        """The engine has room again; it may still hold too much itself."""
+        if self._held and self.inbound_buffered <= self.loop.options.max_inbound:
+            self._let_go()
+
     def _let_go(self) -> None:
         self._held = False
+        self.loop.held.discard(self)  # type: ignore[arg-type]
         if not self._paused:
             self._read_again()
 

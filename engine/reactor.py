@@ -41,6 +41,7 @@ from .endpoints import Endpoints
 from .eventloop import EventLoop
 from .handler import check_action
 from .handles import Handles
+from .held import Held
 from .logs import EXITS
 from .setbacks import NO_EVENT, Setbacks
 from .timers import Timer, Timers
@@ -89,6 +90,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self._tries, self._tried = 0, 0.0  # turns in a row that found no memory, and the last one
         # Bytes of its connections that wait in memory, in both directions, beyond the stages.
         self.buffered = 0
+        self.held = Held(self)
         # Up to here nobody need ask the other reactors whether it is too much.
         self.buffer_share = self.options.max_buffered if self.options.reactors == 1 else 0
         # Bytes that a connection may write before somebody has to look how many wait: one integer
