@@ -14,6 +14,7 @@ from .server import Engine
 
 if TYPE_CHECKING:
     from .reactor import Reactor
+    from .source import LocalAddress
 
 
 class Client:
@@ -67,16 +68,27 @@ class Client:
             reactor.execute(lambda loop=reactor: loop.close_all(self._origin))  # type: ignore[misc]
         return True
 
-    def dial(self, address: str, timeout: float | None = None, context: Any = None) -> Connection:
+    def dial(
+        self,
+        address: str,
+        timeout: float | None = None,
+        context: Any = None,
+        *,
+        local_address: LocalAddress = None,
+    ) -> Connection:
         """Connect, and return the connection when `on_open` has been called for it.
 
         Raises within `timeout` seconds (None: the option `connect_timeout`): TimeoutError,
         ConnectionRefusedError, socket.gaierror for a name that is not known, another OSError,
         or AddressError.
+
+        `local_address` is where to connect from, for TCP and UDP: '127.0.0.9' or '[::1]', with a
+        port where it matters ('127.0.0.9:5000', or a pair as `socket.getsockname` gives it), and a
+        number in any case. Of a name only the addresses of its family are tried.
         gnet: Dial, DialContext.
         """
         self.engine.check_may_wait("dial")
-        return self.register(address, timeout, context).result()
+        return self.register(address, timeout, context, local_address=local_address).result()
 
     def register(
         self,
@@ -84,12 +96,14 @@ class Client:
         timeout: float | None = None,
         context: Any = None,
         loop: Reactor | None = None,
+        *,
+        local_address: LocalAddress = None,
     ) -> Future[Connection]:
         """`dial` without waiting: the future has the connection or the error.
 
         On `loop`, an event loop of the engine (None: the one with the fewest connections).
         """
-        return self.engine.dial_for(self._origin, address, timeout, context, loop)
+        return self.engine.dial_for(self._origin, address, timeout, context, loop, local_address)
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Connection:
         """Take over a connected socket of any kind, and return its connection. gnet: Enroll.

@@ -25,6 +25,7 @@ from .enrolling import introduce
 from .errors import ConnectionClosed, shortened
 from .resolve import Target, check_host, resolve, unknown_host
 from .sockopts import is_itself, prepare_socket
+from .source import Source
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -41,7 +42,13 @@ class Dial:
     """One dial in progress."""
 
     def __init__(
-        self, loop: Reactor, origin: Origin, address: Address, timeout: float, context: Any
+        self,
+        loop: Reactor,
+        origin: Origin,
+        address: Address,
+        timeout: float,
+        context: Any,
+        source: Source | None = None,
     ) -> None:
         self.future: Future[Connection] = Future()
         self.future.set_running_or_notify_cancel()  # it has begun: it cannot be cancelled
@@ -50,6 +57,8 @@ class Dial:
         self._address = address
         self._timeout = timeout
         self._context = context
+        self._source = source
+        self._family = source.family if source and source.family else address.family
         self._is_over = False
         self._targets: deque[Target] = deque()
         self._attempts: dict[int, tuple[Target, int]] = {}  # by handle, with the descriptor
@@ -108,7 +117,7 @@ class Dial:
             return
         check_host(self._address)
         try:
-            targets = resolve(self._address, self._address.family, socket.AI_NUMERICHOST)
+            targets = resolve(self._address, self._family, socket.AI_NUMERICHOST)
         except socket.gaierror:
             self._ask()
         else:
@@ -125,7 +134,7 @@ class Dial:
         step: Callable[[Any], None]
         result: Any
         try:
-            step, result = self._try, resolve(self._address, self._address.family)
+            step, result = self._try, resolve(self._address, self._family)
         except Exception as error:
             step, result = self._fail, error
         with suppress(ConnectionClosed):  # the loop has ended this dial when it stopped
@@ -150,7 +159,7 @@ class Dial:
         if self._targets:
             self._after(delay, self._next)
         elif not self._attempts:
-            self._fail(self._failures.explain(self._address))
+            self._fail(self._failures.explain(self._address, self._source))
 
     def _begins(self, target: Target) -> bool:
         """Whether an attempt is on its way, or has worked."""
@@ -180,6 +189,8 @@ class Dial:
         sock = socket.socket(family, self._address.type)
         try:
             prepare_socket(sock, self._loop.options)
+            if self._source is not None:
+                self._source.bind(sock)
             if not self._address.is_stream:
                 _connect_packets(sock, self._address, where)
             sock.setblocking(not self._loop.backend.nonblocking)
@@ -253,9 +264,10 @@ class _Failures:
         self._count += 1
         self._last = target, error.with_traceback(None)
 
-    def explain(self, address: Address) -> OSError:
+    def explain(self, address: Address, source: Source | None) -> OSError:
         """The last failure, with what happened to the other addresses."""
-        text = f"cannot connect to {shortened(str(address))}: "
+        start = f" from {source}" if source else ""
+        text = f"cannot connect to {shortened(str(address))}{start}: "
         if self._last is None:
             return socket.gaierror(socket.EAI_NONAME, f"{text}the name has no address")
         _, error = self._last

@@ -19,6 +19,7 @@ from .errors import AddressError, EngineStateError, shown
 from .eventloop import check_seconds
 from .options import Options
 from .origin import Origin
+from .source import LocalAddress, parse_source
 
 if TYPE_CHECKING:
     from .reactor import Reactor
@@ -35,14 +36,19 @@ class Dialing:
         def validate(self) -> None: ...
 
     def register(
-        self, address: str, timeout: float | None = None, context: Any = None
+        self,
+        address: str,
+        timeout: float | None = None,
+        context: Any = None,
+        *,
+        local_address: LocalAddress = None,
     ) -> Future[Connection]:
         """Connect to an address, on the reactor with the fewest connections; for this handler.
 
         The future has the connection when `on_open` has been called, or the error: see
         `Client.dial`. From any thread. gnet: Engine.Register.
         """
-        return self.dial_for(self.origin, address, timeout, context)
+        return self.dial_for(self.origin, address, timeout, context, local_address=local_address)
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
         """Take over a connected socket: TCP, UDP or Unix. The object is detached from its
@@ -62,6 +68,7 @@ class Dialing:
         timeout: float | None,
         context: Any,
         reactor: Reactor | None = None,
+        local_address: LocalAddress = None,
     ) -> Future[Connection]:
         """`register` for one of the engine's clients."""
         limit = self.options.connect_timeout
@@ -70,8 +77,9 @@ class Dialing:
         parsed = parse_address(address)
         if parsed.is_inherited:
             raise AddressError(f"{address!r} is for listening: enroll a connected socket instead")
+        source = parse_source(local_address, parsed)
         loop = self._chosen_loop(reactor)
-        dial = Dial(loop, origin, parsed, limit, context)
+        dial = Dial(loop, origin, parsed, limit, context, source)
         loop.post(dial.begin)
         return dial.future
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .reactor import Reactor
     from .server import Engine
+    from .source import LocalAddress
 
 
 _here = threading.local()
@@ -96,14 +97,20 @@ class EventLoop:
         return self._timers.add(every, partial(self.guard, call), every)
 
     def register(
-        self, address: str, timeout: float | None = None, context: Any = None
+        self,
+        address: str,
+        timeout: float | None = None,
+        context: Any = None,
+        *,
+        local_address: LocalAddress = None,
     ) -> Future[Connection]:
         """Connect to an address, on this loop; for the engine's handler. From any thread.
 
         The future has the connection when `on_open` has been called, or the error: see
         `Client.dial`. gnet: EventLoop.Register.
         """
-        return self.engine.dial_for(self.engine.origin, address, timeout, context, self._reactor)
+        origin = self.engine.origin
+        return self.engine.dial_for(origin, address, timeout, context, self._reactor, local_address)
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
         """Take over a connected socket of any kind, on this loop. From any thread.

@@ -92,14 +92,17 @@ class Engine(Dialing, ReactorGroup, Shared):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses, as they were really bound once the engine has started."""
+        """The addresses, as they were really bound once the engine has started.
+
+        Given again, each binds the same; of a name there is one for each of its addresses.
+        """
         if self._listeners:
             return tuple(listener.address for listener in self._listeners)
         return tuple(str(address) for address in self._parsed)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """One for each address, in their order, once the engine has started."""
+        """One for each of `addresses`, in their order, once the engine has started."""
         return tuple(self._listeners)
 
     @property

@@ -1,0 +1,110 @@
+"""The local address that a connection is dialed from, where the program chooses it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .address import Address, parse_address
+from .errors import AddressError, shown
+from .resolve import resolve
+
+# Linux takes the port when it connects, and so may use one for several destinations: ip(7).
+_NO_PORT: Final = 24 if sys.platform == "linux" else None
+_FORMS: Final = "write it as '127.0.0.1', '127.0.0.1:0', '[::1]:0' or ('127.0.0.1', 0)"
+
+LocalAddress = str | tuple[str, int] | tuple[str, int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A family, AF_UNSPEC where only a port was chosen, and what `socket.bind` takes."""
+
+    family: int
+    where: Any
+
+    def __str__(self) -> str:
+        host, port = self.where[:2]
+        return f"{host} port {port}" if host else f"port {port}"
+
+    def bind(self, sock: socket.socket) -> None:
+        """Give a socket that is about to connect this address. Raises OSError."""
+        where = self.where
+        if self.family == socket.AF_UNSPEC and sock.family == socket.AF_INET6:
+            where = ("::", where[1])
+        if where[1] and sock.type == socket.SOCK_STREAM:
+            # The port may linger from its last connection, or be that of an attempt under way.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        elif not where[1] and _NO_PORT is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_IP, _NO_PORT, 1)
+        sock.bind(where)
+
+
+def parse_source(local: object, address: Address) -> Source | None:
+    """Where to dial an address from; None where the system chooses.
+
+    Raises AddressError for what is no numeric address, or none that goes with `address`.
+    """
+    if local is None:
+        return None
+    if address.is_unix:
+        raise AddressError(f"local_address is for TCP and UDP, not for {address.scheme}")
+    given = _parse(local, address)
+    if given.family != address.family and socket.AF_UNSPEC not in (given.family, address.family):
+        raise AddressError(
+            f"local_address {shown(local)} is not of the family of {shown(str(address))}"
+        )
+    if not given.host:
+        return Source(socket.AF_UNSPEC, ("", given.port))
+    try:
+        family, where = resolve(given, address.family or given.family, socket.AI_NUMERICHOST)[0]
+    except socket.gaierror:
+        raise AddressError(
+            f"local_address {shown(local)} is no number of this family: {_FORMS}"
+        ) from None
+    if family not in _families(address, family):
+        raise AddressError(
+            f"local_address {shown(local)} is not of the family of {shown(str(address))}"
+        )
+    return Source(family, where)
+
+
+def _families(address: Address, otherwise: int) -> set[int]:
+    """Of the destination, where it is a number."""
+    try:
+        return {family for family, _ in resolve(address, address.family, socket.AI_NUMERICHOST)}
+    except socket.gaierror:
+        return {otherwise}  # a name may have addresses of both
+
+
+def _parse(local: object, address: Address) -> Address:
+    if isinstance(local, (tuple, list)):
+        local = _joined(local)
+    if not isinstance(local, str):
+        raise AddressError(f"local_address {shown(local)} is no address: {_FORMS}")
+    if "://" in local:
+        given = parse_address(local)
+        if given.is_unix or given.is_inherited or given.type != address.type:
+            raise AddressError(
+                f"local_address {shown(local)} is not of the scheme {address.scheme}"
+            )
+        return given
+    with suppress(ValueError):
+        return Address(address.scheme, str(ipaddress.ip_address(local)))
+    try:
+        return parse_address(f"{address.scheme}://{local}")
+    except AddressError as error:
+        raise AddressError(f"local_address {shown(local)} is no address: {_FORMS}") from error
+
+
+def _joined(pair: Any) -> str:
+    """The text of what `socket.getsockname` gives."""
+    if len(pair) not in (2, 4) or not isinstance(pair[0], str) or type(pair[1]) is not int:
+        raise AddressError(f"local_address {shown(pair)} is no address: {_FORMS}")
+    host = f"[{pair[0]}]" if ":" in pair[0] else pair[0]
+    return f"{host}:{pair[1] if 0 <= pair[1] <= 65_535 else 65_536}"
