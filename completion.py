@@ -32,8 +32,10 @@ DATAGRAM: Final = 12  # a: offset of the sender's sockaddr, b: its length << 32 
 TRUNCATED: Final = 13  # a datagram was larger than a buffer, and is lost
 REFUSED: Final = 14  # a: -errno; b: bytes of the packet that was not sent; the handle goes on
 
-# In the memory of a DATAGRAM the bytes follow this much room for the sockaddr.
-NAME_ROOM: Final = 128
+# In the memory of a DATAGRAM the bytes follow this much room for the sockaddr; in it is, from
+# LOCAL_AT on, the sockaddr that the datagram was sent to, where the socket tells that.
+NAME_ROOM: Final = 256
+LOCAL_AT: Final = 128
 
 KIND_NAMES: Final = {
     DATA: "DATA",

@@ -8,6 +8,8 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +17,11 @@ from typing import Any, Final
 _HAS_LENGTH: Final = sys.platform.startswith(
     ("darwin", "freebsd", "openbsd", "netbsd", "dragonfly")
 )
+# Whether a socket of a wildcard address can tell where each datagram was sent to, and answer from
+# there, also from both families on one socket.
+TELLS_LOCAL: Final = sys.platform.startswith("linux") and hasattr(socket.socket, "recvmsg_into")
+IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8)  # Python before 3.14 does not name it
+LOCAL_ROOM: Final = 128  # bytes of control messages that may come with a datagram
 _CACHED: Final = 1024  # peers whose address is not taken apart again
 
 
@@ -69,3 +76,88 @@ def _host6(packed: bytes, scope: int) -> str:
         return f"{host}%{socket.if_indextoname(scope)}"
     except OSError:
         return f"{host}%{scope}"
+
+
+Ancillary = tuple[tuple[int, int, bytes], ...]  # of recvmsg and sendmsg
+Way = tuple[Any, Ancillary]
+
+
+def local_of(family: int, told: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """The packed sockaddr that a datagram was sent to, of what recvmsg told beside it, or b""."""
+    found = b""
+    for level, kind, data in told:
+        if level == socket.IPPROTO_IP and kind == IP_PKTINFO and len(data) >= 12:
+            # That of ours which answers, also where it was sent to a group or to all.
+            # The system does not say where it came before that was asked for.
+            return _local4(family, data[4:8] if data[4:8] != bytes(4) else data[8:12])
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO and len(data) >= 20:
+            found = _local6(data)
+    return found
+
+
+@lru_cache(_CACHED)
+def _local4(family: int, host: bytes) -> bytes:
+    if host == bytes(4) or host[0] >= 0xE0:  # a group, or all
+        return b""
+    number = socket.inet_ntop(socket.AF_INET, host)
+    if family == socket.AF_INET6:
+        return pack(family, (f"::ffff:{number}", 0))
+    return pack(family, (number, 0))
+
+
+@lru_cache(_CACHED)
+def _local6(info: bytes) -> bytes:
+    host = info[:16]
+    if host[0] == 0xFF or host == bytes(16):  # a group: nothing leaves from there
+        return b""
+    is_link = host[0] == 0xFE and host[1] & 0xC0 == 0x80
+    (scope,) = struct.unpack_from("=I", info, 16)
+    number = socket.inet_ntop(socket.AF_INET6, host)
+    return pack(socket.AF_INET6, (number, 0, 0, scope if is_link else 0))
+
+
+@lru_cache(_CACHED)
+def way_of(packed: bytes) -> Way:
+    """Where a packet goes, and what sendmsg takes besides: where it leaves from.
+
+    The address to send to may be followed by that to send from, of the same size.
+    """
+    family, address = unpack(packed)
+    size = 16 if family == socket.AF_INET else 28 if family == socket.AF_INET6 else len(packed)
+    if len(packed) != 2 * size:
+        return address, ()
+    address, source = unpack(packed[:size])[1], packed[size:]
+    if family == socket.AF_INET:
+        return address, ((socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + source[4:8] + bytes(4)),)
+    info = source[8:24] + source[24:28]
+    return address, ((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info),)
+
+
+def ask_for_local(sock: socket.socket) -> bool:
+    """Have the system tell of each datagram where it was sent to; whether it does.
+
+    It does for sockets of the internet that are bound to a wildcard address, on Linux.
+    """
+    if not TELLS_LOCAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    try:
+        if sock.getsockname()[0] not in ("0.0.0.0", "::"):
+            return False
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    except OSError:
+        return False  # it is served as on other systems
+    return True
+
+
+def tells_local(sock: socket.socket) -> bool:
+    """Whether that was asked for."""
+    asked = ((socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO))
+    if not TELLS_LOCAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    for level, option in asked[: 1 if sock.family == socket.AF_INET else 2]:
+        with suppress(OSError):
+            if sock.getsockopt(level, option):
+                return True
+    return False

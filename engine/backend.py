@@ -39,7 +39,10 @@ The rules
     A newcomer that went away before it was accepted is passed over.
 11. A socket that keeps message boundaries (`adopt_packets`) gives DATAGRAM for each packet, also an
     empty one: its sender's sockaddr is `memory[a : a + (b >> 32)]`, its bytes are the
-    `b & 0xffffffff` behind `a + NAME_ROOM`. One that does not fit into a buffer is dropped and said
+    `b & 0xffffffff` behind `a + NAME_ROOM`. Where the socket was made to tell local addresses
+    (`sockaddr.ask_for_local`), that which was asked is the sockaddr at `a + LOCAL_AT`, of port 0,
+    or of family 0 where it is not known; and the address of `send_to` may be followed by such a
+    one, from which the packet leaves. One that does not fit into a buffer is dropped and said
     as TRUNCATED. One that cannot be sent is dropped and said as REFUSED with its size, as is an
     error that came back for an earlier one (size 0); only a connection of packets (SOCK_SEQPACKET)
     breaks by it, with ERROR. Its empty packet is the end, EOF. `staged` and `sent` count no packet
@@ -136,7 +139,10 @@ class Backend(Protocol):
         """Send bytes after those sent before."""
 
     def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
-        """Send one packet, to a packed `struct sockaddr` where the socket is not connected."""
+        """Send one packet, to a packed `struct sockaddr` where the socket is not connected.
+
+        Of the internet, it may be followed by that of the local address to send from.
+        """
 
     def notify(self, handle: int) -> None:
         """Say DRAINED once, as soon as nothing is staged (in the next turn if that is so now)."""

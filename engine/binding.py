@@ -14,6 +14,7 @@ import socket
 import stat
 from typing import Any, Final
 
+from ..sockaddr import ask_for_local
 from .address import Address, address_of
 from .errors import AddressError, BindError, shown
 from .listener import Listener
@@ -128,6 +129,8 @@ class _Opener:
             sock.bind(where)
             if not address.is_datagram:
                 sock.listen(options.backlog)
+            elif ask_for_local(sock):
+                pass  # it is bound to all addresses, which no group is among
             elif not address.is_unix and is_multicast(sock.getsockname()[0]):
                 join(sock, sock.getsockname()[0], options.multicast_interface)
             sock.setblocking(not self._nonblocking)

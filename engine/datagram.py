@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
+from ..completion import LOCAL_AT, NAME_ROOM
 from ..sockaddr import unpack
 from .deadlines import Deadlines
 from .destination import destination
@@ -73,7 +74,8 @@ class Datagram(PacketConnection):
 
     @property
     def local_address(self) -> Any:
-        """The listener's address, as `socket.getsockname` gives it. gnet: LocalAddr."""
+        """The listener's address, as `socket.getsockname` gives it; of one that listens on all
+        addresses, the one that was asked (on Linux). gnet: LocalAddr."""
         return self._endpoint.local_address
 
     @property
@@ -133,3 +135,47 @@ class Datagram(PacketConnection):
 
     def _finish(self, error: BaseException | None) -> None:
         return
+
+
+_HOSTS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}  # in a sockaddr
+_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # bytes of a sockaddr
+
+
+class WildcardDatagram(Datagram):
+    """One that arrived at a socket of all addresses: it knows which was asked, and answers from it.
+
+    A peer that is connected would not hear another; see ip(7), IP_PKTINFO.
+    """
+
+    __slots__ = ("_source",)
+
+    def __init__(self, endpoint: Endpoint, sender: bytes, offset: int, length: int) -> None:
+        super().__init__(endpoint, sender, offset, length)
+        start = offset - NAME_ROOM + LOCAL_AT
+        source = self._memory[start : start + _SIZES[endpoint.family]]
+        self._source = source if source[0] or source[1] else b""
+
+    @property
+    def local_address(self) -> Any:
+        """The address that was asked, with the listener's port. gnet: LocalAddr."""
+        here = self._endpoint.local_address
+        if not self._source or here is None:
+            return here
+        host, _, *more = unpack(self._source)[1]
+        return (host, here[1], *more)
+
+    def send_to(self, data: bytes, address: Any) -> None:
+        """As of any datagram. To the sender's host it leaves from the address that was asked; to
+        others from that which the system chooses: the one that was asked may lead nowhere there."""
+        if self._owner != get_ident():
+            raise self._misuse()
+        endpoint = self._endpoint
+        to = destination(endpoint.family, address, endpoint.only_v6)
+        host = _HOSTS[endpoint.family]
+        endpoint.send(data, to + self._source if to[host] == self._to[host] else to)
+
+    def write(self, data: bytes) -> None:
+        """Send one datagram to the sender of this one, from the address that was asked."""
+        if self._owner != get_ident():
+            raise self._misuse()
+        self._endpoint.send(data, self._to + self._source)

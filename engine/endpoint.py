@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .errors import BufferLimitExceeded, ConnectionClosed, EngineStateError
@@ -10,6 +11,7 @@ from .foreign import as_bytes
 from .origin import Origin
 
 if TYPE_CHECKING:
+    from .datagram import Datagram
     from .reactor import Reactor
 
 LARGEST_UDP = {
@@ -32,6 +34,7 @@ class Endpoint:
         self.only_v6 = _is_only_v6(sock)
         self.has_end = sock.type == getattr(socket, "SOCK_SEQPACKET", None)
         self.is_open = True
+        self.kind: Callable[[Endpoint, bytes, int, int], Datagram]  # of what arrives, at a listener
         self.handle = handle
         self.fd = sock.detach()
         self._least = 1 if self.has_end else 0

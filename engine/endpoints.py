@@ -7,7 +7,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from ..completion import NAME_ROOM
-from .datagram import Datagram
+from ..sockaddr import ask_for_local
+from .datagram import Datagram, WildcardDatagram
 from .endpoint import Endpoint
 from .errors import network_error
 from .handler import check_action
@@ -36,7 +37,10 @@ class Endpoints:
         handle = self._reactor.take_handle()
         if handle is None:
             raise AssertionError("a backend has more slots than connections and listeners need")
-        endpoint = Endpoint(self._reactor, handle, socket.socket(fileno=fd), origin)
+        sock = socket.socket(fileno=fd)
+        tells_local = ask_for_local(sock)
+        endpoint = Endpoint(self._reactor, handle, sock, origin)
+        endpoint.kind = WildcardDatagram if tells_local else Datagram
         self._open[handle] = endpoint
         self._reactor.backend.adopt_packets(handle, endpoint.fd)
 
@@ -53,7 +57,7 @@ class Endpoints:
             return
         reactor = self._reactor
         sender = reactor.memory[a : a + (b >> 32)]
-        conn = Datagram(endpoint, sender, a + NAME_ROOM, b & 0xFFFFFFFF)
+        conn = endpoint.kind(endpoint, sender, a + NAME_ROOM, b & 0xFFFFFFFF)
         try:
             action = endpoint.on_traffic(conn)
             if action is not None:

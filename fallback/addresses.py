@@ -7,7 +7,7 @@ import struct
 from typing import Any, Final
 
 from ..completion import NAME_ROOM
-from ..sockaddr import unpack
+from ..sockaddr import Way, unpack, way_of
 
 # What Python's socket module raises for an address that is not of the socket's family.
 NO_ADDRESS: Final = (TypeError, ValueError, OverflowError)
@@ -21,3 +21,13 @@ def address_of(packed: bytes) -> tuple[int, Any]:
         return unpack(packed)
     except (ValueError, struct.error):
         return socket.AF_INET, ()
+
+
+def way_to(packed: bytes) -> Way:
+    """As `way_of`; the address is () where it is none."""
+    if not 2 <= len(packed) <= NAME_ROOM:
+        return (), ()
+    try:
+        return way_of(packed)
+    except (ValueError, struct.error):
+        return (), ()

@@ -15,9 +15,10 @@ from collections import deque
 from errno import EAGAIN, EINVAL, EIO, EMSGSIZE, ENOTCONN
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..completion import NAME_ROOM, REFUSED, RETRY_PERIOD
+from ..sockaddr import Way
 from .addresses import NO_ADDRESS
 from .slot import Phase
 
@@ -35,10 +36,10 @@ _LARGEST: Final = 1 << 30  # bytes of a packet
 class Lines:
     """The lines of one socket, by address, in the order in which they are tried."""
 
-    __slots__ = ("by_address", "size")
+    __slots__ = ("by_way", "size")
 
     def __init__(self) -> None:
-        self.by_address: dict[Any, deque[bytes]] = {}
+        self.by_way: dict[Way | None, deque[bytes]] = {}
         self.size = 0  # bytes of their packets, with what each costs besides
 
 
@@ -47,16 +48,16 @@ def _cost(data: bytes) -> int:
     return len(data) + NAME_ROOM
 
 
-def has_line(slot: Slot, address: Any) -> bool:
+def has_line(slot: Slot, way: Way | None) -> bool:
     """Whether something is ahead of a packet to this address."""
-    return slot.lines is not None and address in slot.lines.by_address
+    return slot.lines is not None and way in slot.lines.by_way
 
 
-def take_in_line(backend: Operations, slot: Slot, data: bytes, address: Any) -> None:
+def take_in_line(backend: Operations, slot: Slot, data: bytes, way: Way | None) -> None:
     """Have a packet wait behind those to the same address, or refuse it."""
     lines = slot.lines
     assert lines is not None
-    line = lines.by_address[address]
+    line = lines.by_way[way]
     if len(line) < backend.line_packets and lines.size + _cost(data) <= backend.line_bytes:
         line.append(data)
         lines.size += _cost(data)
@@ -64,13 +65,13 @@ def take_in_line(backend: Operations, slot: Slot, data: bytes, address: Any) -> 
         packet_over(backend, slot, data, EAGAIN)
 
 
-def begin_line(backend: Operations, slot: Slot, data: bytes, address: Any) -> None:
+def begin_line(backend: Operations, slot: Slot, data: bytes, way: Way | None) -> None:
     """The receiver of a packet is full, and nothing waits for it yet."""
     lines = slot.lines or Lines()
     if lines.size + _cost(data) > backend.line_bytes:
         packet_over(backend, slot, data, EAGAIN)
         return
-    lines.by_address[address] = deque([data])
+    lines.by_way[way] = deque([data])
     lines.size += _cost(data)
     slot.lines = lines
     retry_later(backend, slot)
@@ -91,31 +92,31 @@ def try_lines(backend: Operations, slot: Slot, most: int) -> int:
     tries, lines = 0, slot.lines
     if lines is None:
         return 0
-    for address in list(islice(lines.by_address, most)):
+    for way in list(islice(lines.by_way, most)):
         if tries >= most or slot.phase is Phase.ENDED:
             break
-        tries += _send_line(backend, slot, lines, address)
-    if lines.by_address and slot.phase is not Phase.ENDED:
+        tries += _send_line(backend, slot, lines, way)
+    if lines.by_way and slot.phase is not Phase.ENDED:
         retry_later(backend, slot)
     return tries
 
 
-def _send_line(backend: Operations, slot: Slot, lines: Lines, address: Any) -> int:
+def _send_line(backend: Operations, slot: Slot, lines: Lines, way: Way | None) -> int:
     """Send what waits in a line until it is empty, or finds no room."""
-    line = lines.by_address.pop(address)
+    line = lines.by_way.pop(way)
     for tries in range(1, TRIES_AT_ONCE + 1):
-        number = try_packet(slot, line[0], address)
+        number = try_packet(slot, line[0], way)
         if number == EAGAIN:
             break
         data = line.popleft()
         lines.size -= _cost(data)
         packet_over(backend, slot, data, number)
         if not line:
-            if not lines.by_address:
+            if not lines.by_way:
                 slot.lines = None
                 _go_on(backend, slot)
             return tries
-    lines.by_address[address] = line  # behind the others
+    lines.by_way[way] = line  # behind the others
     return tries
 
 
@@ -124,15 +125,17 @@ def _go_on(backend: Operations, slot: Slot) -> None:
         backend._drained(slot)
 
 
-def try_packet(slot: Slot, data: bytes, address: Any) -> int:
+def try_packet(slot: Slot, data: bytes, way: Way | None) -> int:
     """Send one packet if there is room: 0, or why it was not sent, as an errno."""
     if len(data) > _LARGEST:
         return EMSGSIZE
     try:
-        if address is None:
+        if way is None:
             count = slot.sock.send(data, _QUIETLY)
+        elif way[1]:
+            count = slot.sock.sendmsg([data], way[1], _QUIETLY, way[0])
         else:
-            count = slot.sock.sendto(data, _QUIETLY, address)
+            count = slot.sock.sendto(data, _QUIETLY, way[0])
     except WOULD_BLOCK:
         return EAGAIN
     except OSError as error:

@@ -13,9 +13,9 @@ from errno import EAGAIN, EMSGSIZE, ENOTCONN
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from ..completion import DATAGRAM, REFUSED, RETRY_PERIOD, TRUNCATED
-from ..sockaddr import pack
-from .addresses import address_of
+from ..completion import DATAGRAM, LOCAL_AT, REFUSED, RETRY_PERIOD, TRUNCATED
+from ..sockaddr import LOCAL_ROOM, local_of, pack
+from .addresses import way_to
 from .lines import (
     NO_WAITING,
     TRIES_AT_ONCE,
@@ -45,7 +45,7 @@ def receive_packets(backend: Operations, slot: Slot) -> None:
             return
         number = backend.next_packet
         try:
-            count, flags, sender = _receive(slot.sock, backend.packet_views[number])
+            count, flags, sender, told = _receive(slot, backend.packet_views[number])
         except WOULD_BLOCK:
             return
         except OSError as error:
@@ -64,17 +64,21 @@ def receive_packets(backend: Operations, slot: Slot) -> None:
             name = pack(slot.sock.family, sender) if sender is not None else b""
             at = backend.packet_offset(number)
             backend.memory[at : at + len(name)] = name
+            if slot.tells_local:
+                local = local_of(slot.sock.family, told) or bytes(2)
+                backend.memory[at + LOCAL_AT : at + LOCAL_AT + len(local)] = local
             backend._emit((slot.handle, DATAGRAM, at, len(name) << 32 | count))
 
 
-def _receive(sock: Any, room: memoryview) -> tuple[int, int, Any]:
-    """(bytes, flags, the sender's address)."""
+def _receive(slot: Slot, room: memoryview) -> tuple[int, int, Any, Any]:
+    """(bytes, flags, the sender's address, what the system told besides)."""
+    sock = slot.sock
     if hasattr(sock, "recvmsg_into"):
-        count, _, flags, sender = sock.recvmsg_into([room], 0, NO_WAITING)
-    else:  # Windows says EMSGSIZE where a packet was cut
-        count, sender = sock.recvfrom_into(room)
-        flags = 0
-    return count, flags, sender
+        control = LOCAL_ROOM if slot.tells_local else 0
+        count, told, flags, sender = sock.recvmsg_into([room], control, NO_WAITING)
+        return count, flags, sender, told
+    count, sender = sock.recvfrom_into(room)  # Windows says EMSGSIZE where a packet was cut
+    return count, 0, sender, ()
 
 
 def _pass_over(backend: Operations, slot: Slot, number: int) -> bool:
@@ -100,7 +104,7 @@ def send_packet(backend: Operations, handle: int, packet: tuple[bytes, bytes]) -
         return  # counted as never sent
     if slot.packets is None:
         slot.packets = deque()
-    slot.packets.append((data, address_of(name)[1] if name else None))
+    slot.packets.append((data, way_to(name) if name else None))
     if len(slot.packets) == 1:
         send_packets(backend, slot)
 
@@ -115,18 +119,18 @@ def send_packets(backend: Operations, slot: Slot) -> None:
     """Send what waits, until the socket has no room."""
     packets = slot.packets
     while packets and not slot.held:
-        data, address = packets[0]
-        if has_line(slot, address):
+        data, way = packets[0]
+        if has_line(slot, way):
             packets.popleft()
-            take_in_line(backend, slot, data, address)
+            take_in_line(backend, slot, data, way)
             continue
-        number = try_packet(slot, data, address)
-        if number == EAGAIN and not (slot.is_ordered and address is not None):
+        number = try_packet(slot, data, way)
+        if number == EAGAIN and not (slot.is_ordered and way is not None):
             _wait_for_room(backend, slot)
             return
         packets.popleft()
         if number == EAGAIN:
-            begin_line(backend, slot, data, address)
+            begin_line(backend, slot, data, way)
         else:
             packet_over(backend, slot, data, number)
         if slot.broken:

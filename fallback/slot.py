@@ -6,6 +6,7 @@ from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from ..sockaddr import Way
 from .pollers import BOTH, EDGE, READ, WRITE
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Slot:
         "role",
         "room_told",
         "sock",
+        "tells_local",
     )
 
     def __init__(self, handle: int, index: int, fd: int, role: Role) -> None:
@@ -88,9 +90,10 @@ class Slot:
         self.paused = False
         self.peer_ended = False
         self.has_end = role is Role.STREAM  # the end of what the peer sends is told
-        self.packets: deque[tuple[bytes, Any]] | None = None  # that wait, with their addresses
+        self.packets: deque[tuple[bytes, Way | None]] | None = None  # that wait
         self.lines: Lines | None = None  # of packets to receivers that are full
         self.is_ordered = False  # datagrams that the socket keeps in order: Unix
+        self.tells_local = False  # each datagram comes with the address that it was sent to
         self.room_told = False  # by the poller, and no packet has left since
         self.held = False  # packets are tried again after a while, and not before
         self.retries = False  # it stands in the backend's list of those

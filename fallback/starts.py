@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..completion import CONNECTED, INDEX_MASK, READABLE, WRITABLE, Event
+from ..sockaddr import tells_local
 from .addresses import NO_ADDRESS, address_of
 from .pollers import READ, WRITE
 from .slot import Role, Slot
@@ -70,6 +71,7 @@ class Starts:
         slot = self._start(handle, fd, Role.PACKETS)
         if self._take(slot, of_packets):
             slot.has_end = slot.sock.type == getattr(socket, "SOCK_SEQPACKET", None)
+            slot.tells_local = tells_local(slot.sock)
             slot.is_ordered = not slot.has_end and slot.sock.family not in _REORDERING
             self._watch(slot)
 

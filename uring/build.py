@@ -33,6 +33,7 @@ SOURCES = [
     "packets.c",
     "inbox.c",
     "lines.c",
+    "source.c",
     "buffers.c",
     "ends.c",
     "pending.c",

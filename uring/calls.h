@@ -132,6 +132,12 @@ static inline int packet_error(const struct packet *packet, int res)
 	return res < 0 ? -res : (size_t)res < packet->bytes.iov_len ? EIO : 0;
 }
 
+/* source.c */
+bool tells_local(int fd);
+void local_of(char *control, size_t size, bool is_v6);
+size_t size_of_name(const char *name, size_t size);
+size_t put_source(struct cmsghdr *control, const char *source, size_t size);
+
 /* inbox.c */
 void packets_adopt(struct rn_core *core, struct slot *slot);
 void packets_receive(struct rn_core *core, struct slot *slot);

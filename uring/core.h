@@ -12,6 +12,7 @@
  * packets.c   sockets that keep message boundaries: their packets on the way out
  * inbox.c     packets that arrive
  * lines.c     packets whose receivers are full
+ * source.c    the local address of a datagram
  * buffers.c   receive buffers, and who waits for one
  * once.c      connects and polls, which answer once
  * cancel.c    requests whose end is wanted before they have come to anything
@@ -45,6 +46,7 @@
 #define INLINE_PER_SLOT 2U
 #define PINS_PER_SLOT 2U /* a flight, and of the pieces that wait in all slots its share */
 #define PACKETS_AT_ONCE 1024U /* with the kernel, a power of two; the others wait in their slots */
+#define SOURCE_ROOM 64U /* bytes for what tells the kernel where a packet leaves from */
 #define LARGEST_PACKET ((size_t)1 << 30) /* bytes; sqe->len has 32 bits */
 /* Of a closing stream, in one receive: its share, while others wait. */
 #define DROPPED_AT_ONCE 65536U
@@ -101,6 +103,8 @@ enum {
 	ROOM_TOLD = 1 << 24,  /* it has told of some, and nothing has left since */
 	FULL = 1 << 25,	      /* nothing is sent before there is room, or after a while */
 	RETRIES = 1 << 26,    /* in the list of those who are tried again after a while */
+	TELLS_LOCAL = 1 << 27, /* each datagram comes with the address that it was sent to */
+	IS_V6 = 1 << 28,      /* a socket of IPv6, or of both */
 };
 
 /* Requests whose end is wanted. */
@@ -129,7 +133,7 @@ struct packet {
 	struct msghdr message;
 	struct iovec bytes;
 	uint32_t slot;
-	char name[];
+	_Alignas(8) char rest[]; /* control, where it leaves from; name; bytes */
 };
 
 struct lines; /* lines.c */

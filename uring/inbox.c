@@ -13,15 +13,18 @@
 struct inbox {
 	struct msghdr message;
 	struct iovec bytes;
-	char name[RN_NAME_ROOM];
+	_Alignas(8) char name[RN_NAME_ROOM];
 };
 
-static bool keeps_order(int fd)
+static uint32_t kind_of(int fd)
 {
 	int domain = 0;
 	socklen_t size = sizeof domain;
-	bool known = getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0;
-	return known && domain != AF_INET && domain != AF_INET6;
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
+		return 0;
+	if (domain != AF_INET && domain != AF_INET6)
+		return ORDERED;
+	return (domain == AF_INET6 ? IS_V6 : 0) | (tells_local(fd) ? TELLS_LOCAL : 0);
 }
 
 static bool is_connection(int fd)
@@ -33,8 +36,7 @@ static bool is_connection(int fd)
 
 void packets_adopt(struct rn_core *core, struct slot *slot)
 {
-	slot->flags |= (keeps_order(slot->fd) ? ORDERED : 0) |
-		       (is_connection(slot->fd) ? HAS_END : 0);
+	slot->flags |= kind_of(slot->fd) | (is_connection(slot->fd) ? HAS_END : 0);
 	int ret = group_open(core, PACKET_GROUP);
 	if (!ret && !core->multishot_recv) {
 		slot->inbox = calloc(1, sizeof *slot->inbox);
@@ -46,12 +48,16 @@ void packets_adopt(struct rn_core *core, struct slot *slot)
 		slot_read(core, slot);
 }
 
-static struct msghdr *prepare_inbox(struct rn_core *core, struct inbox *inbox)
+static struct msghdr *prepare_inbox(struct rn_core *core, const struct slot *slot)
 {
+	struct inbox *inbox = slot->inbox;
+	bool is_told = slot->flags & TELLS_LOCAL;
 	inbox->bytes = (struct iovec){.iov_len = core->groups[PACKET_GROUP].size};
 	inbox->message = (struct msghdr){
 		.msg_name = inbox->name,
-		.msg_namelen = sizeof inbox->name,
+		.msg_namelen = RN_LOCAL_AT,
+		.msg_control = is_told ? inbox->name + RN_LOCAL_AT : NULL,
+		.msg_controllen = is_told ? RN_NAME_ROOM - RN_LOCAL_AT : 0,
 		.msg_iov = &inbox->bytes,
 		.msg_iovlen = 1,
 	};
@@ -61,13 +67,16 @@ static struct msghdr *prepare_inbox(struct rn_core *core, struct inbox *inbox)
 void packets_receive(struct rn_core *core, struct slot *slot)
 {
 	static struct msghdr only_name = {.msg_namelen = RN_NAME_ROOM};
+	static struct msghdr with_local = {.msg_namelen = RN_LOCAL_AT,
+					   .msg_controllen = RN_NAME_ROOM - RN_LOCAL_AT};
+	struct msghdr *message = slot->flags & TELLS_LOCAL ? &with_local : &only_name;
 	struct io_uring_sqe *sqe = new_request(core, slot, REQ_RECV);
 	if (!sqe)
 		return;
 	if (slot->inbox)
-		io_uring_prep_recvmsg(sqe, slot->fd, prepare_inbox(core, slot->inbox), 0);
+		io_uring_prep_recvmsg(sqe, slot->fd, prepare_inbox(core, slot), 0);
 	else
-		io_uring_prep_recvmsg_multishot(sqe, slot->fd, &only_name, 0);
+		io_uring_prep_recvmsg_multishot(sqe, slot->fd, message, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = PACKET_GROUP;
 	slot_arm(slot);
@@ -80,13 +89,16 @@ static struct io_uring_recvmsg_out *head_of(struct slot *slot, char *buffer, int
 	if (slot->inbox) {
 		*head = (struct io_uring_recvmsg_out){
 			.namelen = slot->inbox->message.msg_namelen,
+			.controllen = (uint32_t)slot->inbox->message.msg_controllen,
 			.payloadlen = (uint32_t)res,
 			.flags = (uint32_t)slot->inbox->message.msg_flags,
 		};
 		memcpy(head + 1, slot->inbox->name, RN_NAME_ROOM);
 	}
-	if (head->namelen > RN_NAME_ROOM)
-		head->namelen = RN_NAME_ROOM;
+	if (head->namelen > RN_LOCAL_AT)
+		head->namelen = RN_LOCAL_AT;
+	if (slot->flags & TELLS_LOCAL)
+		local_of((char *)(head + 1) + RN_LOCAL_AT, head->controllen, slot->flags & IS_V6);
 	return head;
 }
 
@@ -123,6 +135,9 @@ static void take_empty(struct rn_core *core, struct slot *slot)
 		return;
 	}
 	core->empty_count++;
+	if (slot->flags & TELLS_LOCAL)
+		local_of(slot->inbox->name + RN_LOCAL_AT, slot->inbox->message.msg_controllen,
+			 slot->flags & IS_V6);
 	memcpy(core->shared.memory + at, slot->inbox->name, RN_NAME_ROOM);
 	emit(core, handle_of(core, slot), RN_DATAGRAM, (int64_t)at,
 	     (int64_t)slot->inbox->message.msg_namelen << 32);

@@ -21,26 +21,33 @@ void packets_keep(struct rn_core *core, struct slot *slot, const char *name, siz
 {
 	struct block memory;
 	struct packet *packet;
+	size_t own = size_of_name(name, name_size), control = own < name_size ? SOURCE_ROOM : 0;
 	if (slot->role != ROLE_PACKETS || slot->phase != OPEN || slot->flags & (FIN | FIN_SENT))
 		return;
 	core->shared.staged[index_of(core, slot)] += (int64_t)count;
 	if (slot->flags & BROKEN)
 		return; /* counted as never sent */
-	if (!pool_take(&core->pool, &memory, sizeof *packet + name_size + count)) {
+	if (!pool_take(&core->pool, &memory, sizeof *packet + control + own + count)) {
 		slot_break(core, slot, ENOMEM);
 		return;
 	}
 	packet = (struct packet *)memory.at;
 	*packet = (struct packet){.memory = memory, .slot = index_of(core, slot)};
-	memcpy(packet->name, name, name_size);
-	memcpy(packet->name + name_size, bytes, count);
-	packet->bytes = (struct iovec){packet->name + name_size, count};
+	char *to = packet->rest + control;
+	memcpy(to, name, own);
+	memcpy(to + own, bytes, count);
+	packet->bytes = (struct iovec){to + own, count};
 	packet->message = (struct msghdr){
-		.msg_name = name_size ? packet->name : NULL,
-		.msg_namelen = name_size < UINT32_MAX ? (socklen_t)name_size : UINT32_MAX,
+		.msg_name = own ? to : NULL,
+		.msg_namelen = own < UINT32_MAX ? (socklen_t)own : UINT32_MAX,
 		.msg_iov = &packet->bytes,
 		.msg_iovlen = 1,
 	};
+	if (control) {
+		packet->message.msg_control = packet->rest;
+		packet->message.msg_controllen =
+			put_source((struct cmsghdr *)packet->rest, name + own, name_size - own);
+	}
 	if (slot->last)
 		slot->last->next = packet;
 	else
@@ -67,7 +74,7 @@ static void submit(struct rn_core *core, struct slot *slot, struct packet *packe
 	slot->awaited++;
 	if (!sqe)
 		return;
-	if (core->send_takes_name) {
+	if (core->send_takes_name && !packet->message.msg_control) {
 		io_uring_prep_send(sqe, slot->fd, packet->bytes.iov_base, packet->bytes.iov_len, how);
 		io_uring_prep_send_set_addr(sqe, packet->message.msg_name,
 					    (uint16_t)packet->message.msg_namelen);

@@ -45,12 +45,14 @@ enum {
 			* bytes_at are so many bytes. They stay in place until the turn ends; those in
 			* `pinned`, until they are in `released` as often. */
 	RN_ADOPT_PACKETS = 13, /* argument: descriptor */
-	RN_SEND_TO = 14, /* argument: n; then one integer m, m bytes of sockaddr, n bytes */
+	RN_SEND_TO = 14, /* argument: n; then one integer m, m bytes of sockaddr, n bytes;
+			  * that to send to may be followed by that to send from, of the same size */
 	RN_WAKE_OTHER = 15 /* argument: descriptor of another ring */
 };
 
-/* A DATAGRAM event points to this much room for the sender's sockaddr; the bytes come behind. */
-enum { RN_NAME_ROOM = 128 };
+/* A DATAGRAM event points to this much room for the sender's sockaddr; the bytes come behind. From
+ * RN_LOCAL_AT on there is the sockaddr that it was sent to, where the socket tells that. */
+enum { RN_NAME_ROOM = 256, RN_LOCAL_AT = 128 };
 
 enum { RN_GRACEFUL = 0, RN_NOW = 1, RN_RESET = 2 };
 
