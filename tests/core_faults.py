@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 
 import faults
+import pytest
 from contract_tools import Rig, make_backend
+from cut_packets import KINDS_OF_PACKETS, check_cut_packet
 from engine_tools import open_descriptors
 from ringnet.completion import CLOSED, ERROR, NOW, Bounds
 
@@ -45,3 +47,9 @@ def test_without_memory_for_a_send_the_stream_is_broken() -> None:
     made.backend.close(handle, NOW)
     assert made.until(handle, CLOSED) == (5000, -errno.ENOMEM)
     made.end()
+
+
+@pytest.mark.parametrize("taken", [0, 4])
+@pytest.mark.parametrize("kind", KINDS_OF_PACKETS)
+def test_a_packet_that_is_taken_in_part_was_not_sent(kind: str, taken: int) -> None:
+    check_cut_packet("io_uring", kind, taken)

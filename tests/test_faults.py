@@ -9,6 +9,7 @@ from typing import Any
 import faults
 import pytest
 from contract_tools import Rig
+from cut_packets import KINDS_OF_PACKETS, check_cut_packet
 from engine_tools import BACKENDS, Recorder, dial, open_descriptors, receive, served
 from ringnet.completion import CLOSED, DATA, ERROR, NOW, Bounds
 from ringnet.engine import choose
@@ -119,6 +120,15 @@ def test_an_error_in_passing_is_no_end(shaken: Any) -> None:
         made.backend.send(handle, b"hello")
         assert made.exchange(peer, 5) == b"hello"
         made.end()
+
+
+@pytest.mark.parametrize("taken", [0, 4])
+@pytest.mark.parametrize("kind", KINDS_OF_PACKETS)
+@pytest.mark.parametrize("backend", ["epoll", "kqueue", "select"])
+def test_a_packet_that_is_taken_in_part_was_not_sent(backend: str, kind: str, taken: int) -> None:
+    """io_uring's is in core_faults.py."""
+    faults.begin(0)
+    check_cut_packet(backend, kind, taken)
 
 
 def test_seeds_are_of_the_run_and_the_test() -> None:

@@ -14,6 +14,8 @@
  *   interrupted waits        EINTR, EAGAIN and EBUSY of io_uring_enter(2)
  *   slow close               close(2) takes its time
  *
+ *   packets cut short        only on demand, since one that was cut is lost: the system took less
+ *
  * What is refused at set-up is in uring_refusals.c. Without a seed nothing is changed. A ring belongs
  * to one thread, and so does what is here.
  */
@@ -48,6 +50,8 @@ static _Atomic uint64_t seed; /* 0: off */
 static _Atomic uint32_t epoch;
 static _Atomic uint32_t threads;
 static _Atomic uint64_t counts[KINDS];
+static _Atomic int cut_after; /* packets until one is cut; 0: none is */
+static _Atomic int cut_to;    /* bytes */
 
 /* What a no-op is to answer, and cancellations that come late. */
 struct fake {
@@ -88,7 +92,7 @@ static bool is_on(void)
 {
 	static const unsigned choices[] = {0, 10, 100, 340};
 	uint32_t now = epoch;
-	if (!seed)
+	if (!seed && !cut_after)
 		return false;
 	if (my.epoch != now) {
 		my.epoch = now;
@@ -96,7 +100,7 @@ static bool is_on(void)
 		for (int i = 0; i < 8; i++)
 			next_random();
 		for (int kind = 0; kind < KINDS; kind++)
-			my.rates[kind] = choices[below(4)];
+			my.rates[kind] = seed ? choices[below(4)] : 0;
 	}
 	return true;
 }
@@ -114,6 +118,14 @@ void rn_faults_seed(uint64_t value)
 {
 	seed = value;
 	threads = 0;
+	epoch++;
+}
+
+/* For the tests: of the n-th packet that any core sends from here on the system takes so much. */
+void rn_faults_cut(int n, int bytes)
+{
+	cut_to = bytes;
+	cut_after = n;
 	epoch++;
 }
 
@@ -182,7 +194,9 @@ static void change_send(struct io_uring *ring, struct io_uring_sqe *sqe)
 {
 	static const int passing[] = {EINTR, EAGAIN, ENOBUFS};
 	bool stream = is_stream(sqe->fd);
-	if (happens(PASSING_ERROR)) {
+	if (!stream && cut_after && !--cut_after) {
+		become_noop(ring, sqe, cut_to);
+	} else if (happens(PASSING_ERROR)) {
 		become_noop(ring, sqe, one_of(passing, stream ? 3 : 2));
 	} else if (stream && sqe->len > 1 && happens(SHORT_WRITE)) {
 		sqe->len = shorter(sqe->len - 1);
