@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..completion import NOW
 from .errors import ConnectionClosed, QueueFull
-from .sockopts import borrowed
+from .sockopts import borrowed, close_descriptor
 
 if TYPE_CHECKING:
     from .origin import Origin
@@ -85,7 +85,7 @@ class Acceptor:
         self._rest()
 
     def _turn_away(self, fd: int) -> None:
-        os.close(fd)
+        close_descriptor(fd)
         self.turned_away += 1
 
     # Which reactor gets it

@@ -60,6 +60,16 @@ The rules
     because no event came: whoever enforces a time limit asks `pending` first, between two turns and
     after all events of the last. It has no effect, and what it tells comes with the turns that
     follow, as long as reading is not paused.
+14. No verb and no turn waits but for its events and its time. Descriptors may be in any mode:
+    whether one is non-blocking belongs to all who share it, so a backend relies on the flags of
+    each call; at most it makes one non-blocking, never blocking. Before a descriptor is closed,
+    SO_LINGER with a time is turned off, since close(2) would wait (the kernel goes on sending by
+    itself); without a time it stays, and resets. A close with NOW or RESET reaches the peer also
+    where another process, such as a forked child, has the descriptor.
+15. What a caller gets wrong costs its own handle at most. What is no `bytes` raises TypeError at
+    the verb, an index in use or out of range ValueError; an address or a descriptor that is none
+    is the handle's ERROR, or REFUSED for a packet. After `dispose()`, `wake()` does nothing, and
+    the memory may still be looked at, though nothing is in it.
 """
 
 from __future__ import annotations
@@ -93,13 +103,6 @@ class Backend(Protocol):
     @property
     def capacity(self) -> int:
         """How many handles may be alive at once: `Bounds.slots`, or less where the system says."""
-
-    @property
-    def nonblocking(self) -> bool:
-        """The mode that descriptors given to `listen`, `adopt` and `connect` must be in.
-
-        Those of ACCEPTED are in it already.
-        """
 
     @property
     def memory(self) -> Memory:

@@ -7,7 +7,6 @@ closed, also where there is no memory for one.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from .deadlines import Deadlines
 from .endpoint import Endpoint
 from .errors import ConnectionClosed
 from .packets import PacketConnection
-from .sockopts import borrowed, prepare_socket
+from .sockopts import borrowed, close_descriptor, close_socket, prepare_socket
 
 if TYPE_CHECKING:
     from .acceptor import Acceptor
@@ -65,7 +64,7 @@ class Beginnings:
             conn = None
             self.failed("%r: a newcomer was closed", self, error=error)
         if conn is None:
-            os.close(fd)
+            close_descriptor(fd)
             self.ended += 1
         else:
             self.welcome(conn)
@@ -76,19 +75,19 @@ class Beginnings:
         Raises ConnectionClosed, and OSError where no more handles are free.
         """
         if self._stopping:
-            sock.close()
+            close_socket(sock)
             raise ConnectionClosed("the engine is stopping: it takes no more connections")
         own = self._own_stream if sock.type == socket.SOCK_STREAM else self._own_packets
         fd = sock.detach()
         try:
             conn = own(fd, origin)
         except BaseException:
-            os.close(fd)
+            close_descriptor(fd)
             raise
         if conn is not None:
             self.begun += 1
             return conn
-        os.close(fd)
+        close_descriptor(fd)
         raise OSError(errno.EMFILE, "the reactor has max_connections already")
 
     def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
@@ -157,7 +156,7 @@ class Beginnings:
         """Serve a listening or bound descriptor, which is the reactor's from now on."""
         assert origin.listener is not None
         if self._stopping:
-            os.close(fd)
+            close_descriptor(fd)
             return
         if origin.listener.parsed.is_datagram:
             self.endpoints.listen(fd, origin)

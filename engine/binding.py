@@ -30,9 +30,7 @@ _TRIES: Final = 16  # to find a port that is free at all addresses of a name
 _ABSENT: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def open_listeners(
-    addresses: list[Address], options: Options, nonblocking: bool, reactors: int
-) -> list[Listener]:
+def open_listeners(addresses: list[Address], options: Options, reactors: int) -> list[Listener]:
     """Listen on every address, or on none: what was bound is closed when one fails.
 
     Raises BindError (an OSError with its errno) that names the address and the remedy, or
@@ -45,7 +43,7 @@ def open_listeners(
     try:
         for address in addresses:
             own = options.reuse_port and not address.is_unix
-            opener = _Opener(address, options, nonblocking, reactors if own else 1)
+            opener = _Opener(address, options, reactors if own else 1)
             opened += opener.open()
     except BaseException:
         _close(opened)
@@ -61,10 +59,9 @@ def _close(listeners: list[Listener]) -> None:
 class _Opener:
     """One address on its way to its listeners; `count` sockets for each."""
 
-    def __init__(self, address: Address, options: Options, nonblocking: bool, count: int) -> None:
+    def __init__(self, address: Address, options: Options, count: int) -> None:
         self._address = address
         self._options = options
-        self._nonblocking = nonblocking
         self._count = count
 
     def open(self) -> list[Listener]:
@@ -133,7 +130,7 @@ class _Opener:
                 pass  # it is bound to all addresses, which no group is among
             elif not address.is_unix and is_multicast(sock.getsockname()[0]):
                 join(sock, sock.getsockname()[0], options.multicast_interface)
-            sock.setblocking(not self._nonblocking)
+            sock.setblocking(False)
         except OSError as error:
             sock.close()
             raise refused(address, error) from error
@@ -168,7 +165,7 @@ class _Opener:
             if found.type != socket.SOCK_DGRAM and not listens(sock):
                 raise OSError(errno.EINVAL, "it is no listening socket")
             prepare_socket(sock, self._options)
-            sock.setblocking(not self._nonblocking)
+            sock.setblocking(False)
             sock.set_inheritable(False)
         except OSError as error:
             sock.close()

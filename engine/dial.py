@@ -193,7 +193,7 @@ class Dial:
                 self._source.bind(sock)
             if not self._address.is_stream:
                 _connect_packets(sock, self._address, where)
-            sock.setblocking(not self._loop.backend.nonblocking)
+            sock.setblocking(False)  # whoever gets a duplicate; backends do not ask
             return sock, pack(family, where)
         except BaseException:
             sock.close()

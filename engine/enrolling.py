@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..completion import NOW
 from .errors import shown
-from .sockopts import borrowed, listens, prepare_socket
+from .sockopts import borrowed, close_socket, listens, prepare_socket
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -96,7 +96,7 @@ def enroll(loop: Reactor, origin: Origin, sock: socket.socket, context: Any) -> 
         loop.post(_enroll, loop, origin, own, context, future, place)
     except BaseException:
         place.is_on_its_way = False
-        own.close()
+        close_socket(own)
         raise
     return future
 
@@ -111,12 +111,11 @@ def _enroll(
 ) -> None:
     """On the loop."""
     try:
-        sock.setblocking(not loop.backend.nonblocking)
         prepare_socket(sock, loop.options)
         conn = loop.own(sock, origin)
         place.handle = conn._handle
     except Exception as error:
-        sock.close()
+        close_socket(sock)
         error.__traceback__ = None  # whose frames refer to the future
         loop.guard(future.set_exception, error)
     else:

@@ -192,7 +192,9 @@ class Options:
     tcp_keepalive: int = _whole(0, 0, 32_767, "s", "idle before probes (SO_KEEPALIVE); 0: none")
     tcp_keepalive_interval: int = _whole(10, 1, 32_767, "s", "between two probes")
     tcp_keepalive_count: int = _whole(5, 1, 127, "probes", "unanswered before the connection ends")
-    linger: int = _whole(-1, -1, 65_535, "s", "of SO_LINGER; -1: not set, 0: reset on close")
+    linger: int = _whole(
+        -1, -1, 65_535, "s", "of SO_LINGER; -1: not set, 0: reset on close; no close of ours waits"
+    )
     socket_receive_buffer: int = _whole(
         0, 0, 1 << 30, "bytes", "of the kernel for a socket (SO_RCVBUF); 0: the system's choice"
     )

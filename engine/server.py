@@ -305,12 +305,9 @@ class Engine(Dialing, ReactorGroup, Shared):
         self._choice = choose(self.options.backend)
         self._say_choice(self._choice)
         keep_freed(self.options.kept_memory)
-        nonblocking = self._choice.name != "io_uring"
         self.logging.open_file(self.options.log_file)
         try:
-            self._listeners = open_listeners(
-                self._parsed, self.options, nonblocking, self.options.reactors
-            )
+            self._listeners = open_listeners(self._parsed, self.options, self.options.reactors)
             action = check_action(self.handler.on_boot(self), "on_boot")
             self._start_reactors(self, here)
             self._serve()

@@ -9,8 +9,9 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # macOS has TCP_KEEPIDLE under the name TCP_KEEPALIVE.
 _IDLE = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
 
+_LINGER = struct.Struct("HH" if sys.platform == "win32" else "ii")  # struct linger
 LONGEST_LINGER = 65_535  # seconds; a C short without its sign, where systems have no more
 
 
@@ -64,7 +66,7 @@ def _keep_alive(sock: socket.socket, idle: int, interval: int, count: int) -> No
 def _linger(seconds: int) -> bytes:
     if seconds > LONGEST_LINGER:
         raise ValueError(f"SO_LINGER is at most {LONGEST_LINGER} seconds, not {shown(seconds)}")
-    return struct.pack("ii", int(seconds >= 0), max(0, seconds))
+    return _LINGER.pack(int(seconds >= 0), max(0, seconds))
 
 
 def _size(name: str, size: int) -> int:
@@ -123,6 +125,28 @@ def is_itself(fd: int) -> bool:
         return False
 
 
+def never_linger(sock: socket.socket) -> None:
+    """Before a close on the loop: with SO_LINGER and a time close(2) would wait (socket(7))."""
+    with suppress(OSError):
+        set_to = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size)
+        is_on, seconds = _LINGER.unpack(set_to)
+        if is_on and seconds:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(0, 0))
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Close a socket without waiting."""
+    never_linger(sock)
+    sock.close()
+
+
+def close_descriptor(fd: int) -> None:
+    """Close the descriptor of a socket without waiting."""
+    with suppress(OSError), borrowed(fd) as sock:
+        never_linger(sock)
+    os.close(fd)
+
+
 class SocketOptions:
     """Each `set_` raises OSError with its errno and the option's name where the system refuses it,
     and ValueError with the name for a number that the option cannot have.
@@ -151,7 +175,11 @@ class SocketOptions:
         self._set("SO_SNDBUF", _size("SO_SNDBUF", size))
 
     def set_linger(self, seconds: int) -> None:
-        """SO_LINGER (socket(7)): negative turns it off, 0 resets on close. gnet: SetLinger."""
+        """SO_LINGER (socket(7)): negative turns it off, 0 resets on close. gnet: SetLinger.
+
+        With a time, no close of ours waits, on a loop or elsewhere: it is turned off before, and
+        the kernel goes on sending. It counts for a duplicate that others close later.
+        """
         self._set("SO_LINGER", _linger(seconds))
 
     def set_keep_alive(self, on: bool, idle: int = 60, interval: int = 10, count: int = 5) -> None:

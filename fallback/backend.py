@@ -40,8 +40,6 @@ _LONGEST_WAIT: Final = 1e6  # seconds: epoll counts milliseconds in an int
 class FallbackBackend(Operations):
     """One poller. See `engine.backend.Backend` for what each method promises."""
 
-    nonblocking: Final = False  # it does not matter
-
     def __init__(self, poller: Poller, bounds: Bounds) -> None:
         super().__init__(poller, bounds)
         self.name = poller.name

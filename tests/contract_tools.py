@@ -102,7 +102,7 @@ class Rig:
         return handle
 
     def _release(self, sock: socket.socket) -> int:
-        sock.setblocking(not self.backend.nonblocking)
+        sock.setblocking(False)
         return sock.detach()
 
     def pair(self, **sizes: int) -> tuple[int, socket.socket]:

@@ -6,7 +6,6 @@
 #include "core.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 void slot_listen(struct rn_core *core, struct slot *slot)
 {
@@ -16,7 +15,6 @@ void slot_listen(struct rn_core *core, struct slot *slot)
 	sqe = new_request(core, slot, REQ_ACCEPT);
 	if (!sqe)
 		return;
-	/* Without SOCK_NONBLOCK: a request on a non-blocking socket fails where it should wait. */
 	io_uring_prep_multishot_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC);
 	slot_arm(slot);
 }
@@ -37,19 +35,22 @@ static bool is_exhaustion(int error)
 
 void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
+	if (took_readable(core, slot, res))
+		return;
 	if (!(flags & IORING_CQE_F_MORE))
 		slot_disarm(slot);
 	if (res >= 0) {
 		if (slot->phase == OPEN || slot->flags & LATE_TOO)
 			emit(core, handle_of(core, slot), RN_ACCEPTED, res, 0);
 		else
-			close(res);
+			close_unused(res);
 	}
 	if (slot->phase != OPEN) {
 		slot_end_if_quiet(core, slot);
-	} else if (res >= 0 || newcomer_is_to_blame(-res) || res == -ECANCELED ||
-		   (res == -EAGAIN && make_blocking(slot->fd))) {
+	} else if (res >= 0 || newcomer_is_to_blame(-res) || res == -ECANCELED) {
 		slot_listen(core, slot);
+	} else if (res == -EAGAIN) {
+		wait_readable(core, slot);
 	} else if (is_exhaustion(-res)) {
 		slot->flags |= PAUSED;
 		emit(core, handle_of(core, slot), RN_STALLED, res, 0);

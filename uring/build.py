@@ -28,6 +28,8 @@ SOURCES = [
     "cancel.c",
     "room.c",
     "stage.c",
+    "again.c",
+    "close.c",
     "pins.c",
     "pool.c",
     "packets.c",

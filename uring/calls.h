@@ -41,7 +41,6 @@ void wake_other(struct rn_core *core, int ring_fd);
 int take_commands(struct rn_core *core, const char *commands, int64_t size);
 
 /* setup.c */
-bool make_blocking(int fd);
 void *map(size_t size);
 
 /* slots.c */
@@ -103,6 +102,14 @@ bool stage_is_awaited(const struct rn_core *core);
 bool may_send(const struct slot *slot);
 bool has_waiting(const struct slot *slot);
 void send_later(struct rn_core *core, struct slot *slot);
+
+/* again.c */
+void wait_readable(struct rn_core *core, struct slot *slot);
+bool took_readable(struct rn_core *core, struct slot *slot, int res);
+
+/* close.c */
+void close_unused(int fd);
+void close_used(const struct slot *slot);
 
 /* pins.c */
 bool is_borrowed(const struct slot *slot);

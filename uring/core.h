@@ -7,6 +7,8 @@
  * slots.c     the life of a handle: from its first command to its final event
  * accept.c    listeners
  * stage.c     bytes on their way out: one send in flight a stream, the rest waits
+ * again.c     receives and accepts that the kernel did not wait with
+ * close.c     how a descriptor is given back
  * pins.c      the caller's bytes, where they have to stay beyond their turn
  * pool.c      memory for what waits
  * packets.c   sockets that keep message boundaries: their packets on the way out
@@ -105,6 +107,7 @@ enum {
 	RETRIES = 1 << 26,    /* in the list of those who are tried again after a while */
 	TELLS_LOCAL = 1 << 27, /* each datagram comes with the address that it was sent to */
 	IS_V6 = 1 << 28,      /* a socket of IPv6, or of both */
+	POLLED = 1 << 29,     /* the standing request is a poll: see again.c */
 };
 
 /* Requests whose end is wanted. */

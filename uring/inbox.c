@@ -153,9 +153,10 @@ static void receive_failed(struct rn_core *core, struct slot *slot, int error)
 {
 	if (error == ENOBUFS) {
 		starve(core, slot);
-	} else if (error == ECANCELED || error == EINTR ||
-		   (error == EAGAIN && make_blocking(slot->fd))) {
+	} else if (error == ECANCELED || error == EINTR) {
 		slot_read(core, slot);
+	} else if (error == EAGAIN) {
+		wait_readable(core, slot);
 	} else if (breaks_the_socket(slot, error)) {
 		slot_break(core, slot, error);
 	} else {
@@ -168,6 +169,8 @@ static void receive_failed(struct rn_core *core, struct slot *slot, int error)
 void on_packet_received(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
 	bool goes_on = true;
+	if (took_readable(core, slot, res))
+		return;
 	if (!(flags & IORING_CQE_F_MORE))
 		slot_disarm(slot);
 	if (flags & IORING_CQE_F_BUFFER && res >= 0)

@@ -4,7 +4,6 @@
  */
 #include "core.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -266,19 +265,13 @@ int rn_dispose(struct rn_core *core)
 	for (uint32_t i = 0; i < core->slots_used && !quiet; i++) {
 		struct slot *slot = &core->slots[i];
 		if (slot->role != ROLE_FREE && slot->role != ROLE_POLL && slot->phase != ENDED)
-			close(slot->fd);
+			close_used(slot);
 	}
 	io_uring_queue_exit(&core->ring);
 	if (quiet)
 		close_tables(core);
 	/* Else a request may still write to this memory: it is better lost than reused. */
 	return quiet ? 0 : -EBUSY;
-}
-
-bool make_blocking(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-	return flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
 }
 
 /* Probing */

@@ -7,7 +7,6 @@
 #include "core.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 int slot_start(struct rn_core *core, int64_t handle, enum role role, int fd, struct slot **out)
 {
@@ -129,6 +128,8 @@ void slot_take_end(struct rn_core *core, struct slot *slot)
 
 void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
+	if (took_readable(core, slot, res))
+		return;
 	if (!(flags & IORING_CQE_F_MORE))
 		slot_disarm(slot);
 	if (res > 0)
@@ -140,9 +141,10 @@ void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 		slot_end_if_quiet(core, slot);
 	else if (res == 0)
 		slot_take_end(core, slot);
-	else if (res > 0 || res == -ECANCELED || res == -EINTR || res == -ENOBUFS ||
-		 (res == -EAGAIN && make_blocking(slot->fd)))
+	else if (res > 0 || res == -ECANCELED || res == -EINTR || res == -ENOBUFS)
 		read_on(core, slot, res);
+	else if (res == -EAGAIN)
+		wait_readable(core, slot);
 	else
 		slot_break(core, slot, -res);
 }
@@ -299,13 +301,8 @@ void slot_end_if_quiet(struct rn_core *core, struct slot *slot)
 		return;
 	slot->phase = ENDED;
 	unstarve(core, slot);
-	if (slot->role != ROLE_POLL) {
-		if (slot->flags & BY_RESET) {
-			struct linger at_once = {.l_onoff = 1};
-			(void)setsockopt(slot->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-		}
-		close(slot->fd);
-	}
+	if (slot->role != ROLE_POLL)
+		close_used(slot);
 	if (slot->role == ROLE_STREAM)
 		stage_drop(core, slot);
 	else if (slot->role == ROLE_PACKETS)

@@ -1,0 +1,47 @@
+/* again.c: receives and accepts that the kernel did not wait with.
+ *
+ * Whether a descriptor is non-blocking belongs to all who share it, so it is left as it is. Kernels of
+ * today wait with a request in either mode; an older one, or one of its threads, may answer EAGAIN.
+ *
+ * The law of this file: then a poll waits, under the name of the request, and the request follows it.
+ */
+#include "core.h"
+
+#include <poll.h>
+
+static enum request standing_of(const struct slot *slot)
+{
+	return slot->role == ROLE_LISTENER ? REQ_ACCEPT : REQ_RECV;
+}
+
+void wait_readable(struct rn_core *core, struct slot *slot)
+{
+	if (slot->flags & (ARMED | BROKEN | PEER_ENDED))
+		return;
+	if (slot->flags & PAUSED && slot->phase == OPEN)
+		return; /* resuming makes the request */
+	struct io_uring_sqe *sqe = new_request(core, slot, standing_of(slot));
+	if (!sqe)
+		return;
+	io_uring_prep_poll_add(sqe, slot->fd, POLLIN);
+	slot->flags |= POLLED;
+	slot_arm(slot);
+}
+
+/* Whether the completion was that of the poll. */
+bool took_readable(struct rn_core *core, struct slot *slot, int res)
+{
+	if (!(slot->flags & POLLED))
+		return false;
+	slot->flags &= ~POLLED;
+	slot_disarm(slot);
+	if (slot->phase >= CLOSING)
+		slot_end_if_quiet(core, slot);
+	else if (res < 0 && res != -ECANCELED && res != -EINTR)
+		slot_break(core, slot, -res);
+	else if (slot->role == ROLE_LISTENER)
+		slot_listen(core, slot);
+	else
+		slot_read(core, slot);
+	return true;
+}
