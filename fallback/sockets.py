@@ -87,23 +87,27 @@ def prepare_close(sock: socket.socket, mode: int) -> None:
     It would wait as SO_LINGER says. And while another process has the descriptor as well, as a
     forked child does, close(2) alone tells the peer nothing.
     """
-    if mode == RESET:
+    resets = _never_linger(sock) or mode == RESET
+    if resets:
         _set_linger(sock, 1, 0)
         is_told = _disconnect(sock.fileno())
     else:
-        _never_linger(sock)
         is_told = mode != NOW
     if not is_told:
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
 
 
-def _never_linger(sock: socket.socket) -> None:
-    with suppress(OSError):
+def _never_linger(sock: socket.socket) -> bool:
+    """Turn lingering off, but for that without a time, which is a reset; whether it is that."""
+    try:
         set_to = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size)
-        is_on, seconds = _LINGER.unpack(set_to)
-        if is_on and seconds:
-            _set_linger(sock, 0, 0)
+    except OSError:
+        return False
+    is_on, seconds = _LINGER.unpack(set_to)
+    if is_on and seconds:
+        _set_linger(sock, 0, 0)
+    return bool(is_on and not seconds)
 
 
 def _set_linger(sock: socket.socket, is_on: int, seconds: int) -> None:
