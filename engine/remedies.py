@@ -14,7 +14,6 @@ FIRST_FREE_PORT = 1024  # by ip_unprivileged_port_start of ip(7), unless set oth
 _EVERYWHERE = {
     errno.EMFILE: "the process has no free descriptor: raise `ulimit -n`",
     errno.ENFILE: "the system has no free descriptor: raise fs.file-max",
-    errno.EAFNOSUPPORT: "this machine does not speak that address family",
 }
 _INHERITED = {
     errno.EBADF: "no such descriptor was inherited: pass it to the process (`pass_fds`)",
@@ -23,7 +22,7 @@ _INHERITED = {
 _INTERNET = {
     errno.EADDRINUSE: "another process or engine listens there: stop it, or take another port",
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
-    errno.EINVAL: "a link-local address needs its interface: write it as [fe80::1%eth0]",
+    errno.EAFNOSUPPORT: "this machine does not speak that address family",
 }
 _UNIX = {
     errno.EACCES: "this user may not make or remove a socket there: take a directory of its own",
@@ -54,6 +53,8 @@ def _remedy(address: Address, number: int) -> str | None:
         return _in_use(address) if number == errno.EADDRINUSE else _UNIX.get(number)
     if number == errno.EACCES:
         return _no_access(address.port)
+    if number == errno.EINVAL and address.host.lower().startswith("fe80:"):
+        return "a link-local address needs its interface: write it as [fe80::1%eth0]"
     return _INTERNET.get(number)
 
 

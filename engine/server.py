@@ -310,7 +310,7 @@ class Engine(Dialing, ReactorGroup, Shared):
             self._listeners = open_listeners(self._parsed, self.options, self.options.reactors)
             action = check_action(self.handler.on_boot(self), "on_boot")
             self._start_reactors(self, here)
-            self._serve()
+            self._serve_unless_stopped()
         except BaseException:
             self._end_reactors()
             self._close_listeners()
@@ -326,17 +326,19 @@ class Engine(Dialing, ReactorGroup, Shared):
             remedy = f"; {passed.remedy}" if passed.remedy else ""
             self.log.warning("using %s: %s%s", choice.name, passed.reason, remedy)
 
+    def _serve_unless_stopped(self) -> None:
+        try:
+            self._serve()
+        except (OSError, ConnectionClosed):
+            if not self._stop_asked:
+                raise  # else another thread was faster
+
     def _serve(self) -> None:
         first = self._reactors[0]
         self.origin.look_up()  # on_boot may have set them
         for listener in self._listeners:
             origin = Origin(self.handler, listener)
-            try:
-                fds = listener.descriptors()
-            except OSError:
-                if self._stop_asked:
-                    return  # another thread was faster
-                raise
+            fds = listener.descriptors()
             try:
                 for reactor in self._reactors[: len(fds)]:
                     reactor.post_own(reactor.listen, fds[-1], origin)

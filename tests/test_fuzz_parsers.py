@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ringnet.engine.address import SCHEMES, Address, parse_address
 from ringnet.engine.options import Options, make_options
 from ringnet.engine.resolve import resolve
+from ringnet.engine.source import parse_source
 from ringnet.sockaddr import pack, unpack
 
 NEARLY = st.builds(
@@ -105,6 +106,32 @@ def test_hosts(host: str) -> None:
     assert host.isascii()
     for family, where in targets:
         assert unpack(pack(family, where)) == (family, where)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.sampled_from(
+        ["tcp://127.0.0.1:1", "udp6://[::1]:1", "tcp4://name:1", "unix:///x", "udp://n:1"]
+    ),
+    st.one_of(NEARLY, ANYTHING, st.tuples(st.one_of(NEARLY, ANYTHING), ANYTHING)),
+)
+def test_local_addresses(address: str, local: Any) -> None:
+    """What was taken can be bound, but for what this machine has not."""
+    there = parse_address(address)
+    try:
+        source = parse_source(local, there)
+    except ringnet.AddressError as error:
+        assert len(str(error)) < 1000  # noqa: PT017
+        return
+    if source is None:
+        assert local is None
+        return
+    family = source.family or there.family or socket.AF_INET6
+    with socket.socket(family, there.type) as sock:
+        try:
+            source.bind(sock)
+        except OSError as error:
+            assert error.errno  # noqa: PT017
 
 
 @settings(max_examples=1000, deadline=None)

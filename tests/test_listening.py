@@ -15,6 +15,7 @@ import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, Talker, open_descriptors
 from ringnet.engine.address import parse_address
+from ringnet.engine.listener import Listener
 from ringnet.engine.remedies import refused
 
 LOCALHOST = [(socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0))]
@@ -256,6 +257,8 @@ def test_a_user_without_rights(tmp_path: Path) -> None:
         ("tcp://127.0.0.1:8080", errno.EACCES, "policy"),
         ("tcp://[fe80::1]:80", errno.EINVAL, "eth0"),
         ("fd://9", errno.EBADF, "inherited"),
+        ("tcp://[2001:db8::1]:80", errno.EAFNOSUPPORT, "family"),
+        ("tcp://127.0.0.1:80", errno.EMFILE, "ulimit"),
     ],
 )
 def test_each_remedy(address: str, number: int, says: str) -> None:
@@ -264,7 +267,15 @@ def test_each_remedy(address: str, number: int, says: str) -> None:
     assert says in str(error)
 
 
-# Handing over
+@pytest.mark.parametrize(
+    ("address", "number"), [("tcp://127.0.0.1:80", errno.EINVAL), ("fd://9", errno.EAFNOSUPPORT)]
+)
+def test_no_remedy_where_none_is_known(address: str, number: int) -> None:
+    error = refused(parse_address(address), OSError(number, os.strerror(number)))
+    assert str(error).endswith(os.strerror(number))
+
+
+# Handing over, and stopping meanwhile
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])
@@ -288,3 +299,36 @@ def test_handing_over_where_one_duplicate_fails(
                 engine.hand_over()
         assert open_descriptors() == before
     assert not (tmp_path / "s").exists()  # it was not handed over, and is removed as ever
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("step", ["descriptors", "post"])
+def test_stopping_while_it_starts_to_serve(
+    backend: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread stops the engine between two steps of its start: nothing is left open."""
+    before = open_descriptors()
+    engine = ringnet.Engine(
+        Recorder(), "tcp://127.0.0.1:0", backend=backend, reactors=3, reuse_port=True
+    )
+    real = Listener.descriptors
+
+    def stop() -> None:
+        engine.request_stop(0)
+        for reactor in engine.reactors:
+            assert reactor.thread is not None
+            reactor.thread.join(WAIT)
+
+    def descriptors(listener: Listener) -> list[int]:
+        if step == "descriptors":
+            stop()
+        found = real(listener)
+        if step == "post":
+            stop()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Listener, "descriptors", descriptors)
+        engine.start()
+    assert engine.wait(WAIT)
+    assert open_descriptors() == before
