@@ -151,7 +151,12 @@ class Acceptor:
             self._is_resting = False
             self._reactor.engine.note_resting(self._reactor, False)
             for handle in self._listeners:
-                self._reactor.backend.resume(handle)
+                self._resume(handle)
+
+    def _resume(self, handle: int) -> None:
+        """Accept again, unless it rests for another reason: then `go_on` does it."""
+        if not self._is_resting:
+            self._reactor.backend.resume(handle)
 
     # Out of descriptors or memory
 
@@ -159,7 +164,7 @@ class Acceptor:
         """No descriptor or memory for a newcomer."""
         if self._has_freed:
             self._has_freed = False
-            self._reactor.backend.resume(handle)
+            self._resume(handle)
             return
         if -result in _DESCRIPTORS and self._reserve >= 0:
             why = os.strerror(-result)
@@ -167,11 +172,11 @@ class Acceptor:
             os.close(self._reserve)
             self._reserve = -1
             self._is_short = True
-            self._reactor.backend.resume(handle)
+            self._resume(handle)
             return
         why = os.strerror(-result)
         self._reactor.seldom.say("accepting rests for %s s: %s", REST, why, why=why)
-        self._reactor.add_timer(REST, lambda: self._reactor.backend.resume(handle))
+        self._reactor.add_timer(REST, lambda: self._resume(handle))
 
     def _recover(self) -> bool:
         """Whether there are descriptors again: one for the reserve besides the newcomer's."""

@@ -15,7 +15,9 @@ The rules
    another generation. Verbs for a handle that is not alive (also of a past generation) do nothing.
 4. The events of a handle come in the order in which they happened. Of a stream: CONNECTED (after
    `connect`), then DATA in the order of the bytes, then at most one EOF, at most one ERROR, then
-   CLOSED. After EOF or ERROR there is no more DATA; after ERROR only CLOSED.
+   CLOSED. After EOF or ERROR there is no more DATA; after ERROR only CLOSED. A reset behind the
+   peer's end is an ERROR too, though nothing is read or sent; while reading is paused it is not
+   looked for. (select looks for it twice a second, as it cannot be told of it.)
 5. ERROR does not end a handle, `close()` does. Whoever got ERROR calls `close()`.
 6. From the first turn after `close()` on, the handle only gives SHUT (at most once, and only where
    the close is graceful and has to linger) and CLOSED. Data that arrives is read and dropped. A

@@ -269,6 +269,8 @@ class Operations(Starts, Ends):
             slot.paused = paused
             self._watch(slot)
             self._read_missed(slot)
+            if slot.peer_ended:
+                self._look_for_error(slot)
 
     def _do_shutdown(self, handle: int, _: None) -> None:
         slot = self._slots.get(handle)

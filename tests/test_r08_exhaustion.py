@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import resource
 import socket
@@ -9,11 +10,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
+from threading import Event
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, IN_CHILDREN, WAIT, Recorder, dial, receive, served, until
+from engine_tools import (
+    BACKENDS,
+    IN_CHILDREN,
+    WAIT,
+    Recorder,
+    dial,
+    on_loop,
+    receive,
+    served,
+    until,
+)
 
 # Serves with few descriptors, from which it is told to take all or give them back.
 PROGRAM = """
@@ -175,6 +188,30 @@ def test_at_max_connections_newcomers_wait(backend: str, reactors: int) -> None:
         assert engine.is_resting
         clients[-1].close()
         until(lambda: not engine.is_resting)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_shortage_does_not_end_the_rest(backend: str, number: int) -> None:
+    """STALLED may come behind the newcomer with whom it has begun to rest."""
+    options = {"max_connections": 1, "at_max_connections": "wait"}
+    with served(backend, Recorder(), **options) as engine, ExitStack() as stack:
+        (reactor,) = engine.reactors
+        first, second = (stack.enter_context(dial(engine)) for _ in range(2))
+        assert is_served(first)
+        until(lambda: engine.is_resting)
+        (listener,) = reactor._acceptor._listeners
+        for _ in range(3):
+            on_loop(reactor, lambda: reactor._acceptor.on_stalled(listener, -number, 0))
+        others = [stack.enter_context(dial(engine)) for _ in range(20)]
+        over = Event()
+        reactor.schedule(0.3, over.set)  # longer than it rests for want of memory
+        assert over.wait(WAIT)
+        assert is_served(first)
+        assert len(reactor._acceptor._waiting) == 1
+        for there, then in pairwise([first, second, *others]):
+            there.close()
+            assert is_served(then), "its turn has come"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

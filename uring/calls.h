@@ -87,6 +87,8 @@ void on_room(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 
 /* ends.c */
 void end_watch(struct rn_core *core, struct slot *slot);
+void end_watch_on(struct rn_core *core, struct slot *slot);
+void end_check(struct rn_core *core, struct slot *slot);
 void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 
 /* stage.c */

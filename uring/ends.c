@@ -7,12 +7,14 @@
  * which costs a message nothing.
  *
  * The law of this file: what is left once the end is there is taken by receives that are made one by
- * one, and so cannot miss it.
+ * one, and so cannot miss it. Once the end was told nothing is received any more, and only a poll
+ * tells of a reset behind it.
  */
 #define _GNU_SOURCE /* POLLRDHUP */
 #include "core.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #define ENDED_BITS (POLLRDHUP | POLLHUP)
 
@@ -36,6 +38,24 @@ void end_watch(struct rn_core *core, struct slot *slot)
 		watch(core, slot, false);
 }
 
+/* The peer's end was told. It would be told again at once, so what is watched for is changes. */
+void end_watch_on(struct rn_core *core, struct slot *slot)
+{
+	if (slot->phase == OPEN && !(slot->flags & (WATCHED | BROKEN)))
+		watch(core, slot, true);
+}
+
+/* Whether the peer has reset the connection behind its end. */
+void end_check(struct rn_core *core, struct slot *slot)
+{
+	int error = 0;
+	socklen_t size = sizeof error;
+	if (slot->phase != OPEN || slot->flags & (PAUSED | BROKEN))
+		return;
+	if (!getsockopt(slot->fd, SOL_SOCKET, SO_ERROR, &error, &size) && error)
+		slot_break(core, slot, error);
+}
+
 void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
 	if (!(flags & IORING_CQE_F_MORE)) {
@@ -47,11 +67,15 @@ void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 		slot_end_if_quiet(core, slot);
 	} else if (res < 0) {
 		slot_break(core, slot, -res);
+	} else if (slot->flags & PEER_ENDED) {
+		if (res & (POLLERR | POLLHUP))
+			end_check(core, slot);
+		end_watch_on(core, slot);
 	} else if (!(res & ENDED_BITS)) {
 		/* POLLERR: something is in the error queue, such as a timestamp, and may stay there. */
 		if (!(slot->flags & WATCHED))
 			watch(core, slot, true);
-	} else if (!(slot->flags & (PEER_ENDED | BROKEN | END_SEEN))) {
+	} else if (!(slot->flags & (BROKEN | END_SEEN))) {
 		slot->flags |= END_SEEN;
 		if (slot->flags & ARMED)
 			cancel_standing(core, slot); /* its last completion makes the next */

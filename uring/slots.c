@@ -124,6 +124,8 @@ void slot_take_end(struct rn_core *core, struct slot *slot)
 	slot->flags |= PEER_ENDED;
 	if (slot->phase == LINGERING)
 		enter_closing(core, slot);
+	else
+		end_watch_on(core, slot);
 }
 
 void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
@@ -169,6 +171,8 @@ void slot_resume(struct rn_core *core, struct slot *slot)
 	/* Where the cancelled request has not ended yet, its last completion starts the next. */
 	if (slot->role == ROLE_LISTENER)
 		slot_listen(core, slot);
+	else if (slot->flags & PEER_ENDED)
+		end_check(core, slot);
 	else
 		slot_read(core, slot);
 }
