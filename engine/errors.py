@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
-import traceback
+from contextlib import suppress
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from types import FrameType, TracebackType
+from typing import Final
+
+_MAY_GO_ON: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
 class RingnetError(Exception):
@@ -112,7 +117,25 @@ def release_frames(error: BaseException) -> None:
         if one is None or id(one) in seen:
             continue
         seen[id(one)] = one
-        traceback.clear_frames(one.__traceback__)
+        _clear_frames(one.__traceback__)
         todo += [one.__cause__, one.__context__]
         if isinstance(one, BaseExceptionGroup):
             todo += one.exceptions
+
+
+def _clear_frames(trace: TracebackType | None) -> None:
+    """Those of the traceback, and those that called them, which they refer to."""
+    frame = trace.tb_frame.f_back if trace is not None else None
+    while trace is not None:
+        _clear(trace.tb_frame)
+        trace = trace.tb_next
+    while frame is not None:
+        _clear(frame)
+        frame = frame.f_back
+
+
+def _clear(frame: FrameType) -> None:
+    """Unless it still runs, or may go on: to clear a generator's frame would end it."""
+    if not frame.f_code.co_flags & _MAY_GO_ON:
+        with suppress(RuntimeError):
+            frame.clear()
