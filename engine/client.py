@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from concurrent.futures import Future
+from contextlib import suppress
+from threading import TIMEOUT_MAX
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .connection import Connection
+from .errors import ConnectionClosed, EngineStopped
 from .handler import EventHandler, check_handler
 from .origin import Origin
 from .server import Engine
@@ -15,6 +19,9 @@ from .server import Engine
 if TYPE_CHECKING:
     from .reactor import Reactor
     from .source import LocalAddress
+
+
+ANSWER_GRACE: Final = 1.0  # seconds beyond its timeout in which a reactor answers a dial
 
 
 class Client:
@@ -47,10 +54,16 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        if not self.engine.is_forked:
+            self.stop()
 
     def start(self) -> Self:
-        """Start its own reactors. Raises as `Engine.start`. gnet: Start."""
+        """Start its own reactors. Raises as `Engine.start`, and EngineStopped after `stop`.
+
+        gnet: Start.
+        """
+        if self._origin.is_over:
+            raise EngineStopped("a client is started once: make another")
         if not self._shares:
             self.engine.start()
         self._origin.look_up()
@@ -60,12 +73,16 @@ class Client:
         """Close its connections after what was written is sent, end its dials with
         ConnectionClosed, and stop its own reactors.
 
-        Of shared reactors it does not wait for the end. gnet: Stop.
+        It begins no more connections: `dial`, `register` and `enroll` raise EngineStopped, or on a
+        loop's thread, as in `on_close`, put it into the future. Stopping again, or after the
+        engine has ended, does nothing. Of shared reactors it does not wait for the end. gnet: Stop.
         """
+        self._origin.is_over = True
         if not self._shares:
             return self.engine.stop(timeout)
         for reactor in self.engine.reactors:
-            reactor.execute(lambda loop=reactor: loop.close_all(self._origin))  # type: ignore[misc]
+            with suppress(ConnectionClosed):  # it has ended, and its connections with it
+                reactor.post_own(reactor.close_all, self._origin)
         return True
 
     def dial(
@@ -80,7 +97,8 @@ class Client:
 
         Raises within `timeout` seconds (None: the option `connect_timeout`): TimeoutError,
         ConnectionRefusedError, socket.gaierror for a name that is not known, another OSError,
-        or AddressError.
+        AddressError, or EngineStopped. Where a handler keeps the reactor from answering, it is
+        TimeoutError ANSWER_GRACE seconds later.
 
         `local_address` is where to connect from, for TCP and UDP: '127.0.0.9' or '[::1]', with a
         port where it matters ('127.0.0.9:5000', or a pair as `socket.getsockname` gives it), and a
@@ -88,7 +106,9 @@ class Client:
         gnet: Dial, DialContext.
         """
         self.engine.check_may_wait("dial")
-        return self.register(address, timeout, context, local_address=local_address).result()
+        limit = self.engine.options.connect_timeout if timeout is None else timeout
+        future = self.register(address, timeout, context, local_address=local_address)
+        return _answer(future, limit)
 
     def register(
         self,
@@ -108,7 +128,28 @@ class Client:
     def enroll(self, sock: socket.socket, context: Any = None) -> Connection:
         """Take over a connected socket of any kind, and return its connection. gnet: Enroll.
 
-        The socket object is detached from its descriptor. Raises as `Engine.enroll`.
+        The socket object is detached from its descriptor. Raises as `Engine.enroll`, EngineStopped,
+        and TimeoutError where a handler keeps the reactor from it for `connect_timeout` seconds:
+        then it is closed.
         """
         self.engine.check_may_wait("enroll")
-        return self.engine.enroll_for(self._origin, sock, context).result()
+        limit = self.engine.options.connect_timeout
+        return _answer(self.engine.enroll_for(self._origin, sock, context), limit)
+
+
+def _answer(future: Future[Connection], limit: float) -> Connection:
+    """What a reactor says, which may have a handler that does not return."""
+    try:
+        return future.result(min(limit + ANSWER_GRACE, TIMEOUT_MAX))
+    except TimeoutError:
+        if future.done():
+            raise  # it says so itself
+    future.add_done_callback(_close)  # nobody is there for it any more
+    text = f"no answer from the reactor in {limit} s: a handler on it does not return"
+    raise TimeoutError(errno.ETIMEDOUT, text)
+
+
+def _close(future: Future[Connection]) -> None:
+    if future.exception() is None:
+        with suppress(ConnectionClosed):
+            future.result().close()

@@ -22,7 +22,7 @@ from ..sockaddr import pack
 from .address import Address
 from .deadlines import Countdown
 from .enrolling import introduce
-from .errors import ConnectionClosed, shortened
+from .errors import ConnectionClosed, EngineStopped, shortened
 from .resolve import Target, check_host, resolve, unknown_host
 from .sockopts import is_itself, prepare_socket
 from .source import Source
@@ -86,7 +86,7 @@ class Dial:
 
     def give_up(self, why: str) -> None:
         """Nobody wants it any more."""
-        self._fail(ConnectionClosed(why))
+        self._fail(EngineStopped(why))
 
     def _step(self, step: Callable[..., object], *arguments: Any) -> None:
         if self._is_over:
@@ -106,8 +106,11 @@ class Dial:
     # The way
 
     def _begin(self) -> None:
+        if self.origin.is_over:
+            self.give_up("the client has stopped")
+            return
         if self._loop.is_stopping:
-            self.give_up("the engine has stopped")
+            self.give_up("the engine is stopping: it takes no more connections")
             return
         self._loop.dialing.add(self)
         time_out = partial(self._step, self._time_out)
@@ -131,11 +134,13 @@ class Dial:
 
     def _resolve(self) -> None:
         """On a thread of the resolvers."""
+        if self._is_over:
+            return  # it has waited too long for its turn
         step: Callable[[Any], None]
         result: Any
         try:
             step, result = self._try, resolve(self._address, self._family)
-        except Exception as error:
+        except BaseException as error:  # on this thread it is nobody's but the dial's
             step, result = self._fail, error
         with suppress(ConnectionClosed):  # the loop has ended this dial when it stopped
             self._loop.post_own(self._step, step, result)
@@ -224,7 +229,7 @@ class Dial:
         self._tidy()
         introduce(self._loop, conn, self._context, self.future)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         if not self._is_over:
             self._tidy()
             # Their frames refer to this dial, and it to the future.

@@ -6,8 +6,7 @@ All of it is for any thread; the result comes in a future.
 from __future__ import annotations
 
 import socket
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from concurrent.futures import Future
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,8 @@ from .address import parse_address
 from .connection import Connection
 from .dial import Dial
 from .enrolling import check_socket, enroll
-from .errors import AddressError, EngineStateError, shown
-from .eventloop import check_seconds
+from .errors import AddressError, ConnectionClosed, EngineStateError, EngineStopped, shown
+from .eventloop import check_seconds, current_loop
 from .options import Options
 from .origin import Origin
 from .source import LocalAddress, parse_source
@@ -78,9 +77,12 @@ class Dialing:
         if parsed.is_inherited:
             raise AddressError(f"{address!r} is for listening: enroll a connected socket instead")
         source = parse_source(local_address, parsed)
-        loop = self._chosen_loop(reactor)
-        dial = Dial(loop, origin, parsed, limit, context, source)
-        loop.post(dial.begin)
+        try:
+            loop = self._chosen_loop(origin, reactor)
+            dial = Dial(loop, origin, parsed, limit, context, source)
+            loop.post(dial.begin)
+        except ConnectionClosed as error:
+            return _too_late(error)
         return dial.future
 
     def enroll_for(
@@ -88,13 +90,18 @@ class Dialing:
     ) -> Future[Connection]:
         """`enroll` for one of the engine's clients."""
         check_socket(sock)
-        return enroll(self._chosen_loop(reactor), origin, sock, context)
+        try:
+            return enroll(self._chosen_loop(origin, reactor), origin, sock, context)
+        except ConnectionClosed as error:
+            return _too_late(error)
 
-    def _chosen_loop(self, reactor: Reactor | None) -> Reactor:
+    def _chosen_loop(self, origin: Origin, reactor: Reactor | None) -> Reactor:
         """The one that was asked for, or the one with the fewest connections."""
+        if reactor is not None and getattr(reactor, "engine", None) is not self:
+            raise TypeError(f"loop is an event loop of {self!r}, not {shown(reactor)}")
+        if origin.is_over:
+            raise EngineStopped("the client has stopped: make another")
         if reactor is not None:
-            if getattr(reactor, "engine", None) is not self:
-                raise TypeError(f"loop is an event loop of {self!r}, not {shown(reactor)}")
             return reactor
         self.validate()
         if not self._reactors:
@@ -103,12 +110,12 @@ class Dialing:
             )
         return min(self._reactors, key=lambda reactor: reactor.load)
 
-    @cached_property
-    def resolvers(self) -> ThreadPoolExecutor:
-        """Threads that resolve names; the first name makes them."""
-        return ThreadPoolExecutor(self.options.resolver_threads, "ringnet-resolver")
 
-    def end_resolvers(self) -> None:
-        """No name is waited for any more."""
-        if "resolvers" in self.__dict__:
-            self.resolvers.shutdown(wait=False, cancel_futures=True)
+def _too_late(error: ConnectionClosed) -> Future[Connection]:
+    """Nothing begins any more. Who calls on a loop, as `on_close` and timers do while the engine
+    drains, could not know: the future has the error. Elsewhere it is raised."""
+    if current_loop() is None:
+        raise error
+    future: Future[Connection] = Future()
+    future.set_exception(error.with_traceback(None))  # whose frames would be a cycle
+    return future

@@ -205,7 +205,7 @@ class Endings:
 
     def _give_up_dials(self) -> None:
         for dial in list(self.dialing):
-            self.guard(dial.give_up, "the engine has stopped")
+            self.guard(dial.give_up, "the engine is stopping: it takes no more connections")
 
     def _close_all_now(self) -> None:
         self._is_over = True

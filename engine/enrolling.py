@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..completion import NOW
-from .errors import shown
+from .errors import EngineStopped, shown
 from .sockopts import borrowed, close_socket, listens, prepare_socket
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def _enroll(
 ) -> None:
     """On the loop."""
     try:
+        if origin.is_over:
+            raise EngineStopped("the client has stopped")
         prepare_socket(sock, loop.options)
         conn = loop.own(sock, origin)
         place.handle = conn._handle

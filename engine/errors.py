@@ -49,6 +49,10 @@ class ConnectionClosed(RingnetError):
     """The connection or the engine is closing or closed: it takes no more. gnet: net.ErrClosed."""
 
 
+class EngineStopped(EngineStateError, ConnectionClosed):
+    """The engine, or the client, is stopping or has stopped: it begins nothing any more."""
+
+
 class BufferLimitExceeded(RingnetError):
     """A connection's buffer reached its bound (`max_inbound` or `max_outbound`)."""
 

@@ -13,12 +13,21 @@ if TYPE_CHECKING:
 class Origin:
     """What all connections of one listener, or of one client, have in common."""
 
-    __slots__ = ("handler", "is_stream", "knows_peers", "listener", "on_traffic", "prepares_each")
+    __slots__ = (
+        "handler",
+        "is_over",
+        "is_stream",
+        "knows_peers",
+        "listener",
+        "on_traffic",
+        "prepares_each",
+    )
 
     def __init__(self, handler: EventHandler, listener: Listener | None = None) -> None:
         self.handler = handler
         self.listener = listener
         self.prepares_each = listener is not None and listener.prepares_each
+        self.is_over = False  # its client has stopped, and begins nothing any more
         self.is_stream = listener is None or listener.parsed.is_stream
         self.look_up()
 

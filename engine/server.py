@@ -21,7 +21,7 @@ from .binding import open_listeners
 from .choose import Choice, choose
 from .connection import Connection
 from .dialing import Dialing
-from .errors import ConnectionClosed, EngineStateError
+from .errors import ConnectionClosed, EngineStateError, EngineStopped
 from .eventloop import borrowed_thread, check_seconds
 from .group import STOP_GRACE, ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
@@ -32,6 +32,7 @@ from .options import Options, make_options
 from .origin import Origin
 from .processes import note_running
 from .reactor import Reactor
+from .resolvers import Resolvers
 from .shared import Shared
 
 
@@ -57,6 +58,7 @@ class Engine(Dialing, ReactorGroup, Shared):
         self._parsed = [parse_address(text) for text in addresses]
         if not self._parsed and self._needs_address:
             raise TypeError("an engine needs an address, such as 'tcp://127.0.0.1:9000'")
+        self.resolvers = Resolvers(self.options.resolver_threads)
         self._choice: Choice | None = None
         self._listeners: list[Listener] = []
         self._state = "new"  # new, running, ended
@@ -137,10 +139,15 @@ class Engine(Dialing, ReactorGroup, Shared):
         return [conn for snapshot in snapshots for conn in snapshot.values()]
 
     def validate(self) -> None:
-        """Raise EngineStateError unless the engine runs. gnet: Validate."""
+        """Raise EngineStateError unless the engine runs: EngineStopped where it is stopping, or
+        has ended. gnet: Validate."""
         self._check_process()
+        if self._state == "ended":
+            raise EngineStopped(f"{self!r} does not run any more: make another")
+        if self.is_stopping:
+            raise EngineStopped(f"{self!r} is stopping: it takes no more connections")
         if not self.is_running or self._stop_asked:
-            raise EngineStateError(f"{self!r} does not run")
+            raise EngineStateError(f"{self!r} does not run: start it first")
 
     def dup_listener(self, address: str = "") -> socket.socket:
         """A socket object of its own for a listening socket: the first, or that of an address.
@@ -365,7 +372,7 @@ class Engine(Dialing, ReactorGroup, Shared):
             self.end_with(wish)
         except BaseException as error:
             self.log.error("on_shutdown raised", error=error)
-        self.end_resolvers()
+        self.resolvers.end()
         self._close_listeners()
         self.log.info("%r has ended", self)
         self.logging.close()

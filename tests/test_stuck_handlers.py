@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,8 @@ from typing import Any
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, WAIT, Recorder, dial, served
+from engine_tools import BACKENDS, WAIT, Recorder, Talker, dial, receive, served, until
+from ringnet.engine.client import ANSWER_GRACE
 from ringnet.engine.group import STOP_GRACE
 
 SLACK = 3.0  # seconds that a busy machine may add to a bound
@@ -115,3 +118,38 @@ def test_on_shutdown_that_does_not_return(backend: str) -> None:
     assert engine.is_running
     handler.let_go.set()
     assert engine.wait(WAIT)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_dial_is_answered_in_time(backend: str) -> None:
+    """And what the reactor makes of it later is closed, since nobody is there for it."""
+    talker = Talker()
+    with socket.create_server(("127.0.0.1", 0)) as peer, stuck(backend) as (engine, handler):
+        peer.settimeout(WAIT)
+        client = ringnet.Client(talker, engine=engine)
+        with (
+            takes(0.2 + ANSWER_GRACE, 0.2 + ANSWER_GRACE + SLACK),
+            pytest.raises(TimeoutError, match="does not return") as caught,
+        ):
+            client.dial(f"tcp://127.0.0.1:{peer.getsockname()[1]}", timeout=0.2)
+        assert caught.value.errno == errno.ETIMEDOUT
+        handler.let_go.set()
+        until(lambda: engine.count_connections() <= 1)
+        assert talker.opened.qsize() == talker.closed.qsize()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_enrolment_is_answered_in_time(backend: str) -> None:
+    talker = Talker()
+    with stuck(backend, connect_timeout=0.2) as (engine, handler):
+        client = ringnet.Client(talker, engine=engine)
+        ours, peer = socket.socketpair()
+        with peer:
+            peer.settimeout(WAIT)
+            with (
+                takes(0.2 + ANSWER_GRACE, 0.2 + ANSWER_GRACE + SLACK),
+                pytest.raises(TimeoutError, match="does not return"),
+            ):
+                client.enroll(ours)
+            handler.let_go.set()
+            assert receive(peer, 1) == b"", "it was closed"
