@@ -96,7 +96,7 @@ class Acceptor:
         keeps = not has_choice or origin.listener.has_one_for_each
         target = self._reactor if keeps else self._pick(fd)
         if target is self._reactor:
-            target.given += 1
+            target.begun += 1  # each counter has one writer
             target.open(fd, origin)
         else:
             self._hand_over(target, fd, origin)
@@ -111,7 +111,7 @@ class Acceptor:
             return self._reactor
 
     def _hand_over(self, target: Reactor, fd: int, origin: Origin) -> None:
-        target.given += 1  # only this thread writes it
+        target.given += 1  # by the one reactor that has the listeners of which there is one
         try:
             target.hand(self._reactor, target.open, fd, origin)
         except (ConnectionClosed, QueueFull, MemoryError) as error:

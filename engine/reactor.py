@@ -67,8 +67,8 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self.ident = 0
         self.ready: Future[None] = Future()  # done once the loop runs, or could not be made
         # Connections so far: each counter has one thread that writes it.
-        self.given = 0  # by an acceptor
-        self.begun = 0  # by this reactor: dialed and enrolled
+        self.given = 0  # by the acceptor of another reactor
+        self.begun = 0  # by this reactor: accepted for itself, dialed and enrolled
         self.ended = 0  # that are closed again
         self.connections: dict[int, Connection] = {}
         self.dials: dict[int, Dial] = {}  # by the handle of each attempt

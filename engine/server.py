@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from time import monotonic
 from types import TracebackType
@@ -348,12 +349,14 @@ class Engine(Dialing, ReactorGroup, Shared):
             fds = listener.descriptors()
             try:
                 for reactor in self._reactors[: len(fds)]:
-                    reactor.post_own(reactor.listen, fds[-1], origin)
-                    fds.pop()  # which is the reactor's now
+                    with suppress(ConnectionClosed):  # it was stopped, and has ended already
+                        reactor.post_own(reactor.listen, fds[-1], origin)
+                        fds.pop()  # which is the reactor's now
             finally:
                 close_all(fds)
         if overrides(self.handler, "on_tick"):
-            first.post_own(first.tick)
+            with suppress(ConnectionClosed):
+                first.post_own(first.tick)
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
