@@ -18,7 +18,7 @@ from ..sockaddr import ask_for_local
 from .address import Address, address_of
 from .errors import AddressError, BindError, shown
 from .listener import Listener
-from .multicast import is_multicast, join
+from .multicast import is_multicast, join, only_joined
 from .options import Options
 from .remedies import refused
 from .resolve import Target, resolve
@@ -105,7 +105,7 @@ class _Opener:
         socks: list[socket.socket] = []
         try:
             for _ in range(self._count):
-                socks.append(self._bind(family, where))
+                socks.append(self._bind(family, where, not socks))
                 where = where if self._address.is_unix else socks[0].getsockname()
         except BaseException:
             for sock in socks:
@@ -113,7 +113,7 @@ class _Opener:
             raise
         return Listener(_bound(self._address, socks[0]), socks, self._options)
 
-    def _bind(self, family: int, where: Any) -> socket.socket:
+    def _bind(self, family: int, where: Any, is_first: bool) -> socket.socket:
         address, options = self._address, self._options
         try:
             sock = socket.socket(family, address.type)
@@ -126,10 +126,8 @@ class _Opener:
             sock.bind(where)
             if not address.is_datagram:
                 sock.listen(options.backlog)
-            elif ask_for_local(sock):
-                pass  # it is bound to all addresses, which no group is among
-            elif not address.is_unix and is_multicast(sock.getsockname()[0]):
-                join(sock, sock.getsockname()[0], options.multicast_interface)
+            else:
+                self._receive(sock, is_first)
             sock.setblocking(False)
         except OSError as error:
             sock.close()
@@ -138,6 +136,16 @@ class _Opener:
             sock.close()
             raise
         return sock
+
+    def _receive(self, sock: socket.socket, is_first: bool) -> None:
+        """See to what a bound socket of datagrams gets."""
+        if self._address.is_unix:
+            return
+        if self._count > 1:
+            only_joined(sock)  # one of them gets what is sent to a group
+        host = sock.getsockname()[0]
+        if not ask_for_local(sock) and is_first and is_multicast(host):
+            join(sock, host, self._options.multicast_interface)
 
     def _prepare(self, sock: socket.socket, where: Any) -> None:
         address, options = self._address, self._options

@@ -96,6 +96,18 @@ class Endpoints:
         self.refused += 1
         why = os.strerror(-result)
         self._reactor.seldom.say("a datagram could not be sent: %s", why, why=why)
+        if endpoint is not None:
+            self._tell(endpoint, network_error(-result))
+
+    def _tell(self, endpoint: Endpoint, error: OSError) -> None:
+        """Tell the handler that a datagram was refused, where it has a method for that."""
+        on_refused = getattr(endpoint.origin.handler, "on_refused", None)
+        if on_refused is None:
+            return
+        try:
+            on_refused(endpoint.origin.listener, error)
+        except BaseException as failure:
+            self._reactor.failed("%r: on_refused raised", self._reactor, error=failure)
 
     def on_error(self, handle: int, result: int) -> bool:
         """Whether the broken socket was one of these; without it the engine cannot do its work."""

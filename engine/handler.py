@@ -13,6 +13,7 @@ from .errors import UsageError
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .listener import Listener
     from .server import Engine
 
 
@@ -64,6 +65,14 @@ class EventHandler:
 
         Of a socket of datagrams each datagram is one call, with a `Datagram` as `conn`; what is not
         consumed of it is gone. gnet: OnTraffic.
+        """
+
+    def on_refused(self, listener: Listener, error: OSError) -> None:
+        """A datagram of a listener was not sent, or did not arrive as far as the network says.
+
+        Which one it was is not known. EACCES: the address is a broadcast one, and the option
+        `broadcast` is off; EAGAIN: its receiver is full; EMSGSIZE: it was too large;
+        ECONNREFUSED: nobody has that Unix socket. A dialed socket is closed with the error instead.
         """
 
     def on_writable(self, conn: Connection) -> Action | None:

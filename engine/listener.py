@@ -65,14 +65,13 @@ class Listener:
 
     def join_group(self, group: str, interface: str | int = "") -> None:
         """Receive what is sent to a multicast group (ip(7), ipv6(7)), on an interface by name or
-        index. Raises OSError with the option's name. gnet: WithMulticastInterfaceIndex."""
-        for sock in self._socks:
-            join(sock, group, interface)
+        index; with `reuse_port` the first reactor gets it. Raises OSError with the option's name.
+        gnet: WithMulticastInterfaceIndex."""
+        join(self._socks[0], group, interface)  # else each reactor would get a copy of its own
 
     def leave_group(self, group: str, interface: str | int = "") -> None:
         """Receive it no more. Raises OSError with the option's name."""
-        for sock in self._socks:
-            leave(sock, group, interface)
+        leave(self._socks[0], group, interface)
 
     def hand_over(self) -> list[int]:
         """See `Engine.hand_over`."""

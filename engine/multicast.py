@@ -7,13 +7,17 @@ import ipaddress
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .errors import shown
 
 INT_RANGE = 1 << 31
 LONGEST_NAME = 15  # bytes of an interface's name: IFNAMSIZ without its end
+
+_IP_MULTICAST_ALL = 49  # Python does not name them
+_IPV6_MULTICAST_ALL = 29
 
 
 def is_interface_name(name: str) -> bool:
@@ -38,6 +42,19 @@ def join(sock: socket.socket, group: str, interface: str | int) -> None:
 def leave(sock: socket.socket, group: str, interface: str | int) -> None:
     """Receive it no more."""
     _set_membership(sock, group, interface, "LEAVE_GROUP", "DROP_MEMBERSHIP")
+
+
+def only_joined(sock: socket.socket) -> None:
+    """Receive from the groups that this very socket has joined, and not from those that any has.
+
+    Linux only; elsewhere it is so anyhow (IP_MULTICAST_ALL of ip(7), IPV6_MULTICAST_ALL).
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+    if sock.family == socket.AF_INET6:
+        with suppress(OSError):  # before Linux 4.20
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
 
 
 def send_from(sock: socket.socket, interface: str | int) -> None:

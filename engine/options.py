@@ -88,7 +88,10 @@ class Options:
     cpus: tuple[int, ...] = _object(
         (), _are_cpus, "tuple of CPU numbers", "reactor i runs on the i-th of them only"
     )
-    reuse_port: bool = _switch(False, "each reactor listens by itself (SO_REUSEPORT)")
+    reuse_port: bool = _switch(
+        False,
+        "each reactor listens by itself (SO_REUSEPORT); what is sent to a group, the first gets",
+    )
     reuse_address: bool = _switch(True, "listen though old connections linger (SO_REUSEADDR)")
     load_balancing: str | Balancer = _object(
         "round_robin",
@@ -203,6 +206,9 @@ class Options:
     )
     bind_to_device: str = _object(
         "", _is_device, "its name as text", "use only this interface (SO_BINDTODEVICE)"
+    )
+    broadcast: bool = _switch(
+        False, "datagrams may be sent to all hosts of a network (SO_BROADCAST)"
     )
     multicast_interface: str | int = _object(
         "", _is_interface, "its name or index", "for multicast groups"

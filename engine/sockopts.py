@@ -40,7 +40,10 @@ def prepare_socket(sock: socket.socket, options: Options) -> None:
         set_option(sock, "SO_BINDTODEVICE", _device(options.bind_to_device))
     if sock.type == socket.SOCK_STREAM:
         _prepare_tcp(sock, options)
-    elif options.multicast_interface:
+        return
+    if options.broadcast:
+        set_option(sock, "SO_BROADCAST", 1)
+    if options.multicast_interface:
         multicast.send_from(sock, options.multicast_interface)
 
 
