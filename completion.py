@@ -1,14 +1,17 @@
 """The vocabulary of completions: what the engine and its backends say to each other.
 
-This file is plain data. It is the one thing that `uring/`, `fallback/` and `engine/` share, so
-that the two grounds need not know the floor above them nor each other. What each word promises
-is written once, in `engine/backend.py`.
+This file is plain data, and what to do where memory is short. It is the one thing that `uring/`,
+`fallback/` and `engine/` share, so that the two grounds need not know the floor above them nor each
+other. What each word promises is written once, in `engine/backend.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from errno import ENOMEM
+from time import sleep
+from typing import Any, Final
 
 # A handle names one operation or connection: `generation << INDEX_BITS | index`. The caller
 # invents handles; an index may be used again once its final event was seen, with a new generation.
@@ -71,6 +74,9 @@ REFERRED_FROM: Final = 65_536
 # Seconds until packets whose receivers are full are tried again.
 RETRY_PERIOD: Final = 0.010
 
+_TRIES: Final = 100  # of a step that finds no memory
+_REST: Final = 0.01  # seconds between them
+
 Event = tuple[int, int, int, int]
 
 
@@ -88,3 +94,13 @@ class Bounds:
     line_packets: int = 64  # packets that wait for one receiver that is full
     line_bytes: int = 1_048_576  # of those that wait for all of a socket, and NAME_ROOM for each
     edge_chunk: int = 0  # bytes read of a stream at once, edge-triggered; 0: level-triggered
+
+
+def retried(step: Callable[..., Any], *arguments: Any) -> Any:
+    """What a step returns that cannot be left out, though memory may be short for a moment."""
+    for _ in range(_TRIES):
+        try:
+            return step(*arguments)
+        except MemoryError:
+            sleep(_REST)
+    raise OSError(ENOMEM, "there was no memory for what a turn cannot leave out")

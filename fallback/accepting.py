@@ -58,7 +58,8 @@ def accept_all(backend: Operations, slot: Slot) -> None:
             if not _pass_over(backend, slot, error.errno or 0):
                 return
         else:
-            backend._emit((slot.handle, ACCEPTED, newcomer.detach(), 0))
+            backend._emit((slot.handle, ACCEPTED, newcomer.fileno(), 0))
+            newcomer.detach()
         if not waits():
             return
 
@@ -68,9 +69,14 @@ def _pass_over(backend: Operations, slot: Slot, number: int) -> bool:
     if number in _NEWCOMERS_FAULT:
         return True
     if number in _EXHAUSTED:
-        slot.paused = True
-        backend._watch(slot)
-        backend._emit((slot.handle, STALLED, -number, 0))
+        stall(backend, slot, number)
     else:
         backend._break(slot, number)
     return False
+
+
+def stall(backend: Operations, slot: Slot, number: int) -> None:
+    """Rest until `resume`: the system has nothing for newcomers."""
+    slot.paused = True
+    backend._watch(slot)
+    backend._emit((slot.handle, STALLED, -number, 0))

@@ -7,16 +7,20 @@ learn of it and one to read it. The contract itself is written in `engine/backen
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from errno import ENOMEM
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from threading import RLock
 from typing import Any, Final
 
 from ..completion import (
+    CLOSED,
     DATA,
     GENERATION_MASK,
     INDEX_BITS,
@@ -26,8 +30,9 @@ from ..completion import (
     WOKEN,
     Bounds,
     Event,
+    retried,
 )
-from .accepting import accept_all
+from .accepting import accept_all, stall
 from .operations import WOULD_BLOCK, Operations
 from .packets import receive_packets, retry_due, retry_timeout
 from .pollers import BOTH, READ, WRITE, Poller, pending
@@ -121,29 +126,36 @@ class FallbackBackend(Operations):
 
     def _do_sends(self, _: int, sends: tuple[list[int], list[bytes]]) -> None:
         """Send each piece; those for one handle in a row go out together."""
-        handles, pieces = sends
-        if len(set(handles)) < len(handles):
-            handles, pieces = self._grouped(handles, pieces)
+        try:
+            handles, pieces = sends
+            if len(set(handles)) < len(handles):
+                handles, pieces = self._grouped(handles, pieces)
+            pairs = zip(handles, pieces, strict=True)
+        except MemoryError:
+            pairs = retried(partial(zip, strict=True), *sends)
         do_send = self._do_send
         slots = self._slots
-        for handle, data in zip(handles, pieces, strict=True):
+        for handle, data in pairs:
             try:
                 slot = slots[handle]
             except KeyError:
                 continue  # it has ended
-            if slot.plain != READ:
-                do_send(handle, data)
-                continue
-            # The way of nearly every message: `_do_send`, without the call.
-            size = len(data)
-            slot.accepted += size
             try:
-                sent = slot.sock.send(data, SEND_AT_ONCE)
-            except OSError as error:
-                sent = self._send_failed(slot, error)
-            if sent != size:
-                self._keep(slot, memoryview(data)[max(0, sent) :])
-                self._watch(slot)
+                if slot.plain != READ:
+                    do_send(handle, data)
+                    continue
+                # The way of nearly every message: `_do_send`, without the call.
+                size = len(data)
+                slot.accepted += size
+                try:
+                    sent = slot.sock.send(data, SEND_AT_ONCE)
+                except OSError as error:
+                    sent = self._send_failed(slot, error)
+                if sent != size:
+                    self._keep(slot, memoryview(data)[max(0, sent) :])
+                    self._watch(slot)
+            except MemoryError:
+                retried(self._give_up, slot)
 
     @staticmethod
     def _grouped(handles: list[int], pieces: list[bytes]) -> tuple[list[int], list[bytes]]:
@@ -180,36 +192,78 @@ class FallbackBackend(Operations):
 
     def turn(self, timeout: float | None) -> Iterable[Event]:
         events: list[Event] = []
+        found = iter(events)  # now, since there may be no memory for it later
         self._events = events
         self._next_place = 0
         self.next_packet = 0
+        try:
+            self._spoken.clear()
+            if self._late:
+                self._emit_late()
+            if self._todo:
+                self._do_what_was_asked()
+            if self._targets:
+                self._do_sends(0, self.outbox)
+                self._targets.clear()
+                self._pieces.clear()
+            if self.retries:
+                retry_due(self)
+            if self._late:
+                self._say_late()
+            if self.retries:
+                timeout = retry_timeout(self, timeout)
+            if events or self._unserved or self._half_read:
+                timeout = 0
+            elif timeout is not None and timeout > _LONGEST_WAIT:
+                timeout = _LONGEST_WAIT
+            for unserved, mask in self._take_unserved():
+                self._serve(unserved, mask)
+            self._serve_ready(self._poller.wait(timeout, self._ready_at_once))
+        except MemoryError:
+            self._put_off_edges()
+            if not events:
+                raise
+        return found
+
+    def _emit_late(self) -> None:
         late, self._late = self._late, deque()
-        self._spoken.clear()
         for event in late:
             self._emit(event)
+
+    def _do_what_was_asked(self) -> None:
         todo, self._todo = self._todo, []
         for do, handle, argument in todo:
-            do(handle, argument)
-        if self._begun:
-            self._begun.clear()
-        if self._targets:
-            self._do_sends(0, self.outbox)
-            self._targets.clear()
-            self._pieces.clear()
-        if self.retries:
-            retry_due(self)
-        if self._late:
-            self._say_late()
-        if self.retries:
-            timeout = retry_timeout(self, timeout)
-        if events or self._unserved or self._half_read:
-            timeout = 0
-        elif timeout is not None and timeout > _LONGEST_WAIT:
-            timeout = _LONGEST_WAIT
-        for unserved, mask in self._take_unserved():
-            self._serve(unserved, mask)
-        self._serve_ready(self._poller.wait(timeout, self._ready_at_once))
-        return events
+            try:
+                do(handle, argument)
+            except MemoryError:
+                retried(self._cannot_do, do, handle, argument)
+        self._begun.clear()
+
+    # No memory: what it was for is broken off, and nothing else is lost
+
+    def _cannot_do(self, do: Callable[[int, Any], None], handle: int, argument: Any) -> None:
+        """A verb found no memory."""
+        slot = self._slots.get(handle)
+        if slot is not None:
+            self._give_up(slot)
+        elif handle & INDEX_MASK in self._begun:  # it was to begin
+            self._emit((handle, CLOSED, 0, -ENOMEM))
+            if do != self._do_poll:
+                with suppress(OSError):
+                    os.close(argument if isinstance(argument, int) else argument[0])
+
+    def _give_up(self, slot: Slot) -> None:
+        """There was no memory to serve it."""
+        if slot.role is Role.LISTENER:
+            stall(self, slot, ENOMEM)
+        elif slot.role is not Role.PACKETS or slot.has_end:  # a datagram may be lost
+            self._break(slot, ENOMEM)
+
+    def _put_off_edges(self) -> None:
+        """The poller may have told of changes that were not heard, and tells them only once."""
+        if self._edge_chunk:
+            for slot in self._slots.values():
+                self._put_off(slot, BOTH, self._unserved)
 
     def _serve_ready(self, ready: Iterable[tuple[int, int]]) -> None:
         events, slots = self._events, self._by_fd
@@ -234,6 +288,8 @@ class FallbackBackend(Operations):
                     self._on_end(slot)
                 except OSError as error:
                     self._read_failed(slot, error)
+                except MemoryError:
+                    retried(self._give_up, slot)
                 self._next_place = number
             else:
                 self._next_place = number
@@ -248,8 +304,8 @@ class FallbackBackend(Operations):
 
     def _take_unserved(self) -> list[tuple[Slot, int]]:
         line = self._unserved + self._half_read
-        self._unserved, self._half_read = [], []
         taken = [(slot, slot.put_off) for slot in line]
+        self._unserved, self._half_read = [], []
         for slot in line:
             slot.put_off = 0
         return taken
@@ -268,14 +324,18 @@ class FallbackBackend(Operations):
             return
         if not self._has_room():
             self._put_off(slot, mask, self._unserved)
-        elif slot.role is Role.STREAM:
-            self._serve_stream(slot, mask)
-        elif slot.role is Role.LISTENER:
-            accept_all(self, slot)
-        elif slot.role is Role.PACKETS:
-            self._serve_packets(slot, mask)
-        else:
-            self._on_ready(slot, mask)
+            return
+        try:
+            if slot.role is Role.STREAM:
+                self._serve_stream(slot, mask)
+            elif slot.role is Role.LISTENER:
+                accept_all(self, slot)
+            elif slot.role is Role.PACKETS:
+                self._serve_packets(slot, mask)
+            else:
+                self._on_ready(slot, mask)
+        except MemoryError:
+            retried(self._give_up, slot)
 
     def _serve_stream(self, slot: Slot, mask: int) -> None:
         if slot.connecting:

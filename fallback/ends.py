@@ -60,13 +60,14 @@ class Ends:
     def _break(self, slot: Slot, number: int) -> None:
         if slot.broken or slot.phase is Phase.ENDED:
             return
+        event = (slot.handle, ERROR, -number, 0)  # first: there may be no memory for it
         slot.broken = True
         slot.error = number
         if slot.role is Role.POLL or slot.phase is not Phase.OPEN:
             self._end(slot, NOW)
             return
         self._watch(slot)
-        self._emit((slot.handle, ERROR, -number, 0))
+        self._emit(event)
 
     def _look_for_error(self, slot: Slot) -> None:
         """The peer has ended its side, so nothing is read: has it reset the connection?"""
@@ -103,7 +104,8 @@ class Ends:
     def _end(self, slot: Slot, mode: int = GRACEFUL) -> None:
         if slot.phase is Phase.ENDED:
             return
+        event = (slot.handle, CLOSED, self.staged[slot.index], -slot.error)  # before: as above
         self._forget(slot)
         self._close_fd(slot, mode)
-        lost, self.staged[slot.index] = self.staged[slot.index], 0
-        self._emit((slot.handle, CLOSED, lost, -slot.error))
+        self.staged[slot.index] = 0
+        self._emit(event)

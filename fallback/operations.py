@@ -23,6 +23,7 @@ from ..completion import (
     WRITABLE,
     Bounds,
     Event,
+    retried,
 )
 from .ends import Ends
 from .packets import packets_have_room, send_packet
@@ -98,6 +99,12 @@ class Operations(Starts, Ends):
         return self._packet_start + number * self._packet_stride
 
     def _emit(self, event: Event) -> None:
+        try:
+            self._say(event)
+        except MemoryError:
+            retried(self._say, event)
+
+    def _say(self, event: Event) -> None:
         self._spoken.add(event[0])
         if self._late or len(self._events) >= self._most:
             self._late.append(event)

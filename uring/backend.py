@@ -23,9 +23,10 @@ from ..completion import (
     RETRY_PERIOD,
     Bounds,
     Event,
+    retried,
 )
 from ._ring import ffi, lib
-from .outbox import Outbox, retried
+from .outbox import Outbox
 
 _COMMAND: Final = Struct("3q").pack  # operation, handle, argument
 _WORD: Final = Struct("q").pack

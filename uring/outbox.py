@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from errno import ENOMEM
 from struct import Struct
-from time import sleep
 from typing import Any, Final, NamedTuple
 
+from ..completion import retried
 from ._ring import ffi, lib
 
 _KEPT_PACKERS: Final = 256  # for so many pieces at once, and fewer
 _SIZE: Final = Struct("q").pack
-_TRIES: Final = 100  # of a step that finds no memory
-_REST: Final = 0.01  # seconds between them
 
 
 class Layout(NamedTuple):
@@ -158,13 +155,3 @@ class Outbox:
 
 
 _still_read: list[Any] = []
-
-
-def retried(step: Callable[..., Any], *arguments: Any) -> Any:
-    """What a step returns that cannot be left out, though memory may be short for a moment."""
-    for _ in range(_TRIES):
-        try:
-            return step(*arguments)
-        except MemoryError:
-            sleep(_REST)
-    raise OSError(ENOMEM, "there was no memory to end a turn")
