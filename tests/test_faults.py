@@ -13,7 +13,7 @@ from cut_packets import KINDS_OF_PACKETS, check_cut_packet
 from engine_tools import BACKENDS, Recorder, dial, open_descriptors, receive, served
 from ringnet.completion import CLOSED, DATA, ERROR, NOW, Bounds
 from ringnet.engine import choose
-from ringnet.fallback import operations, pollers
+from ringnet.fallback import packets, pollers, sockets
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -69,8 +69,8 @@ def test_a_descriptor_that_cannot_be_watched(name: str, monkeypatch: pytest.Monk
 def shaken(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Faults beneath the fallbacks for one test."""
     if not faults.is_on():
-        sockets = faults.Sockets()
-        monkeypatch.setattr(operations, "socket", sockets)
+        for module in (sockets, packets):
+            monkeypatch.setattr(module, "socket", faults.Sockets())
         for name, kind in pollers.POLLERS.items():
             monkeypatch.setitem(pollers.POLLERS, name, faults._maker(kind))  # type: ignore[arg-type]
     yield
