@@ -37,7 +37,8 @@ The rules
    settled without an event (bytes that are dropped, requests that are made again) holds no receive
    memory, and goes round no more than a bounded number of times before the turn returns, if need be
    with no event.
-10. A listener that runs out of descriptors or memory says STALLED once and rests until `resume()`.
+10. A listener that runs out of descriptors or memory, or that a security module refuses (EPERM),
+    says STALLED once and rests until `resume()`.
     A newcomer that went away before it was accepted is passed over.
 11. A socket that keeps message boundaries (`adopt_packets`) gives DATAGRAM for each packet, also an
     empty one: its sender's sockaddr is `memory[a : a + (b >> 32)]`, its bytes are the

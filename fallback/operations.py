@@ -291,7 +291,7 @@ class Operations(Starts, Ends):
 
     def _do_close(self, handle: int, mode: int) -> None:
         slot = self._slots.get(handle)
-        if slot is None:
+        if slot is None or (mode == GRACEFUL and slot.phase is not Phase.OPEN):
             return
         soft = mode == GRACEFUL and slot.carries_data()
         if soft and slot.phase is not Phase.OPEN:

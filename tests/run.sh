@@ -7,7 +7,7 @@ as_root=""
 export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -qq
 $as_root apt-get install -y -qq gcc libc6-dev liburing-dev python3-dev python3-venv \
-	curl wrk redis-tools redis-server socat dnsutils iproute2 >/dev/null
+	curl wrk redis-tools redis-server socat dnsutils iproute2 nftables >/dev/null
 venv=${RINGNET_VENV:-.venv}
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps .

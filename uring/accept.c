@@ -24,13 +24,14 @@ static bool newcomer_is_to_blame(int error)
 	/* accept(2): errors of the new socket that are pending already */
 	return error == ECONNABORTED || error == EPROTO || error == ENETDOWN ||
 	       error == ENOPROTOOPT || error == EHOSTDOWN || error == ENONET ||
-	       error == EHOSTUNREACH || error == ENETUNREACH || error == EPERM ||
-	       error == ETIMEDOUT || error == EINTR;
+	       error == EHOSTUNREACH || error == ENETUNREACH || error == ETIMEDOUT || error == EINTR;
 }
 
-static bool is_exhaustion(int error)
+/* EPERM: a security module refuses, before anybody was taken from the queue. */
+static bool is_the_systems(int error)
 {
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+	       error == EPERM;
 }
 
 void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
@@ -51,7 +52,7 @@ void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 		slot_listen(core, slot);
 	} else if (res == -EAGAIN) {
 		wait_readable(core, slot);
-	} else if (is_exhaustion(-res)) {
+	} else if (is_the_systems(-res)) {
 		slot->flags |= PAUSED;
 		emit(core, handle_of(core, slot), RN_STALLED, res, 0);
 	} else {

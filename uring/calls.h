@@ -6,6 +6,7 @@
 /* enter.c */
 struct io_uring_sqe *free_sqe(struct rn_core *core);
 int enter(struct rn_core *core, bool wait, int64_t timeout_ns);
+bool passed_mark(struct rn_core *core);
 int64_t now_ns(void);
 
 /* idle.c */

@@ -245,6 +245,9 @@ struct rn_core {
 	bool multishot_recv;
 	bool send_takes_name; /* cheaper than sendmsg, which reads two structures more */
 	bool wake_armed;
+	bool owed_first; /* in this turn: owed events and completions alternate */
+	bool is_marked;  /* some sends are concluded when `mark` is passed */
+	uint32_t mark;   /* in the completion queue */
 	int failure; /* positive errno: the ring itself is broken */
 };
 

@@ -77,6 +77,29 @@ static int submit_and_wait(struct rn_core *core, int64_t timeout_ns)
 		       : io_uring_submit_and_wait_timeout(&core->ring, &cqe, 1, timeout, NULL);
 }
 
+/* Of what is submitted by now, every completion there will be at once stands before the mark. Where
+ * some requests are not submitted yet it is not known which, and completions that found no place in
+ * the queue come later: then the mark is set another time. The one that is set stays until it is
+ * passed, so that a queue that is never empty cannot put it off. */
+static void mark(struct rn_core *core)
+{
+	if (core->is_marked || io_uring_sq_ready(&core->ring) || core->held_count ||
+	    io_uring_cq_has_overflow(&core->ring))
+		return;
+	core->inline_submitted = core->inline_sends.count;
+	core->packets_submitted = core->packets_count;
+	core->mark = io_uring_smp_load_acquire(core->ring.cq.ktail);
+	core->is_marked = core->inline_submitted || core->packets_submitted;
+}
+
+bool passed_mark(struct rn_core *core)
+{
+	if (!core->is_marked || (int32_t)(*core->ring.cq.khead - core->mark) < 0)
+		return false;
+	core->is_marked = false;
+	return true;
+}
+
 /* Submit all there is, and wait until something is completed, if that is wanted. */
 int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
 {
@@ -84,10 +107,10 @@ int enter(struct rn_core *core, bool wait, int64_t timeout_ns)
 		take_held(core);
 	int ret = wait && timeout_ns != 0 ? submit_and_wait(core, timeout_ns)
 					  : io_uring_submit_and_get_events(&core->ring);
-	/* Where some are not submitted yet, it is not known which: then nothing is concluded. */
-	bool all = !io_uring_sq_ready(&core->ring) && !core->held_count;
-	core->inline_submitted = all ? core->inline_sends.count : 0;
-	core->packets_submitted = all ? core->packets_count : 0;
+	mark(core);
+	/* Whose completion the kernel had no memory for is not known: anything may be lost. */
+	if (*core->ring.cq.koverflow)
+		core->failure = ENOMEM;
 	if (is_busy(ret) && ret != -EINTR && timeout_ns != 0 && !io_uring_cq_ready(&core->ring))
 		(void)nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
 	return ret < 0 && ret != -ETIME && !is_busy(ret) ? ret : 0;

@@ -201,8 +201,6 @@ void on_packet_sent(struct rn_core *core, uint32_t number, int res)
 void packets_conclude(struct rn_core *core)
 {
 	uint32_t count = core->packets_submitted;
-	if (!count || io_uring_cq_ready(&core->ring) || io_uring_cq_has_overflow(&core->ring))
-		return;
 	core->packets_submitted = 0;
 	while (count--) {
 		struct packet *packet = *place_of(core, core->packets_first);

@@ -198,6 +198,20 @@ static void reap(struct rn_core *core)
 
 /* The turn */
 
+/* Neither those who are owed an event in every turn, nor a queue that is never empty, may take all the
+ * room there is in every turn. */
+static void take_completions(struct rn_core *core)
+{
+	if (core->owed_first)
+		pay_all(core);
+	reap(core);
+	if (passed_mark(core)) {
+		stage_conclude(core);
+		packets_conclude(core);
+	}
+	pay_all(core);
+}
+
 static int gather(struct rn_core *core, int64_t timeout_ns)
 {
 	int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
@@ -214,11 +228,9 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 		int ret = enter(core, idle, retry_timeout(core, timeout_ns));
 		if (ret < 0)
 			return ret;
-		pay_all(core);
-		reap(core);
-		stage_conclude(core);
-		packets_conclude(core);
-		pay_all(core);
+		if (core->failure)
+			return -core->failure;
+		take_completions(core);
 		if (core->failure)
 			return -core->failure;
 		/* Also without an event: what need not stay any more is not kept until there is one. */
@@ -236,6 +248,7 @@ static int gather(struct rn_core *core, int64_t timeout_ns)
 int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t timeout_ns)
 {
 	core->event_count = 0;
+	core->owed_first = !core->owed_first;
 	core->shared.pinned.count = 0;
 	core->shared.released.count = 0;
 	core->empty_count = 0;

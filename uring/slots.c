@@ -275,10 +275,11 @@ static void drop_arrivals(struct rn_core *core, struct slot *slot)
 
 void slot_close(struct rn_core *core, struct slot *slot, int mode)
 {
+	if (mode == RN_GRACEFUL && slot->phase != OPEN)
+		return; /* it ends softly already, or harder */
 	if (slot->phase >= CLOSING) {
 		slot->flags |= mode == RN_RESET ? BY_RESET : 0;
-		if (mode != RN_GRACEFUL)
-			slot->flags &= ~LATE_TOO;
+		slot->flags &= ~LATE_TOO;
 		return;
 	}
 	slot->flags &= ~NOTIFY;

@@ -310,12 +310,10 @@ void on_send(struct rn_core *core, struct slot *slot, int res)
 }
 
 /* Sends that were submitted to be over at once, and of which no completion came, are done. That
- * can be said only when every completion there is has been taken. */
+ * can be said when every completion that was there then has been taken: see mark() in enter.c. */
 void stage_conclude(struct rn_core *core)
 {
 	int64_t count = core->inline_submitted;
-	if (!count || io_uring_cq_ready(&core->ring) || io_uring_cq_has_overflow(&core->ring))
-		return;
 	for (int64_t i = 0; i < count; i++) {
 		struct slot *slot = &core->slots[core->inline_sends.items[i]];
 		/* A slot may be there twice: once for a send that did make a completion. */
