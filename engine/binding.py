@@ -111,7 +111,11 @@ class _Opener:
             for sock in socks:
                 sock.close()
             raise
-        return Listener(_bound(self._address, socks[0]), socks, self._options)
+        options = self._options
+        # Of a Unix socket nothing is inherited by what it accepts.
+        has_sizes = bool(options.socket_receive_buffer or options.socket_send_buffer)
+        bound = _bound(self._address, socks[0])
+        return Listener(bound, socks, prepares_each=self._address.is_unix and has_sizes)
 
     def _bind(self, family: int, where: Any, is_first: bool) -> socket.socket:
         address, options = self._address, self._options
@@ -178,7 +182,8 @@ class _Opener:
         except OSError as error:
             sock.close()
             raise refused(address, error) from error
-        return Listener(found, [sock], self._options, is_inherited=True)
+        # Those who wait in it came before the options were set.
+        return Listener(found, [sock], prepares_each=True)
 
 
 def _targets(address: Address) -> list[Target]:

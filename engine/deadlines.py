@@ -18,6 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..completion import READABLE, WRITABLE
+from .eventloop import check_seconds
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -266,8 +267,4 @@ def _checked(seconds: float | None) -> float:
     """Raise unless it is a time limit."""
     if seconds is None:
         return 0.0
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"a time limit is a number of seconds, or None, not {seconds!r}")
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"a time limit is 0 seconds or more, not {seconds!r}")
-    return float(seconds)
+    return check_seconds("a time limit", seconds)

@@ -260,14 +260,15 @@ class _Failures:
     def __init__(self) -> None:
         self._count = 0
         self._named: list[str] = []
-        self._last: tuple[Target, Exception] | None = None
+        self._last: tuple[Target, int, str] | None = None  # with the errno, and what it was
 
     def note(self, target: Target, error: Exception) -> None:
         if self._last is not None and len(self._named) < _NAMED:
-            (_, where), before = self._last
-            self._named.append(f"{where[0]}: {_reason(before)}")
+            (_, where), _, before = self._last
+            self._named.append(f"{where[0]}: {before}")
         self._count += 1
-        self._last = target, error.with_traceback(None)
+        number = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
+        self._last = target, number, _reason(error)  # an error would refer to frames of this dial
 
     def explain(self, address: Address, source: Source | None) -> OSError:
         """The last failure, with what happened to the other addresses."""
@@ -275,11 +276,10 @@ class _Failures:
         text = f"cannot connect to {shortened(str(address))}{start}: "
         if self._last is None:
             return socket.gaierror(socket.EAI_NONAME, f"{text}the name has no address")
-        _, error = self._last
-        number = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
+        _, number, why = self._last
         more = self._count - 1 - len(self._named)
         others = [*self._named, f"and {more} more"] if more else self._named
-        text += _reason(error)
+        text += why
         return OSError(number, f"{text} ({'; '.join(others)})" if others else text)
 
 

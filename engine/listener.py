@@ -8,7 +8,6 @@ import socket
 
 from .address import Address
 from .multicast import join, leave
-from .options import Options
 
 
 class Listener:
@@ -18,19 +17,12 @@ class Listener:
     """
 
     def __init__(
-        self,
-        address: Address,
-        socks: list[socket.socket],
-        options: Options,
-        is_inherited: bool = False,
+        self, address: Address, socks: list[socket.socket], prepares_each: bool = False
     ) -> None:
         self._address = address
         self._socks = socks  # one, or one for each reactor
         self._file = _inode(address)
-        # Whether what is accepted has not inherited the options: of a Unix socket nothing is
-        # inherited, and who waits in an inherited listener came before they were set.
-        has_sizes = options.socket_receive_buffer or options.socket_send_buffer
-        self.prepares_each = is_inherited or bool(address.is_unix and has_sizes)
+        self.prepares_each = prepares_each  # what is accepted has not inherited its options
 
     def __repr__(self) -> str:
         return f"<ringnet.Listener {self.address}>"

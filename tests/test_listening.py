@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, WAIT, Recorder, Talker, open_descriptors
+from engine_tools import BACKENDS, WAIT, Recorder, Talker, on_loop, open_descriptors
 from ringnet.engine.address import parse_address
 from ringnet.engine.listener import Listener
 from ringnet.engine.remedies import refused
@@ -292,6 +292,8 @@ def test_handing_over_where_one_duplicate_fails(
 
     addresses = ["tcp://127.0.0.1:0", f"unix://{tmp_path}/s"]
     with ringnet.Engine(Recorder(), *addresses, reactors=2, reuse_port=True) as engine:
+        for reactor in engine.reactors:
+            on_loop(reactor, bool)  # it listens by now, and has its own descriptors
         before = open_descriptors()
         with monkeypatch.context() as patch:
             patch.setattr(os, "dup", dup)
