@@ -180,7 +180,7 @@ class Endings:
                 self.guard(self.drain, conn)
             self.guard(self.endpoints.close, GRACEFUL)
         if timeout > 0:
-            self._timers.add(timeout, self._close_all_now)
+            Countdown(cast("Reactor", self), timeout, self._close_all_now)
         else:
             self._close_all_now()
 

@@ -208,6 +208,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         again = self.again
         events: Iterator[Event] = iter(())
         handle, kind = 0, NO_EVENT
+        conn: Connection | None = None
         while True:
             try:
                 for handle, kind, a, b in events:  # or what is left of them after a setback
@@ -230,6 +231,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
                     if conn._length:
                         conn._keep_leftover()
                 kind = NO_EVENT
+                conn = None  # the last one may end meanwhile, and is to be freed then
                 if again:
                     self._call_those_again()
                 if heap and timers.are_due():
