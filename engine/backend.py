@@ -172,7 +172,10 @@ class Backend(Protocol):
         """
 
     def poll(self, handle: int, fd: int, mask: int) -> None:
-        """Say READY once when any of `mask` holds for a descriptor, which stays the caller's."""
+        """Say READY once when any of `mask` holds for a descriptor, which stays the caller's.
+
+        Also where it has failed or hung up; but the peer's end alone is none of that.
+        """
 
     def pending(self, handle: int) -> int:
         """What has happened to a stream or packets that no turn has told yet: see rule 13.

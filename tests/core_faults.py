@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 import faults
 import pytest
-from contract_tools import Rig, make_backend
+from contract_tools import Rig, make_backend, pack4
 from cut_packets import KINDS_OF_PACKETS, check_cut_packet
 from engine_tools import open_descriptors
 from ringnet.completion import CLOSED, ERROR, NOW, Bounds
@@ -53,3 +54,22 @@ def test_without_memory_for_a_send_the_stream_is_broken() -> None:
 @pytest.mark.parametrize("kind", KINDS_OF_PACKETS)
 def test_a_packet_that_is_taken_in_part_was_not_sent(kind: str, taken: int) -> None:
     check_cut_packet("io_uring", kind, taken)
+
+
+def test_without_memory_while_connecting_there_is_no_connection() -> None:
+    """ERROR is the last but the end: the connection that comes about then is not told."""
+    core = faults.uring_core()
+    faults.begin(0)
+    made = Rig("io_uring")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        handle = made.connect(socket.AF_INET, pack4(listener.getsockname()))
+        made.backend.send(handle, b"x" * 1000)
+        core.rn_faults_refuse(2)  # the first is for the address
+        assert made.until(handle, ERROR) == (-errno.ENOMEM, 0)
+        core.rn_faults_refuse(0)
+        made.settle()
+        assert made.kinds(handle) == [ERROR]
+        made.backend.close(handle, NOW)
+        made.until(handle, CLOSED)
+        assert made.kinds(handle) == [ERROR, CLOSED]
+    made.end()
