@@ -54,25 +54,41 @@ class ReactorGroup:
 
     def _start_reactors(self, engine: Engine, here: bool) -> None:
         """Start all; with `here` the first begins on this thread, which is to call its `serve`."""
-        reactors = [Reactor(engine, number) for number in range(self.options.reactors)]
+        reactors, failure = self._begin_reactors(engine, here)
+        if failure is not None and engine.fall_back(failure):
+            reactors, failure = self._begin_reactors(engine, here)
+        if failure is not None:
+            raise failure
+        self._reactors = reactors
         self._running = len(reactors)
+        if here:
+            self._host = reactors[0]
+        for reactor in reactors:
+            reactor.may_serve.set_result(True)
+        # Listeners need handles as well, and so does what brings the signals.
+        room = sum(reactor.backend.capacity for reactor in reactors) - len(self._listeners) - 1
+        self.max_connections = min(self.options.max_connections, room)
+        self.balancing = Balancing(self.options.load_balancing, reactors)
+
+    def _begin_reactors(
+        self, engine: Engine, here: bool
+    ) -> tuple[list[Reactor], BaseException | None]:
+        """All of them with their backends, or what has failed; then none is left."""
+        reactors = [Reactor(engine, number) for number in range(self.options.reactors)]
         for reactor in reactors[1:] if here else reactors:
             reactor.start()
         if here:
             reactors[0].begin()
         failures = [reactor.ready.exception() for reactor in reactors]
-        self._reactors = [r for r, e in zip(reactors, failures, strict=True) if e is None]
-        failed = [failure for failure in failures if failure is not None]
-        if here and failures[0] is None:
-            self._host = reactors[0]
-        if failed:
-            with self._state_lock:
-                self._running -= len(failed)
-            raise failed[0]
-        # Listeners need handles as well, and so does what brings the signals.
-        room = sum(reactor.backend.capacity for reactor in reactors) - len(self._listeners) - 1
-        self.max_connections = min(self.options.max_connections, room)
-        self.balancing = Balancing(self.options.load_balancing, reactors)
+        failure = next((error for error in failures if error is not None), None)
+        if failure is not None:
+            for reactor in reactors:
+                reactor.may_serve.set_result(False)
+            if here:
+                reactors[0].discard()
+            for reactor in reactors:
+                reactor.join(STOP_GRACE)
+        return reactors, failure
 
     def _end_reactors(self) -> None:
         """End those that have begun, when the start has failed."""

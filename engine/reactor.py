@@ -66,6 +66,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self.seldom = engine.logging.seldom
         self.ident = 0
         self.ready: Future[None] = Future()  # done once the loop runs, or could not be made
+        self.may_serve: Future[bool] = Future()  # said once all have begun, or one could not
         # Connections so far: each counter has one thread that writes it.
         self.given = 0  # by the acceptor of another reactor
         self.begun = 0  # by this reactor: accepted for itself, dialed and enrolled
@@ -156,8 +157,10 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
 
     def _main(self) -> None:
         self.begin()
-        if self.ready.exception() is None:
+        if self.may_serve.result():
             self.serve()
+        else:
+            self.discard()
 
     def begin(self) -> None:
         """Make the backend on the calling thread, which is the loop's from now on: see `ready`."""
@@ -172,6 +175,14 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self.memory = self.backend.memory
         self._handles = Handles(self.backend.capacity)
         self.ready.set_result(None)
+
+    def discard(self) -> None:
+        """End what has begun, since another reactor could not begin. On the thread of `begin`."""
+        with self._foreign_lock:
+            self._accepts_calls = False
+        if self.ready.exception() is None:
+            self.backend.dispose()
+        self.ident = 0
 
     def serve(self) -> None:
         """Run the loop until it is over. On the thread of `begin`."""

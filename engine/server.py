@@ -19,10 +19,10 @@ from .address import parse_address
 from .backend import Backend
 from .bells import Latch
 from .binding import open_listeners
-from .choose import Choice, choose
+from .choose import Choice, Verdict, choose, choose_instead
 from .connection import Connection
 from .dialing import Dialing
-from .errors import ConnectionClosed, EngineStateError, EngineStopped
+from .errors import BackendUnavailable, ConnectionClosed, EngineStateError, EngineStopped
 from .eventloop import borrowed_thread, check_seconds
 from .group import STOP_GRACE, ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
@@ -310,7 +310,7 @@ class Engine(Dialing, ReactorGroup, Shared):
                 continue  # it has ended already
 
     def _prepare(self, here: bool) -> None:
-        self._choice = choose(self.options.backend)
+        self._choice = choose(self.options.backend, self.options.bounds(), self.options.reactors)
         self._say_choice(self._choice)
         keep_freed(self.options.kept_memory)
         self.logging.open_file(self.options.log_file)
@@ -367,6 +367,14 @@ class Engine(Dialing, ReactorGroup, Shared):
     def make_backend(self) -> Backend:
         """A backend, on the calling thread."""
         return self._chosen().make(self.options.bounds())
+
+    def fall_back(self, error: BaseException) -> bool:
+        """Whether another backend takes the place of one that could not be made after all."""
+        if self._chosen().is_forced or not isinstance(error, BackendUnavailable):
+            return False
+        self._choice = choose_instead(Verdict("io_uring", False, str(error)))
+        self._say_choice(self._choice)
+        return True
 
     def _finish(self) -> None:
         try:

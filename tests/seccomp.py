@@ -1,7 +1,8 @@
 """Refuse io_uring, as container runtimes do: `python seccomp.py ACTION PROGRAM ...`.
 
-ACTION is the name of an errno, or `kill`. A seccomp filter (seccomp(2)) is put in force and the
-Python program is run under it.
+ACTION is the name of an errno, or `kill`; with `:setup`, `:enter` or `:register` behind it only
+that call is refused, and with `:submit` only an io_uring_enter that does not look for completions.
+A seccomp filter (seccomp(2)) is put in force and the Python program is run under it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,24 @@ KILL_PROCESS = 0x80000000
 RETURN_ERRNO = 0x00050000
 ALLOW = 0x7FFF0000
 LOAD, AT_LEAST, RETURN = 0x20, 0x35, 0x06  # BPF: ld [k], jge k, ret k
-FIRST, BEHIND = 425, 428  # io_uring_setup, _enter and _register, on every architecture
+ANY_BIT = 0x45  # jset k
+FLAGS_AT = 40  # of the fourth argument in struct seccomp_data
+GETEVENTS = 1
+# io_uring_setup, _enter and _register, on every architecture: the first, and behind the last
+CALLS = {"": (425, 428), "setup": (425, 426), "enter": (426, 427), "register": (427, 428)}
 
 
-def install(action: int) -> None:
+def install(action: int, only: str = "") -> None:
     """Answer every io_uring system call of this process and its children with `action`."""
+    first, behind = CALLS["enter" if only == "submit" else only]
+    looks = ((LOAD, 0, 0, FLAGS_AT), (ANY_BIT, 1, 0, GETEVENTS)) if only == "submit" else ()
     program = b"".join(
         struct.pack("HBBI", *instruction)
         for instruction in (
             (LOAD, 0, 0, 0),  # the number of the system call
-            (AT_LEAST, 0, 2, FIRST),
-            (AT_LEAST, 1, 0, BEHIND),
+            (AT_LEAST, 0, 2 + len(looks), first),
+            (AT_LEAST, 1 + len(looks), 0, behind),
+            *looks,
             (RETURN, 0, 0, action),
             (RETURN, 0, 0, ALLOW),
         )
@@ -44,6 +52,6 @@ def install(action: int) -> None:
 
 
 if __name__ == "__main__":
-    what = sys.argv[1]
-    install(KILL_PROCESS if what == "kill" else RETURN_ERRNO | getattr(errno, what))
+    what, _, only = sys.argv[1].partition(":")
+    install(KILL_PROCESS if what == "kill" else RETURN_ERRNO | getattr(errno, what), only)
     os.execv(sys.executable, [sys.executable, *sys.argv[2:]])

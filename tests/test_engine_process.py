@@ -36,7 +36,7 @@ def sockets():
     return sum(1 for at in links if os.path.exists(at) and "std" not in at)
 
 before = sockets()
-ringnet.run(Echo(), "tcp://127.0.0.1:0", reactors=2, **eval(sys.argv[1]))
+ringnet.run(Echo(), "tcp://127.0.0.1:0", **{"reactors": 2, **eval(sys.argv[1])})
 print(threading.active_count(), sockets() - before, flush=True)
 """
 

@@ -14,13 +14,17 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..completion import Bounds
 
 SYSCTL = Path("/proc/sys/kernel/io_uring_disabled")
 STATUS = Path("/proc/self/status")
 OLDEST_KERNEL = "5.19"
+CALLS = ("io_uring_setup", "io_uring_enter", "io_uring_register")  # as rn_probe numbers them
 
 # Without these there is no backend; the others are used where they are there.
 REQUIRED = (
@@ -95,9 +99,10 @@ def _try_ring(ring: Any) -> Probe:
         "liburing": ffi.string(lib.rn_liburing_version()).decode(),
     }
     flags = ffi.new("int32_t[]", lib.RN_FEATURES)
-    result = lib.rn_probe(flags)
+    call = ffi.new("int32_t *")
+    result = lib.rn_probe(flags, call)
     if result < 0:
-        return _no(*_explain(-result), **found)
+        return _no(*_explain(-result, CALLS[call[0]]), **found)
     features = {_feature_name(n): bool(flags[getattr(lib, n)]) for n in _feature_names(lib)}
     found["features"] = features
     missing = [name for name in REQUIRED if not features[name]]
@@ -105,6 +110,31 @@ def _try_ring(ring: Any) -> Probe:
         reason = f"kernel {platform.release()} lacks {', '.join(missing)}"
         return _no("kernel", reason, f"run Linux {OLDEST_KERNEL} or newer", **found)
     return Probe(True, "ok", _summary(features), "", **found)
+
+
+def try_rings(found: Probe, bounds: Bounds, count: int) -> Probe:
+    """`found`, or why so many rings of that size cannot be had at once. On the calling thread."""
+    from .backend import UringBackend
+
+    rings: list[UringBackend] = []
+    try:
+        rings.extend(UringBackend(bounds) for _ in range(count))
+    except OSError as error:
+        cause, reason, remedy = explain_ring(error, len(rings), count)
+        return replace(found, available=False, cause=cause, reason=reason, remedy=remedy)
+    finally:
+        for ring in rings:
+            ring.dispose()
+    return found
+
+
+def explain_ring(error: OSError, made: int = 0, wanted: int = 1) -> tuple[str, str, str]:
+    """(cause, reason, remedy) of a ring that could not be made, when some had been."""
+    cause, reason, remedy = _explain(error.errno or 0)
+    if wanted > 1:
+        reason += f", after {made} of {wanted} rings: one for each reactor"
+        remedy += ", or take fewer reactors"
+    return cause, reason, remedy
 
 
 def _feature_names(lib: Any) -> list[str]:
@@ -121,16 +151,17 @@ def _summary(features: dict[str, bool]) -> str:
     return f"kernel {platform.release()} has what is needed, without DEFER_TASKRUN (Linux 6.1)"
 
 
-def _explain(number: int) -> tuple[str, str, str]:
-    """(cause, reason, remedy) of a ring that could not be made."""
+def _explain(number: int, call: str = CALLS[0]) -> tuple[str, str, str]:
+    """(cause, reason, remedy) of a ring that could not be made, or not be used."""
     by_errno: dict[int, Callable[[], tuple[str, str, str]]] = {
-        errno.EPERM: _explain_refusal,
-        errno.EACCES: _explain_refusal,
-        errno.ENOSYS: _explain_absence,
+        errno.EPERM: lambda: _explain_refusal("EPERM", call),
+        errno.EACCES: lambda: _explain_refusal("EACCES", call),
+        errno.ENOSYS: lambda: _explain_absence(call),
         errno.ENOMEM: lambda: (
             "memlock",
-            "no memory may be locked for a ring (ENOMEM)",
-            "raise `ulimit -l` (RLIMIT_MEMLOCK), or the memory limit of the container",
+            f"no memory may be locked for a ring (ENOMEM; the limit is {_memlock()})",
+            "raise `ulimit -l` (RLIMIT_MEMLOCK, which all rings of a user share), or the memory "
+            "limit of the container",
         ),
         errno.EMFILE: lambda: (
             "limit",
@@ -142,12 +173,19 @@ def _explain(number: int) -> tuple[str, str, str]:
     if known is not None:
         return known()
     name = errno.errorcode.get(number, str(number))
-    return "other", f"io_uring_setup failed with {name}: {os.strerror(number)}", ""
+    return "other", f"{call} failed with {name}: {os.strerror(number)}", ""
 
 
-def _explain_refusal() -> tuple[str, str, str]:
+def _memlock() -> str:
+    import resource  # not on every system that imports this
+
+    soft = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    return "none" if soft == resource.RLIM_INFINITY else f"{soft // 1024} KiB"
+
+
+def _explain_refusal(name: str, call: str) -> tuple[str, str, str]:
     setting = _sysctl()
-    if setting in (1, 2):
+    if setting in (1, 2) and call == CALLS[0]:
         who = "everybody" if setting == 2 else "processes outside kernel.io_uring_group"
         return (
             "sysctl",
@@ -156,17 +194,17 @@ def _explain_refusal() -> tuple[str, str, str]:
             + ("" if setting == 2 else ", or join the group of kernel.io_uring_group"),
         )
     if _is_filtered():
-        return _seccomp("EPERM")
+        return _seccomp(name, call)
     return (
         "other",
-        "the system refuses io_uring_setup with EPERM, without a sysctl or a seccomp filter",
+        f"the system refuses {call} with {name}, without a sysctl or a seccomp filter",
         "look for a security module (SELinux, AppArmor, a BPF policy) that forbids it",
     )
 
 
-def _explain_absence() -> tuple[str, str, str]:
+def _explain_absence(call: str) -> tuple[str, str, str]:
     if _is_filtered() and _kernel() >= (5, 1):
-        return _seccomp("ENOSYS")
+        return _seccomp("ENOSYS", call)
     return (
         "kernel",
         f"kernel {platform.release()} has no io_uring (ENOSYS)",
@@ -174,10 +212,10 @@ def _explain_absence() -> tuple[str, str, str]:
     )
 
 
-def _seccomp(name: str) -> tuple[str, str, str]:
+def _seccomp(name: str, call: str) -> tuple[str, str, str]:
     return (
         "seccomp",
-        f"a seccomp filter refuses io_uring_setup with {name}, as container runtimes do",
+        f"a seccomp filter refuses {call} with {name}, as container runtimes do",
         "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile "
         "of the container",
     )

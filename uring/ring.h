@@ -125,5 +125,6 @@ int rn_turn(struct rn_core *core, const char *commands, int64_t size, int64_t ti
 int rn_pending(struct rn_core *core, int64_t handle); /* POLLIN | POLLOUT */
 int rn_dispose(struct rn_core *core);
 void rn_unmap(char *memory, int64_t size);
-int rn_probe(int32_t *features);
+/* Where it is refused, `call` is 0 for io_uring_setup, 1 for io_uring_enter, 2 for _register. */
+int rn_probe(int32_t *features, int32_t *call);
 const char *rn_liburing_version(void);

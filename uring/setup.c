@@ -211,8 +211,8 @@ int rn_open(const struct rn_bounds *bounds, struct rn_core **out)
 		return ret;
 	}
 	ret = place_buffers(core);
-	if (!ret)
-		ret = group_open(core, STREAM_GROUP);
+	for (unsigned id = 0; id < GROUPS && !ret; id++)
+		ret = group_open(core, id);
 	if (ret < 0) {
 		io_uring_queue_exit(&core->ring);
 		close_tables(core);
@@ -326,14 +326,42 @@ static void probe_operations(struct io_uring *ring, int32_t *features)
 	io_uring_free_probe(probe);
 }
 
-int rn_probe(int32_t *features)
+/* A filter may refuse one of the calls only; what a kernel lacks it answers otherwise (EINVAL). */
+static bool is_refusal(int ret)
+{
+	return ret == -EPERM || ret == -EACCES || ret == -ENOSYS || ret == -ENOMEM;
+}
+
+static int try_calls(struct io_uring *ring, int32_t *call)
+{
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	io_uring_prep_nop(sqe);
+	int ret = io_uring_submit_and_wait(ring, 1);
+	*call = 1;
+	if (is_refusal(ret))
+		return ret;
+	if (!io_uring_peek_cqe(ring, &cqe))
+		io_uring_cqe_seen(ring, cqe);
+	ret = try_buffer_ring(ring, false);
+	*call = 2;
+	return is_refusal(ret) ? ret : 0;
+}
+
+int rn_probe(int32_t *features, int32_t *call)
 {
 	struct io_uring ring;
 	for (int i = 0; i < RN_FEATURES; i++)
 		features[i] = 0;
+	*call = 0;
 	int ret = io_uring_queue_init(4, &ring, 0);
 	if (ret < 0)
 		return ret;
+	ret = try_calls(&ring, call);
+	if (ret < 0) {
+		io_uring_queue_exit(&ring);
+		return ret;
+	}
 	features[RN_HAS_EXT_ARG] = !!(ring.features & IORING_FEAT_EXT_ARG);
 	features[RN_HAS_BUFFER_RING] = !try_buffer_ring(&ring, false);
 	features[RN_HAS_INCREMENTAL_BUFFERS] = !try_buffer_ring(&ring, true);
