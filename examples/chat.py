@@ -48,7 +48,7 @@ class Chat(ringnet.EventHandler):
             self.tell(conn, b"".join(said))
         return None
 
-    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
+    def on_close(self, conn: ringnet.Connection, error: BaseException | None) -> None:
         with self.lock:
             self.members.discard(conn)
         self.tell(conn, f"* {conn.context} has left\n".encode())

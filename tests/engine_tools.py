@@ -38,7 +38,7 @@ class Recorder(ringnet.EventHandler):
         conn.write(conn.next())
         return None
 
-    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
+    def on_close(self, conn: ringnet.Connection, error: BaseException | None) -> None:
         self.seen.put(("close", error))
 
     def on_shutdown(self, engine: ringnet.Engine) -> None:
@@ -149,7 +149,7 @@ class Talker(ringnet.EventHandler):
     def __init__(self) -> None:
         self.opened: Queue[ringnet.Connection] = Queue()
         self.got: Queue[bytes] = Queue()
-        self.closed: Queue[Exception | None] = Queue()
+        self.closed: Queue[BaseException | None] = Queue()
 
     def on_open(self, conn: ringnet.Connection) -> None:
         self.opened.put(conn)
@@ -157,7 +157,7 @@ class Talker(ringnet.EventHandler):
     def on_traffic(self, conn: ringnet.Connection) -> None:
         self.got.put(conn.next())
 
-    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
+    def on_close(self, conn: ringnet.Connection, error: BaseException | None) -> None:
         self.closed.put(error)
 
     def take(self, count: int) -> bytes:

@@ -3,6 +3,10 @@
     RINGNET_FAULTS=SEED python -m pytest ...        any tests, with faults
     sh tests/faults.sh [SEED]                       the run that CI makes
 
+Beneath the engine's log is a disk that is full now and then: a handler that raises, after the line
+was heard by all others. `refuse_memory` makes one allocation fail, the nth from then on, whoever
+asks: `test_chosen_allocations.py` chooses it by the seed.
+
 The fallbacks get sockets that do less than they are asked for or fail in passing (short reads and
 writes, EAGAIN, EINTR, ENOBUFS, ECONNABORTED of accept, a slow close), and pollers that hold back,
 reorder and make up readiness. What a socket refused though it was ready is told again, as an edge
@@ -18,13 +22,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import importlib
+import logging
 import random
 import socket
 import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ringnet.fallback import packets, pollers, sockets
@@ -54,6 +60,7 @@ KINDS = (
     "made-up readiness",
     "slow close",
 )
+LOG = "log handler"
 RATES = (0.0, 0.01, 0.1, 0.33)
 
 counts: Counter[str] = Counter()
@@ -96,6 +103,7 @@ def uring_core() -> Any:
 def happened() -> dict[str, int]:
     """How often each kind has happened, of both grounds."""
     found = {f"fallback: {kind}": counts[kind] for kind in KINDS}
+    found[f"engine: {LOG}"] = counts[LOG]
     core = uring_core()
     if core is not None:
         found |= {
@@ -104,12 +112,41 @@ def happened() -> dict[str, int]:
     return found
 
 
+def current_seed() -> int:
+    """What the test that runs was begun with; 0 without faults."""
+    return _seed
+
+
+@contextmanager
+def refuse_memory(nth: int, times: int = 1) -> Iterator[None]:
+    """Have the nth allocation of Python from here on fail, in whichever thread it is."""
+    import _testcapi  # of CPython
+
+    _testcapi.set_nomemory(nth, nth + times)
+    try:
+        yield
+    finally:
+        _testcapi.remove_mem_hooks()
+
+
+def _log_on_a_full_disk() -> None:
+    """The last handler of the engine's loggers raises."""
+    call = logging.Logger.callHandlers
+
+    def call_and_fail(self: logging.Logger, record: logging.LogRecord) -> None:
+        call(self, record)
+        if self.name.partition(".")[0] == "ringnet" and _happens(LOG):
+            raise OSError(errno.ENOSPC, "a log handler found the disk full")
+
+    logging.Logger.callHandlers = call_and_fail  # type: ignore[method-assign]
+
+
 def _chance() -> random.Random:
     global _threads
     if getattr(_own, "epoch", None) != _epoch:
         _own.epoch = _epoch
         _own.random = random.Random(_seed + 7919 * _threads)
-        _own.rates = {kind: _own.random.choice(RATES) for kind in KINDS}
+        _own.rates = {kind: _own.random.choice(RATES) for kind in (*KINDS, LOG)}
         _threads += 1
     return _own.random  # type: ignore[no-any-return]
 
@@ -252,7 +289,8 @@ def _owe(fd: int, mask: int) -> None:
 
 
 def install() -> None:
-    """Put it beneath the fallbacks, for the life of the process."""
+    """Put it beneath the fallbacks and the log, for the life of the process."""
+    _log_on_a_full_disk()
     sockets.socket = packets.socket = Sockets()  # type: ignore[attr-defined, assignment]
     for name, kind in list(pollers.POLLERS.items()):
         pollers.POLLERS[name] = _maker(kind)  # type: ignore[assignment]

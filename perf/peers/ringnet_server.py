@@ -57,7 +57,7 @@ class Broadcast(Echo):
         for each in self.everybody:
             each.write(data)
 
-    def on_close(self, conn: ringnet.Connection, error: Exception | None) -> None:
+    def on_close(self, conn: ringnet.Connection, error: BaseException | None) -> None:
         self.everybody.discard(conn)
 
 
