@@ -5,6 +5,7 @@
  */
 #include "core.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 void slot_listen(struct rn_core *core, struct slot *slot)
@@ -34,6 +35,24 @@ static bool is_the_systems(int error)
 	       error == EPERM;
 }
 
+/* Of all who wait at a listener the kernel wakes one. Whom a cancelled request was woken for nobody
+ * else hears of: so it takes those who are there, before the listener is given up. */
+static bool takes_the_last(struct rn_core *core, struct slot *slot, int res)
+{
+	struct pollfd look = {.fd = slot->fd, .events = POLLIN};
+	bool may = slot->flags & LATE_TOO && !(slot->flags & ARMED) &&
+		   (res >= 0 || res == -ECANCELED || newcomer_is_to_blame(-res));
+	if (!may || poll(&look, 1, 0) <= 0 || !(look.revents & POLLIN))
+		return false;
+	struct io_uring_sqe *sqe = new_request(core, slot, REQ_ACCEPT);
+	if (!sqe)
+		return false;
+	io_uring_prep_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC);
+	slot_arm(slot);
+	cancel_standing(core, slot); /* somebody else may be faster: it is tried and does not wait */
+	return true;
+}
+
 void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
 	if (took_readable(core, slot, res))
@@ -47,7 +66,8 @@ void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 			close_unused(res);
 	}
 	if (slot->phase != OPEN) {
-		slot_end_if_quiet(core, slot);
+		if (!takes_the_last(core, slot, res))
+			slot_end_if_quiet(core, slot);
 	} else if (res >= 0 || newcomer_is_to_blame(-res) || res == -ECANCELED) {
 		slot_listen(core, slot);
 	} else if (res == -EAGAIN) {
