@@ -21,6 +21,7 @@ from ..completion import NOW, RESET
 AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)  # for receiving
 SEND_AT_ONCE: Final = AT_ONCE | getattr(socket, "MSG_NOSIGNAL", 0)
 _ERROR_QUEUE: Final = getattr(socket, "MSG_ERRQUEUE", 0)  # Linux has one for each socket
+_WITH_ERROR_QUEUE: Final = (socket.AF_INET, socket.AF_INET6)
 _MOST_ERRORS: Final = 64  # that are taken out of it at once
 _NOWHERE: Final = 16  # bytes of a sockaddr of no family: AF_UNSPEC is 0
 _LINGER: Final = struct.Struct("hh" if sys.platform == "win32" else "ii")  # is on, seconds
@@ -67,8 +68,11 @@ def newcomer_looker(fd: int) -> Callable[[], object]:
 
 def drop_errors(sock: socket.socket) -> None:
     """Empty the error queue: what is in it makes a socket ready for ever (recv(2), ip(7))."""
-    if _ERROR_QUEUE:
-        with suppress(OSError):
+    if not _ERROR_QUEUE:
+        return
+    with suppress(OSError):
+        # Others, as Unix sockets, do not know of it: they would give out what they have received.
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) in _WITH_ERROR_QUEUE:
             for _ in range(_MOST_ERRORS):
                 sock.recvmsg(1, 0, _ERROR_QUEUE | AT_ONCE)
 

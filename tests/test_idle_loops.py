@@ -9,6 +9,7 @@ import sys
 import pytest
 from contract_tools import Rig, backend_names, reset, rig, tcp_pair
 from ringnet.completion import CLOSED, EOF, ERROR, NOW, READABLE, READY, REFUSED, SHUT
+from ringnet.fallback.sockets import drop_errors
 from ringnet.sockaddr import pack
 from stuck import MOST_TURNS, idle_turns, turn_for
 
@@ -74,6 +75,17 @@ def test_a_stream_with_something_in_its_error_queue(made: Rig, state: str) -> No
     if state in ("reading", "full"):
         peer.sendall(b"y" * 1000)
         made.pump(lambda: len(made.received[handle]) == 1000)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_emptying_the_error_queue_takes_nothing_else(kind: socket.SocketKind) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    near, far = tcp_pair()
+    with ours, theirs, near, far:
+        for ready, sender in ((ours, theirs), (near, far)):
+            sender.send(b"all of it")
+            drop_errors(ready)
+            assert ready.recv(20) == b"all of it"
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
