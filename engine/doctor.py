@@ -10,6 +10,7 @@ import json
 import platform
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from .choose import FALLBACKS, VARIABLE, choose, judge, probe_uring
@@ -52,6 +53,7 @@ def examine() -> dict[str, Any]:
         "system": platform.system(),
         "kernel": platform.release(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "package": str(Path(__file__).resolve().parent.parent),
         "extension": uring.extension,
         "liburing": uring.liburing,
         "cause": uring.cause,
@@ -78,6 +80,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines = [
         f"system     {found['system']} {found['kernel']}",
         f"python     {found['python']}",
+        f"package    {found['package']}",
         f"extension  {found['extension'] or 'not there'}",
         f"liburing   {found['liburing'] or 'unknown: it is part of the extension'}",
         "",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SYSCTL = Path("/proc/sys/kernel/io_uring_disabled")
 STATUS = Path("/proc/self/status")
+PACKAGE = Path(__file__).resolve().parent.parent
 OLDEST_KERNEL = "5.19"
 CALLS = ("io_uring_setup", "io_uring_enter", "io_uring_register")  # as rn_probe numbers them
 
@@ -47,7 +48,8 @@ class Probe:
     """What was found. `remedy` is empty where nothing needs one."""
 
     available: bool
-    cause: str  # one word: ok, platform, extension, kernel, sysctl, seccomp, memlock, limit, other
+    # One word: ok, platform, extension, source, kernel, sysctl, seccomp, memlock, limit, other.
+    cause: str
     reason: str
     remedy: str
     extension: str | None = None  # the path of the compiled core
@@ -76,12 +78,31 @@ def _no_extension(error: ImportError) -> Probe:
     if any(Path(__file__).parent.glob("_ring*.so")):
         reason = f"the compiled core cannot be loaded: {error}"
         return _no("extension", reason, "install ringnet again with this Python")
+    if (PACKAGE / "pyproject.toml").exists():
+        return _no("source", *_explain_source_tree())
     missing, package = _what_the_build_lacked()
     return _no(
         "extension",
         f"the C core was not built when ringnet was installed: {missing}",
         f"apt-get install {package} (or your system's like), then install ringnet again",
     )
+
+
+def _explain_source_tree() -> tuple[str, str]:
+    """(reason, remedy) where a checkout was imported, which may hide what is installed."""
+    reason = f"ringnet was imported from a source tree that was not built: {PACKAGE}"
+    build = f"build it there with `pip install -e {PACKAGE}`"
+    built = [path for path in _others() if any((path / "uring").glob("_ring*.so"))]
+    if not built:
+        return reason, build
+    reason += f", which hides the installed package in {built[0]}"
+    return reason, f"start Python in another directory than {PACKAGE.parent}, or {build}"
+
+
+def _others() -> list[Path]:
+    """Packages of the same name that would be found if this one were not."""
+    found = [Path(entry or ".", PACKAGE.name).resolve() for entry in sys.path]
+    return [path for path in found if path != PACKAGE and (path / "uring").is_dir()]
 
 
 def _what_the_build_lacked() -> tuple[str, str]:
