@@ -50,12 +50,20 @@ def _remedy(address: Address, number: int) -> str | None:
     if address.is_inherited:
         return _INHERITED.get(number)
     if address.is_unix:
-        return _in_use(address) if number == errno.EADDRINUSE else _UNIX.get(number)
+        return _of_a_path(address, number)
     if number == errno.EACCES:
         return _no_access(address.port)
     if number == errno.EINVAL and address.host.lower().startswith("fe80:"):
         return "a link-local address needs its interface: write it as [fe80::1%eth0]"
     return _INTERNET.get(number)
+
+
+def _of_a_path(address: Address, number: int) -> str | None:
+    if number == errno.EADDRINUSE:
+        return _in_use(address)
+    if number == errno.ENOENT and os.path.isdir(os.path.dirname(address.sun_path) or b"."):
+        return "the file system takes no sockets: take a path on another, such as /run"
+    return _UNIX.get(number)
 
 
 def _no_access(port: int) -> str:

@@ -204,6 +204,7 @@ def test_what_is_wrong_with_a_path(scheme: str, tmp_path: Path) -> None:
         assert says in str(error)
         assert "port" not in str(error)
         assert "process" not in str(error)
+    assert "takes no sockets" in str(refusal(f"{scheme}:///proc/ringnet"))
     assert open_descriptors() == before
     assert (tmp_path / "file").read_bytes() == b""
     assert (tmp_path / "dangling").is_symlink()
