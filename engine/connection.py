@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..completion import GRACEFUL, INDEX_MASK, NOW, RESET
 from .deadlines import Countdown, Deadlines, TimeLimits
-from .errors import ConnectionClosed, EngineStateError, WrongThread
+from .errors import ConnectionClosed, EngineStateError, WrongThread, peer_text
 from .foreign import AnyThread, Callback
 from .inbound import SILENT
 from .outbound import Outbound
@@ -93,8 +93,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         state = "open" if self._owner else "closed"
         is_here = self._owner == get_ident()  # else what is known has to do
         peer = self.remote_address if is_here else self._remote
-        shown = "unknown" if peer is None else peer or "unnamed"
-        return f"<ringnet.Connection {self._handle & INDEX_MASK} {state} peer={shown}>"
+        return f"<ringnet.Connection {self._handle & INDEX_MASK} {state} peer={peer_text(peer)}>"
 
     # The ends
 

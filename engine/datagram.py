@@ -17,7 +17,7 @@ from ..sockaddr import unpack
 from .deadlines import Deadlines
 from .destination import destination
 from .endpoint import Endpoint
-from .errors import UsageError
+from .errors import UsageError, peer_text
 from .foreign import Callback
 from .origin import Origin
 from .packets import PacketConnection
@@ -48,7 +48,7 @@ class Datagram(PacketConnection):
         self._to = sender
 
     def __repr__(self) -> str:
-        return f"<ringnet.Datagram from {self.remote_address}>"
+        return f"<ringnet.Datagram from {peer_text(self.remote_address)}>"
 
     @property
     def _origin(self) -> Origin:  # type: ignore[override]

@@ -94,8 +94,20 @@ def shown(value: object, most: int = 200) -> str:
 
 
 def shortened(text: str, most: int = 200) -> str:
-    """The text, or its beginning where it has more than `most` characters."""
-    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+    """The text on one line, or its beginning where it has more than `most` characters."""
+    size = len(text)
+    text = text[:most]
+    if not text.isprintable():
+        text = ascii(text)[1:-1]
+    return text if size <= most else f"{text}... ({size} characters)"
+
+
+def peer_text(address: object) -> str:
+    """A peer's address for a log line. A Unix socket's name is whatever the peer likes."""
+    if address is None:
+        return "unknown"
+    text = str(address)
+    return (text if text.isprintable() else ascii(text)) or "unnamed"
 
 
 def network_error(number: int, more: str = "") -> OSError:
