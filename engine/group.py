@@ -130,12 +130,14 @@ class ReactorGroup:
             self._running -= 1
             left = self._running
             self._failure = self._failure or failure
-        if failure is not None:
-            self.request_stop(0)
-        if left == 0:
-            self._finish()
-        elif self._host is not None:
-            self._host.wake_up()  # it may be the last one now
+        try:
+            if failure is not None:
+                self.request_stop(0)
+        finally:
+            if left == 0:
+                self._finish()
+            elif self._host is not None:
+                self._host.wake_up()  # it may be the last one now
 
     def end_with(self, wish: BaseException) -> None:
         """A user's code has raised what ends a program (EXITS): stop, and have `wait` raise it.

@@ -378,17 +378,23 @@ class Engine(Dialing, ReactorGroup, Shared):
 
     def _finish(self) -> None:
         try:
-            self.handler.on_shutdown(self)
+            self._take_last_step("on_shutdown", lambda: self.handler.on_shutdown(self))
+            self._take_last_step("ending the resolvers", self.resolvers.end)
+            self._take_last_step("closing the listeners", self._close_listeners)
+            self.log.info("%r has ended", self)
+            self.logging.close()
+        finally:
+            self._state = "ended"
+            self._ended.set()
+
+    def _take_last_step(self, name: str, step: Callable[[], object]) -> None:
+        """Whatever becomes of it, the others follow."""
+        try:
+            step()
         except EXITS as wish:
             self.end_with(wish)
         except BaseException as error:
-            self.log.error("on_shutdown raised", error=error)
-        self.resolvers.end()
-        self._close_listeners()
-        self.log.info("%r has ended", self)
-        self.logging.close()
-        self._state = "ended"
-        self._ended.set()
+            self.log.error(f"%r: {name} raised", self, error=error)
 
 
 class _ClientEngine(Engine):

@@ -140,6 +140,22 @@ def test_a_backend_that_cannot_be_disposed_of(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), GeneratorExit()])
+def test_a_last_step_of_the_engine_that_fails(
+    backend: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = Recorder()
+    engine = served(backend, handler).start()
+    monkeypatch.setattr(engine.resolvers, "end", raising(error))
+    with dial(engine):
+        handler.expect("open")
+        assert engine.stop()
+    assert not engine.is_running
+    assert handler.expect("close") is None
+    handler.expect("shutdown")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_an_event_that_cannot_be_served(backend: str) -> None:
     """A mistake of ours while one connection is served costs that one."""
     handler = Recorder()
