@@ -52,7 +52,7 @@ class Timer:
     def cancel(self) -> None:
         """Do not run it. Does nothing if it has run or is cancelled already. From any thread."""
         loop = self._timers.loop
-        if loop.ident == get_ident():
+        if loop.ident == get_ident() and not self._timers.is_busy:
             self._cancel()
         elif self._call is not None:
             try:
@@ -66,22 +66,29 @@ class Timer:
         return then if then > now else now + self.every - (now - self.when) % self.every
 
     def _cancel(self) -> None:
-        if self._call is not None:
-            self._call = None
-            if self._number:  # else it has not come to the heap yet, and never will
-                self._timers.note_cancelled()
+        timers = self._timers
+        timers.is_busy = True
+        try:
+            if self._call is not None:
+                self._call = None
+                if self._number:  # else it has not come to the heap yet, and never will
+                    timers.note_cancelled()
+        finally:
+            timers.is_busy = False
 
 
 class Timers:
     """The timers of one reactor."""
 
-    __slots__ = ("_cancelled", "_count", "heap", "loop")
+    __slots__ = ("_cancelled", "_count", "heap", "is_busy", "loop")
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.heap: list[Timer] = []  # the same object for good; for others, to see if it is empty
         self._count = 0
         self._cancelled = 0
+        # Whoever interrupts this thread now, as a `__del__` does, leaves the heap alone.
+        self.is_busy = False
 
     def __len__(self) -> int:
         return len(self.heap) - self._cancelled
@@ -89,17 +96,21 @@ class Timers:
     def add(self, delay: float, call: Call, every: float = 0.0) -> Timer:
         """Run `call` after `delay` seconds; timers of the same time run in order of adding."""
         timer = Timer(self, monotonic() + delay, every, call)
-        if self.loop.ident == get_ident():
+        if self.loop.ident == get_ident() and not self.is_busy:
             self._push(timer)
         else:
             self.loop.post(self._push, timer)
         return timer
 
     def _push(self, timer: Timer) -> None:
-        self._count += 1
-        timer._number = self._count
-        if timer.pending:
-            heappush(self.heap, timer)
+        self.is_busy = True
+        try:
+            self._count += 1
+            timer._number = self._count
+            if timer.pending:
+                heappush(self.heap, timer)
+        finally:
+            self.is_busy = False
 
     def timeout(self) -> float | None:
         """Seconds until the first is due: 0 where one is, None where there is none.
@@ -112,8 +123,7 @@ class Timers:
             if first._call is not None:
                 left = first.when - monotonic()
                 return left if 0.0 < left < LONGEST_WAIT else 0.0 if left <= 0.0 else LONGEST_WAIT
-            heappop(heap)
-            self._cancelled -= 1
+            self._next(monotonic(), self._count)
         return None
 
     def are_due(self) -> bool:
@@ -126,21 +136,33 @@ class Timers:
         heap = self.heap
         now, last = monotonic(), self._count
         while heap and heap[0].when <= now and heap[0]._number <= last:
+            call = self._next(now, last)
+            if call is not None:
+                yield call
+
+    def _next(self, now: float, last: int) -> Call | None:
+        """Take out the first timer if it is cancelled or due, which may run again later."""
+        heap = self.heap
+        self.is_busy = True
+        try:
             timer = heap[0]
             call = timer._call
             if call is None:
                 heappop(heap)
                 self._cancelled -= 1
+            elif timer.when > now or timer._number > last:
+                return None  # it came meanwhile
             elif timer.every:
                 timer.when = timer.after(now)
                 self._count += 1
                 timer._number = self._count
                 heapreplace(heap, timer)  # it needs no memory
-                yield call
             else:
                 heappop(heap)
                 timer._call = None
-                yield call
+            return call
+        finally:
+            self.is_busy = False
 
     def note_cancelled(self) -> None:
         """A timer in the heap was cancelled. Clears out when half of them are."""

@@ -62,9 +62,9 @@ def bounded(call: Callable[[], None]) -> None:
         raise failures[0]
 
 
-def at_each_line(trial: Callable[[int], bool]) -> None:
+def at_each_line(trial: Callable[[int], bool], most: int = 400, step: int = 1) -> None:
     """Until there are no more lines."""
-    for line in range(1, 400):
+    for line in range(1, most, step):
         if not trial(line):
             assert line > 3
             return

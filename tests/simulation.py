@@ -222,7 +222,7 @@ def prepare(
     reactor.backend = backend  # type: ignore[assignment]
     engine._reactors = [reactor]
     engine.balancing = Balancing("round_robin", [reactor])
-    listener = Listener(Address("tcp", "127.0.0.1", 1), [])
+    listener = Listener(Address("tcp", "127.0.0.1", 1), [], engine.options)
     fd = os.dup(backend._null)
     reactor.post(reactor.listen, fd, Origin(handler, listener))
     dials = [
