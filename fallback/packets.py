@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from errno import EAGAIN, EMSGSIZE, ENOTCONN
+from errno import EAGAIN, EBADF, EMSGSIZE, ENOTCONN, ENOTSOCK
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .operations import Operations
     from .slot import Slot
 
+_NO_SOCKET: Final = (EBADF, ENOTSOCK)  # any more: somebody else has closed the descriptor
 _AT_ONCE: Final = 16  # packets of one socket before the others have their turn
 _CUT: Final = getattr(socket, "MSG_TRUNC", 0)
 
@@ -83,7 +84,7 @@ def _receive(slot: Slot, room: memoryview) -> tuple[int, int, Any, Any]:
 
 def _pass_over(backend: Operations, slot: Slot, number: int) -> bool:
     """Whether the error was about one packet only."""
-    if slot.has_end:
+    if slot.has_end or number in _NO_SOCKET:
         backend._break(slot, number)
         return False
     if slot.phase is Phase.OPEN:

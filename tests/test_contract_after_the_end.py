@@ -7,22 +7,15 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from contract_tools import Rig, backend_names, reset, rig, tcp_pair
+from contract_tools import Rig, reset, tcp_pair
 from ringnet.completion import CLOSED, EOF, ERROR, GRACEFUL, NOW, RESET, SHUT
 from stuck import at_most
 
 BROKEN = {errno.ECONNRESET, errno.EPIPE}
-FALLBACKS = [name for name in backend_names() if not name.startswith("io_uring")]
 MODES = pytest.mark.parametrize("mode", [GRACEFUL, NOW, RESET])
-
-
-@pytest.fixture(params=FALLBACKS)
-def fallback(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    with rig(request.param) as made:
-        yield made
 
 
 def test_a_reset_behind_the_peers_end_is_told(made: Rig) -> None:
@@ -70,9 +63,8 @@ def test_the_end_alone_is_no_error(made: Rig) -> None:
         peer.close()
 
 
-def test_a_second_graceful_close_loses_nothing(fallback: Rig) -> None:
+def test_a_second_graceful_close_loses_nothing(made: Rig) -> None:
     """In the turn of the first, and in later ones."""
-    made = fallback
     handle, peer = made.pair()
     made.turn()
     for _ in range(3):
@@ -88,8 +80,7 @@ def test_a_second_graceful_close_loses_nothing(fallback: Rig) -> None:
 
 @MODES
 @pytest.mark.parametrize("owes", [True, False])
-def test_no_close_waits_as_long_as_so_linger_says(fallback: Rig, mode: int, owes: bool) -> None:
-    made = fallback
+def test_no_close_waits_as_long_as_so_linger_says(made: Rig, mode: int, owes: bool) -> None:
     ours, peer = tcp_pair(sndbuf=4096, rcvbuf=4096)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
     made.peers.append(peer)
@@ -126,9 +117,8 @@ def in_a_child() -> Callable[[], int]:
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 @pytest.mark.parametrize("mode", [NOW, RESET])
 def test_a_hard_close_reaches_the_peer_though_a_child_has_the_socket(
-    fallback: Rig, in_a_child: Callable[[], int], mode: int, kind: str
+    made: Rig, in_a_child: Callable[[], int], mode: int, kind: str
 ) -> None:
-    made = fallback
     ours, peer = tcp_pair() if kind == "tcp" else socket.socketpair()
     peer.settimeout(5)
     made.peers.append(peer)

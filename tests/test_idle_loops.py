@@ -159,6 +159,7 @@ def test_a_descriptor_that_somebody_else_has_closed() -> None:
     """Select alone says so, of all of them at once: it is the error of one."""
     with rig("select") as made:
         broken, _peer = made.pair()
+        datagrams = made.adopt_packets(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         healthy, other = made.pair()
         made.turn()
         read, write = os.pipe()
@@ -166,12 +167,15 @@ def test_a_descriptor_that_somebody_else_has_closed() -> None:
         made.backend.poll(poll, read, READABLE)
         made.turn()
         os.close(made.fds[broken])
+        os.close(made.fds[datagrams])
         os.close(read)
         made.until(broken, ERROR)
+        made.until(datagrams, ERROR)
         made.until(poll, READY)
         other.sendall(b"unharmed")
         made.pump(lambda: made.received[healthy] == b"unharmed")
         assert idle_turns(made) < MOST_TURNS
-        made.backend.close(broken, NOW)
-        made.until(broken, CLOSED)
+        for handle in (broken, datagrams):
+            made.backend.close(handle, NOW)
+            made.until(handle, CLOSED)
         os.close(write)
