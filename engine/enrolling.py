@@ -50,8 +50,8 @@ def check_socket(sock: socket.socket) -> None:
             )
         if listens(real):
             raise OSError(
-                errno.EINVAL,
-                "the socket listens, and is not connected: serve it as an address, fd://N",
+                errno.ENOTCONN,
+                "the socket is not connected, but listens: serve it as an address, fd://N",
             )
         try:
             real.getpeername()

@@ -55,8 +55,8 @@ def replaced() -> socket.socket:
 KINDS: dict[str, tuple[Callable[[], socket.socket], int]] = {
     "lonely": (lonely, errno.ENOTCONN),
     "lonely-udp": (lambda: lonely(socket.SOCK_DGRAM), errno.ENOTCONN),
-    "listening": (listening, errno.EINVAL),
-    "listening-unix": (lambda: listening(socket.AF_UNIX), errno.EINVAL),
+    "listening": (listening, errno.ENOTCONN),
+    "listening-unix": (lambda: listening(socket.AF_UNIX), errno.ENOTCONN),
     "closed": (closed, errno.EBADF),
     "netlink": (netlink, errno.EAFNOSUPPORT),
     "pretended": (pretended, errno.EAFNOSUPPORT),
