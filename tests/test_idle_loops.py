@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
 
 import pytest
 from contract_tools import Rig, backend_names, reset, rig, tcp_pair
-from ringnet.completion import CLOSED, EOF, ERROR, NOW, READABLE, READY, REFUSED, SHUT
+from ringnet.completion import (
+    ACCEPTED,
+    CLOSED,
+    EOF,
+    ERROR,
+    NOW,
+    READABLE,
+    READY,
+    REFUSED,
+    SHUT,
+    STALLED,
+)
 from ringnet.fallback.sockets import drop_errors
 from ringnet.sockaddr import pack
 from stuck import MOST_TURNS, idle_turns, turn_for
@@ -134,6 +146,26 @@ def test_what_rests(made: Rig) -> None:
     reset(peer)
     turn_for(made, 0.2)
     assert idle_turns(made) < MOST_TURNS
+
+
+@pytest.mark.parametrize("name", FALLBACKS)
+def test_an_accept_that_is_refused_each_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a security module or a filter of system calls does: the newcomer stays where it is."""
+
+    def refuse(_: socket.socket) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with rig(name) as made:
+        listener, address = made.listen()
+        made.turn()
+        with monkeypatch.context() as patched:
+            patched.setattr(socket.socket, "accept", refuse)
+            made.client(address)
+            assert made.until(listener, STALLED) == (-errno.EPERM, 0)
+            assert idle_turns(made) < MOST_TURNS
+        made.backend.resume(listener)
+        fd, _ = made.until(listener, ACCEPTED)
+        os.close(fd)
 
 
 def test_a_broken_stream_that_nobody_closes(made: Rig) -> None:
