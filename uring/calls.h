@@ -18,7 +18,6 @@ struct io_uring_sqe *new_request(struct rn_core *core, const struct slot *slot, 
 uint64_t tag(const struct rn_core *core, const struct slot *slot, enum request what);
 void emit(struct rn_core *core, int64_t handle, int kind, int64_t a, int64_t b);
 void owe(struct rn_core *core, struct slot *slot, unsigned what);
-bool may_tell(const struct slot *slot);
 void tell(struct rn_core *core, const struct slot *slot, int kind, int64_t a, int64_t b);
 
 /* buffers.c */

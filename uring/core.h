@@ -258,6 +258,13 @@ static inline size_t buffer_offset(const struct group *group, unsigned id)
 	return group->offset + id * group->stride;
 }
 
+/* What may follow in the life of a handle: after an error only its end, and after a close no more of
+ * what happens to it. What is owed has its own order. */
+static inline bool may_tell(const struct slot *slot)
+{
+	return slot->phase == OPEN && !(slot->flags & BROKEN);
+}
+
 static inline uint32_t index_of(const struct rn_core *core, const struct slot *slot)
 {
 	return (uint32_t)(slot - core->slots);

@@ -73,13 +73,6 @@ void owe(struct rn_core *core, struct slot *slot, unsigned what)
 	core->owed.tail = index;
 }
 
-/* What may follow in the life of a handle: after an error only its end, and after a close no more of
- * what happens to it. What is owed has its own order. */
-bool may_tell(const struct slot *slot)
-{
-	return slot->phase == OPEN && !(slot->flags & BROKEN);
-}
-
 void tell(struct rn_core *core, const struct slot *slot, int kind, int64_t a, int64_t b)
 {
 	if (may_tell(slot))
