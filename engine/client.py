@@ -107,8 +107,8 @@ class Client:
         """
         self.engine.check_may_wait("dial")
         limit = self.engine.options.connect_timeout if timeout is None else timeout
-        future = self.register(address, timeout, context, local_address=local_address)
-        return _answer(future, limit)
+        # Without a variable for the future: its error will refer to this frame.
+        return _answer(self.register(address, timeout, context, local_address=local_address), limit)
 
     def register(
         self,
@@ -144,7 +144,9 @@ def _answer(future: Future[Connection], limit: float) -> Connection:
     except TimeoutError:
         if future.done():
             raise  # it says so itself
-    future.add_done_callback(_close)  # nobody is there for it any more
+        future.add_done_callback(_close)  # nobody is there for it any more
+    finally:
+        del future  # its error refers to this frame
     text = f"no answer from the reactor in {limit} s: a handler on it does not return"
     raise TimeoutError(errno.ETIMEDOUT, text)
 
