@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from .errors import UsageError
+from .errors import UsageError, shown
 
 if TYPE_CHECKING:
     from .reactor import Reactor
@@ -61,6 +61,6 @@ class Balancing:
     def pick(self, address: Any) -> Reactor:
         """The reactor for a newcomer. Raises UsageError for what is none of them."""
         found = self._ask(self._reactors, address)
-        if found not in self._reactors:
-            raise UsageError(f"load_balancing gave {found!r}: return one of the reactors")
+        if not any(found is reactor for reactor in self._reactors):
+            raise UsageError(f"load_balancing gave {shown(found)}: return one of the reactors")
         return found

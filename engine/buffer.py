@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from typing import Protocol
 
-from .errors import BufferLimitExceeded, ShortBuffer
+from .errors import BufferLimitExceeded, ShortBuffer, shown
 
 _PIECE = 64 * 1024  # bytes that `read_from` asks for at once
 
@@ -31,6 +31,15 @@ class Unread(Protocol):
 
     def peek(self) -> bytes: ...
     def discard(self, n: int, /) -> int: ...
+
+
+def check_count(n: int) -> int:
+    """Raise TypeError or ValueError unless it is a number of bytes, or -1 for all."""
+    if not isinstance(n, int):
+        raise TypeError(f"a number of bytes is a whole number, or -1 for all, not {shown(n)}")
+    if n < -1:
+        raise ValueError(f"a number of bytes is 0 or more, or -1 for all, not {shown(n)}")
+    return n
 
 
 def move(source: Unread, file: Sink) -> int:
@@ -116,7 +125,7 @@ class Buffer:
 
     def read(self, n: int = -1) -> bytes:
         """Consume at most `n` bytes (-1: all); fewer where there are fewer. gnet: Read."""
-        return self.next(n if n < 0 else min(n, len(self)))
+        return self.next(n if check_count(n) == -1 else min(n, len(self)))
 
     def readinto(self, target: bytearray | memoryview) -> int:
         """Consume what fits into `target`; returns how many bytes. gnet: Read."""
@@ -151,12 +160,10 @@ class Buffer:
     def _count(self, n: int) -> int:
         """How many bytes are asked for, checked against what there is."""
         there = len(self)
-        if n == -1:
+        if check_count(n) == -1:
             return there
-        if n < 0:
-            raise ValueError(f"a number of bytes is 0 or more, or -1 for all, not {n}")
         if n > there:
-            raise ShortBuffer(f"{n} bytes were asked for and {there} are there")
+            raise ShortBuffer(f"{shown(n)} bytes were asked for and {there} are there")
         return n
 
     def _check_limit(self, more: int) -> None:

@@ -78,7 +78,9 @@ def _as_v4(host: str, is_v4: bool) -> str:
 def _scope(zone: str) -> int:
     """The index of an interface by its name or number. Raises OSError."""
     if zone.isascii() and zone.isdigit():
-        return int(zone[:10])
+        if (index := int(zone[:11])) < 1 << 32:
+            return index
+        raise OSError(errno.ENODEV, f"there is no interface {zone[:11]!r}")
     try:
         return socket.if_nametoindex(zone) if zone else 0
     except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import FrameType, TracebackType
 from typing import Final
 
-_MAY_GO_ON: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+MAY_GO_ON: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
 class RingnetError(Exception):
@@ -152,6 +152,6 @@ def _clear_frames(trace: TracebackType | None) -> None:
 
 def _clear(frame: FrameType) -> None:
     """Unless it still runs, or may go on: to clear a generator's frame would end it."""
-    if not frame.f_code.co_flags & _MAY_GO_ON:
+    if not frame.f_code.co_flags & MAY_GO_ON:
         with suppress(RuntimeError):
             frame.clear()

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .errors import ConnectionClosed, EngineStateError, QueueFull, shown
 from .timers import Timer, Timers
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .server import Engine
     from .source import LocalAddress
 
-
+F = TypeVar("F", bound=Callable[..., object])
 _here = threading.local()
 
 
@@ -78,14 +79,15 @@ class EventLoop:
 
         Raises QueueFull, and ConnectionClosed once the loop has stopped. gnet: Execute.
         """
-        self.post(self.guard, call)
+        self.post(self.guard, check_call(call))
 
     def schedule(self, delay: float, call: Callable[[], object]) -> Timer:
         """Run `call` on this loop's thread after `delay` seconds, never earlier. From any thread.
 
         Returns a timer with `cancel()`. An exception of the call is logged. gnet: Schedule.
         """
-        return self._timers.add(check_seconds("delay", delay), partial(self.guard, call))
+        seconds = check_seconds("delay", delay)
+        return self._timers.add(seconds, partial(self.guard, check_call(call)))
 
     def repeat(self, every: float, call: Callable[[], object]) -> Timer:
         """Run `call` after `every` seconds, and again and again, until `cancel()`. Any thread.
@@ -94,7 +96,7 @@ class EventLoop:
         """
         if check_seconds("every", every) == 0:
             raise ValueError("every is the seconds between two runs, and more than 0")
-        return self._timers.add(every, partial(self.guard, call), every)
+        return self._timers.add(every, partial(self.guard, check_call(call)), every)
 
     def register(
         self,
@@ -191,6 +193,19 @@ class EventLoop:
     @property
     def _reactor(self) -> Reactor:
         return cast("Reactor", self)
+
+
+def check_call(call: F) -> F:
+    """Raise TypeError for what could not be called later, where nobody would hear of it."""
+    if not callable(call):
+        raise TypeError(f"a call is a function or another callable, not {shown(call)}")
+    return call
+
+
+def check_patience(timeout: float | None) -> None:
+    """Raise TypeError or ValueError unless it is how long to wait; None: as long as it takes."""
+    if timeout is not None:
+        check_seconds("timeout", timeout, inf)
 
 
 def check_seconds(name: str, value: float, longest: float = sys.float_info.max) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-from .errors import ConnectionClosed
+from .errors import ConnectionClosed, shown
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -44,6 +44,7 @@ class AnyThread:
         logged. Raises TypeError, QueueFull, and ConnectionClosed if the engine has stopped; for
         packets as `write`, which checks the size. gnet: AsyncWrite.
         """
+        check_callback(callback)
         self.loop.post(self._async_write, as_bytes(data), callback)
 
     def async_writev(self, parts: Iterable[bytes], callback: Callback | None = None) -> None:
@@ -57,6 +58,7 @@ class AnyThread:
         closing. While reading is paused the callback runs, and `on_traffic` is called once when
         reading is resumed, however often it was woken.
         """
+        check_callback(callback)
         self.loop.post(self._wake, callback)
 
     def close(self, callback: Callback | None = None) -> None:
@@ -67,6 +69,7 @@ class AnyThread:
         `callback(conn, error)` runs right after `on_close`. Bytes that arrive from now on are
         dropped; what is owed has `close_timeout` seconds. gnet: Close, CloseWithCallback.
         """
+        check_callback(callback)
         if get_ident() == self.loop.ident:
             self._close(callback)
             return
@@ -116,11 +119,17 @@ class AnyThread:
         self._finish(None)
 
 
+def check_callback(callback: Callback | None) -> None:
+    """Raise TypeError for what could not be called later, where nobody would hear of it."""
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback is called with (conn, error), so not {shown(callback)}")
+
+
 def as_bytes(data: object) -> bytes:
     """The bytes, or a copy of them where they could change. Raises TypeError."""
-    if isinstance(data, bytes):
+    if type(data) is bytes:
         return data
-    if isinstance(data, bytearray | memoryview):
-        return bytes(data)
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(memoryview(data))  # a subclass may have a length of its own
     hint = ": encode it first" if isinstance(data, str) else ""
     raise TypeError(f"only bytes can be written, not {type(data).__name__}{hint}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from .errors import UsageError
+from .errors import MAY_GO_ON, UsageError
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -137,6 +137,13 @@ def check_handler(handler: object) -> None:
             f"{type(handler).__name__} lacks {', '.join(missing)}: derive it from "
             "ringnet.EventHandler, whose methods do nothing"
         )
+    for name in _METHODS:
+        code = getattr(getattr(handler, name), "__code__", None)
+        if getattr(code, "co_flags", 0) & MAY_GO_ON:
+            raise TypeError(
+                f"{name} of {type(handler).__name__} is a coroutine or a generator: write it with "
+                "a plain def and no yield, since nobody awaits what it returns"
+            )
 
 
 def check_action(reply: object, method: str) -> Action:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from .buffer import Sink, move
-from .errors import BufferLimitExceeded, ShortBuffer
+from .buffer import Sink, check_count, move
+from .errors import BufferLimitExceeded, ShortBuffer, shown
 from .leftovers import REFERRED_FROM, Leftovers
 from .ring_buffer import RingBuffer
 
@@ -62,9 +62,10 @@ class Inbound:
                 )
                 return self._memory[offset : offset + length]
             if 0 <= n < length:
+                data = self._memory[offset : offset + n]  # first: it raises for what is no int
                 self._offset = offset + n
                 self._length = length - n
-                return self._memory[offset : offset + n]
+                return data
         count = self._count(n)
         data = self._look(count)
         self._drop(count)
@@ -92,7 +93,7 @@ class Inbound:
 
     def read(self, n: int = -1) -> bytes:
         """Consume at most `n` bytes (-1: all); fewer where there are fewer. gnet: Read."""
-        return self.next(n if n < 0 else min(n, self.inbound_buffered))
+        return self.next(n if check_count(n) == -1 else min(n, self.inbound_buffered))
 
     def readinto(self, target: bytearray | memoryview) -> int:
         """Consume what fits into `target`; returns how many bytes. gnet: Read."""
@@ -149,12 +150,12 @@ class Inbound:
     def _count(self, n: int) -> int:
         """How many bytes are asked for, checked against what there is."""
         there = self.inbound_buffered
-        if n == -1:
+        if check_count(n) == -1:
             return there
-        if n < 0:
-            raise ValueError(f"a number of bytes is 0 or more, or -1 for all, not {n}")
         if n > there:
-            raise ShortBuffer(f"{n} bytes were asked for and {there} are there: wait for more")
+            raise ShortBuffer(
+                f"{shown(n)} bytes were asked for and {there} are there: wait for more"
+            )
         return n
 
     def _look(self, count: int) -> bytes:

@@ -92,6 +92,8 @@ def _prefix(sock: socket.socket) -> str:
 def _set_membership(
     sock: socket.socket, group: str, interface: str | int, name6: str, name4: str
 ) -> None:
+    if not isinstance(group, str):
+        raise TypeError(f"a group is a numeric address as text, not {shown(group)}")
     group, _, scope = group.partition("%")
     index = interface_index(interface or scope)
     name = name6 if sock.family == socket.AF_INET6 else name4

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from .errors import OptionError, PoolOverload
+from .eventloop import check_patience
 from .options import check_choice
 from .workers import WorkerPool
 
@@ -93,6 +94,7 @@ class MultiPool(Executor):
 
     def release(self, timeout: float | None = None) -> bool:
         """As `WorkerPool.release`, within `timeout` seconds for all. ants: ReleaseTimeout."""
+        check_patience(timeout)
         for pool in self.pools:
             pool.release(0)
         deadline = None if timeout is None else monotonic() + timeout

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 
 from .address import parse_address
@@ -23,7 +22,7 @@ from .choose import Choice, Verdict, choose, choose_instead
 from .connection import Connection
 from .dialing import Dialing
 from .errors import BackendUnavailable, ConnectionClosed, EngineStateError, EngineStopped
-from .eventloop import borrowed_thread, check_seconds
+from .eventloop import borrowed_thread, check_patience, check_seconds
 from .group import STOP_GRACE, ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, close_all, hand_over
@@ -82,12 +81,7 @@ class Engine(Dialing, ReactorGroup, Shared):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self.is_forked:
             self.stop()
 
@@ -99,9 +93,8 @@ class Engine(Dialing, ReactorGroup, Shared):
 
         Given again, each binds the same; of a name there is one for each of its addresses.
         """
-        if self._listeners:
-            return tuple(listener.address for listener in self._listeners)
-        return tuple(str(address) for address in self._parsed)
+        bound = tuple(listener.address for listener in self._listeners)
+        return bound or tuple(str(address) for address in self._parsed)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
@@ -258,9 +251,10 @@ class Engine(Dialing, ReactorGroup, Shared):
         """Wait until the engine has ended; False if `timeout` seconds passed first.
 
         Raises what made a reactor fail, if one did; EngineStateError before the start, in `on_boot`
-        and on a reactor's thread, which it would wait for.
+        and on a reactor's thread, which it would wait for; TypeError and ValueError.
         """
         self._check_process()
+        check_patience(timeout)
         self.check_may_wait("wait")
         try:
             self._waiters.add(threading.get_ident())
@@ -304,10 +298,8 @@ class Engine(Dialing, ReactorGroup, Shared):
         if self._reactors:
             self._close_listeners()
         for reactor in self._reactors:
-            try:
+            with suppress(ConnectionClosed):  # it has ended already
                 reactor.post_own(reactor.stop, limit)
-            except ConnectionClosed:
-                continue  # it has ended already
 
     def _prepare(self, here: bool) -> None:
         self._choice = choose(self.options.backend, self.options.bounds(), self.options.reactors)

@@ -67,18 +67,26 @@ def _keep_alive(sock: socket.socket, idle: int, interval: int, count: int) -> No
 
 
 def _linger(seconds: int) -> bytes:
-    if seconds > LONGEST_LINGER:
+    if _whole("SO_LINGER", seconds) > LONGEST_LINGER:
         raise ValueError(f"SO_LINGER is at most {LONGEST_LINGER} seconds, not {shown(seconds)}")
     return _LINGER.pack(int(seconds >= 0), max(0, seconds))
 
 
+def _whole(name: str, value: int) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{name} takes a whole number, not {shown(value)}")
+    return value
+
+
 def _size(name: str, size: int) -> int:
-    if size < 1:  # Linux would take it for a very large one
+    if _whole(name, size) < 1:  # Linux would take it for a very large one
         raise ValueError(f"{name} is 1 byte or more, not {shown(size)}")
     return size
 
 
 def _device(name: str) -> bytes:
+    if not isinstance(name, str):
+        raise TypeError(f"SO_BINDTODEVICE takes the name of an interface, not {shown(name)}")
     if not multicast.is_interface_name(name):
         raise OSError(
             errno.ENODEV, f"SO_BINDTODEVICE: no interface can have the name {shown(name)}"
@@ -91,7 +99,10 @@ def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
     level = socket.IPPROTO_TCP if name.startswith("TCP_") else socket.SOL_SOCKET
     if not hasattr(socket, name):
         raise OSError(errno.ENOPROTOOPT, f"this system has no {name}")
-    if isinstance(value, int) and not -multicast.INT_RANGE <= value < multicast.INT_RANGE:
+    if (
+        not isinstance(value, bytes)
+        and not -multicast.INT_RANGE <= _whole(name, value) < multicast.INT_RANGE
+    ):
         raise ValueError(
             f"{name}={shown(value)} does not fit into the int that setsockopt(2) takes"
         )
@@ -152,7 +163,7 @@ def close_descriptor(fd: int) -> None:
 
 class SocketOptions:
     """Each `set_` raises OSError with its errno and the option's name where the system refuses it,
-    and ValueError with the name for a number that the option cannot have.
+    ValueError with the name for a number that the option cannot have, and TypeError.
 
     On the connection's thread, like all its methods.
     """
@@ -167,7 +178,7 @@ class SocketOptions:
 
     def set_no_delay(self, on: bool) -> None:
         """Send small writes at once (TCP_NODELAY, tcp(7)). gnet: SetNoDelay."""
-        self._set("TCP_NODELAY", int(on))
+        self._set("TCP_NODELAY", int(_whole("TCP_NODELAY", on)))
 
     def set_read_buffer(self, size: int) -> None:
         """Bytes of the kernel's receive buffer (SO_RCVBUF, socket(7)). gnet: SetReadBuffer."""

@@ -18,8 +18,8 @@ from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from .bells import Bells
-from .errors import OptionError, PoolClosed, PoolOverload
-from .eventloop import current_loop
+from .errors import OptionError, PoolClosed, PoolOverload, shown
+from .eventloop import check_call, check_patience, current_loop
 from .logs import ROOT, Log
 from .processes import note_pool
 from .tasks import Task, bring_back, fulfil
@@ -163,7 +163,7 @@ class WorkerPool(Executor):
         Raises PoolOverload and PoolClosed. ants: Submit.
         """
         future: Future[T] = Future()
-        self._accept(partial(fulfil, future, call, args, kwargs))
+        self._accept(partial(fulfil, future, check_call(call), args, kwargs))
         return future
 
     def spawn(self, call: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -171,7 +171,7 @@ class WorkerPool(Executor):
 
         Raises PoolOverload and PoolClosed. ants: Submit.
         """
-        self._accept(partial(call, *args, **kwargs))
+        self._accept(partial(check_call(call), *args, **kwargs))
 
     def submit_to(
         self,
@@ -184,9 +184,13 @@ class WorkerPool(Executor):
         """Run a call on a worker, then `then(conn, result, error)` on the connection's thread.
 
         One of `result` and `error` is None. `then` also runs where the connection was closed
-        meanwhile; where its engine has stopped, that is logged. Raises PoolOverload, PoolClosed.
+        meanwhile; where its engine has stopped, that is logged. Raises PoolOverload, PoolClosed,
+        and TypeError for what is no connection or cannot be called.
         """
-        self._accept(partial(bring_back, self._log, conn, partial(call, *args, **kwargs), then))
+        if not hasattr(conn, "loop"):
+            raise TypeError(f"submit_to brings a result to a connection, not to {shown(conn)}")
+        work = partial(check_call(call), *args, **kwargs)
+        self._accept(partial(bring_back, self._log, conn, work, check_call(then)))
 
     def _accept(self, task: Task) -> None:
         is_nested = getattr(_here, "is_inside", False)
@@ -348,6 +352,7 @@ class WorkerPool(Executor):
         Returns whether all have ended within `timeout` seconds (None: wait for them; 0: do not).
         On one of its own workers it does not wait. ants: Release, ReleaseTimeout.
         """
+        check_patience(timeout)
         self._closed = True
         self._has_room.ring_all()
         while self._retire():
