@@ -19,7 +19,7 @@ class Resolvers:
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._lock = RLock()
         self._threads = 0
-        self._idle = 0
+        self._unfinished = 0  # calls that wait for a thread or are being made
         self._is_over = False
 
     def submit(self, call: Callable[[], object]) -> None:
@@ -30,8 +30,9 @@ class Resolvers:
         with self._lock:
             if self._is_over:
                 return
-            if self._calls.qsize() >= self._idle and self._threads < self._most:
+            if self._unfinished >= self._threads and self._threads < self._most:
                 self._add_thread()
+            self._unfinished += 1
             self._calls.put(call)
 
     def end(self) -> None:
@@ -54,19 +55,12 @@ class Resolvers:
 
     def _work(self) -> None:
         try:
-            while (call := self._next()) is not None:
+            while (call := self._calls.get()) is not None:
                 call()
                 del call  # nothing is kept alive while there is nothing to do
+                with self._lock:
+                    self._unfinished -= 1
+            self._calls.put(None)
         finally:
             with self._lock:
                 self._threads -= 1
-
-    def _next(self) -> Callable[[], object] | None:
-        with self._lock:
-            self._idle += 1
-        call = self._calls.get()
-        with self._lock:
-            self._idle -= 1
-        if call is None:
-            self._calls.put(None)
-        return call

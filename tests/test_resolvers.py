@@ -107,8 +107,24 @@ def test_the_threads_are_daemons_and_only_as_many_as_needed() -> None:
     for number in range(5):
         resolvers.submit(call)
         until(lambda: len(names) == number + 1)  # noqa: B023
-        until(lambda: resolvers._idle == resolvers._threads)
+        until(lambda: not resolvers._unfinished)
     assert set(names) == {("ringnet-resolver-0", True)}
+    resolvers.end()
+    until(lambda: not resolvers._threads)
+
+
+def test_a_thread_that_has_just_taken_a_call_is_not_free_for_the_next() -> None:
+    resolvers = Resolvers(2)
+    go_on = threading.Event()
+    made: list[int] = []
+    resolvers.submit(lambda: made.append(0))
+    until(lambda: made and not resolvers._unfinished)
+    with resolvers._lock:  # the thread can take the call, and note nothing
+        resolvers.submit(lambda: go_on.wait(3 * WAIT))
+        until(resolvers._calls.empty)
+        resolvers.submit(lambda: made.append(1))
+    until(lambda: made == [0, 1])
+    go_on.set()
     resolvers.end()
     until(lambda: not resolvers._threads)
 
