@@ -220,7 +220,7 @@ class Endings:
         self.guard(self._give_up_dials)
         for handle, conn in list(self.connections.items()):
             conn._owner = 0
-            conn._error = conn._error or error
+            conn._error = error if conn._error is None else conn._error
             self.guard(conn._forget_inbound)
             self.guard(self._on_closed, handle, 0, 0)
         self.guard(self.endpoints.abandon)

@@ -129,7 +129,7 @@ class ReactorGroup:
         with self._state_lock:
             self._running -= 1
             left = self._running
-            self._failure = self._failure or failure
+            self._failure = failure if self._failure is None else self._failure
         try:
             if failure is not None:
                 self.request_stop(0)
@@ -145,7 +145,7 @@ class ReactorGroup:
         In good order for SystemExit; KeyboardInterrupt is of somebody who does not want to wait.
         """
         with self._state_lock:
-            self._failure = self._failure or wish
+            self._failure = wish if self._failure is None else self._failure
         self.request_stop(0 if isinstance(wish, KeyboardInterrupt) else None)
 
     # Who may wait for them

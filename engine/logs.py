@@ -70,7 +70,9 @@ class Log:
         try:
             if self._logger.isEnabledFor(level):
                 shown = [x if type(x) in _PLAIN else _Shown(x) for x in arguments]
-                self._logger.log(level, text, *shown, exc_info=error, stacklevel=3)
+                # In parts, since `logging` asks an exception itself whether it is true.
+                told = None if error is None else (type(error), error, error.__traceback__)
+                self._logger.log(level, text, *shown, exc_info=told, stacklevel=3)
         except EXITS as wish:
             self.heed(wish)
         except BaseException as failure:
