@@ -6,7 +6,6 @@ asks for the end, since a reactor cannot wait for itself.
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,7 +24,8 @@ from .errors import BackendUnavailable, ConnectionClosed, EngineStateError, Engi
 from .eventloop import borrowed_thread, check_patience, check_seconds
 from .group import STOP_GRACE, ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
-from .listener import Listener, close_all, hand_over
+from .listener import Listener, close_all
+from .listening import Listening
 from .logs import EXITS, EngineLog
 from .memory import keep_freed
 from .options import Options, make_options
@@ -36,7 +36,7 @@ from .resolvers import Resolvers
 from .shared import Shared
 
 
-class Engine(Dialing, ReactorGroup, Shared):
+class Engine(Dialing, Listening, ReactorGroup, Shared):
     """Reactors that serve addresses with a handler. gnet: Engine, and gnet.Run's options.
 
     Raises at once: TypeError for a handler without its methods, AddressError, OptionError. `start`
@@ -88,20 +88,6 @@ class Engine(Dialing, ReactorGroup, Shared):
     # What it is
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """The addresses, as they were really bound once the engine has started.
-
-        Given again, each binds the same; of a name there is one for each of its addresses.
-        """
-        bound = tuple(listener.address for listener in self._listeners)
-        return bound or tuple(str(address) for address in self._parsed)
-
-    @property
-    def listeners(self) -> tuple[Listener, ...]:
-        """One for each of `addresses`, in their order, once the engine has started."""
-        return tuple(self._listeners)
-
-    @property
     def backend(self) -> str:
         """The backend's name: `io_uring`, `epoll`, `kqueue` or `select`."""
         return self._chosen().name
@@ -142,28 +128,6 @@ class Engine(Dialing, ReactorGroup, Shared):
             raise EngineStopped(f"{self!r} is stopping: it takes no more connections")
         if not self.is_running or self._stop_asked:
             raise EngineStateError(f"{self!r} does not run: start it first")
-
-    def dup_listener(self, address: str = "") -> socket.socket:
-        """A socket object of its own for a listening socket: the first, or that of an address.
-
-        Raises EngineStateError where the engine does not run, and ValueError for an address that it
-        does not listen on. gnet: Dup, DupListener.
-        """
-        self.validate()
-        for listener in self._listeners:
-            if address in ("", listener.address):
-                return listener.dup()
-        raise ValueError(f"{self!r} does not listen on {address!r}")
-
-    def hand_over(self) -> dict[str, list[int]]:
-        """Inheritable descriptors of the listening sockets, by address, for a successor.
-
-        A process that gets them (`subprocess`, `pass_fds`) listens with the addresses `fd://N`:
-        newcomers then find either process, and none is refused. They are the caller's to close;
-        the files of Unix sockets are the successor's to remove. Raises EngineStateError.
-        """
-        self.validate()
-        return hand_over(self._listeners)
 
     def _chosen(self) -> Choice:
         if self._choice is None:
@@ -349,10 +313,6 @@ class Engine(Dialing, ReactorGroup, Shared):
         if overrides(self.handler, "on_tick"):
             with suppress(ConnectionClosed):
                 first.post_own(first.tick)
-
-    def _close_listeners(self) -> None:
-        for listener in self._listeners:
-            listener.close()
 
     # For the reactors
 
