@@ -12,6 +12,7 @@ import ipaddress
 import os
 import socket
 import stat
+from contextlib import suppress
 from typing import Any, Final
 
 from ..sockaddr import ask_for_local
@@ -53,7 +54,8 @@ def open_listeners(addresses: list[Address], options: Options, reactors: int) ->
 
 def _close(listeners: list[Listener]) -> None:
     for listener in listeners:
-        listener.close()
+        with suppress(OSError):  # why the others could not be opened matters more
+            listener.close()
 
 
 class _Opener:

@@ -65,13 +65,20 @@ class Listener:
         """Receive it no more. Raises OSError with the option's name."""
         leave(self._socks[0], group, interface)
 
-    def hand_over(self) -> list[int]:
-        """See `Engine.hand_over`."""
+    def inheritable(self) -> list[int]:
+        """Descriptors for another process."""
         found = self.descriptors()
-        for fd in found:
-            os.set_inheritable(fd, True)
-        self._file = None  # which is the successor's to remove
+        try:
+            for fd in found:
+                os.set_inheritable(fd, True)
+        except BaseException:
+            close_all(found)
+            raise
         return found
+
+    def leave_file(self) -> None:
+        """A successor has the socket, and removes its file."""
+        self._file = None
 
     def descriptors(self) -> list[int]:
         """New descriptors for the reactors: one, or one for each of them."""
@@ -85,13 +92,14 @@ class Listener:
         return found
 
     def close(self) -> None:
-        """Give the engine's own hold on it back, and remove its file."""
+        """Give the engine's own hold on it back, and remove its file; at last, since that may raise
+        OSError, as where the program has given up the rights that it had when it bound."""
         for sock in self._socks:
             sock.close()
-        if self._file is not None and self._file == _inode(self._address):
+        file, self._file = self._file, None
+        if file is not None and file == _inode(self._address):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._address.sun_path)
-        self._file = None
 
 
 def hand_over(listeners: list[Listener]) -> dict[str, list[int]]:
@@ -99,11 +107,13 @@ def hand_over(listeners: list[Listener]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     try:
         for listener in listeners:
-            found[listener.address] = listener.hand_over()
+            found[listener.address] = listener.inheritable()
     except BaseException:
         for fds in found.values():
             close_all(fds)
         raise
+    for listener in listeners:
+        listener.leave_file()
     return found
 
 

@@ -9,12 +9,14 @@ from .listener import Listener, hand_over
 
 if TYPE_CHECKING:
     from .address import Address
+    from .logs import Log
 
 
 class Listening:
     """The part of an engine that has listeners."""
 
     if TYPE_CHECKING:  # what Engine has
+        log: Log
         _listeners: list[Listener]
         _parsed: list[Address]
 
@@ -57,5 +59,9 @@ class Listening:
         return hand_over(self._listeners)
 
     def _close_listeners(self) -> None:
+        """Whatever becomes of the files of Unix sockets, all are closed."""
         for listener in self._listeners:
-            listener.close()
+            try:
+                listener.close()
+            except OSError as error:
+                self.log.warning("%r: its file could not be removed: %s", listener, error)
