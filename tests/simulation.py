@@ -184,6 +184,7 @@ def _run(seed: int) -> list[str]:
     with clock_of(clock):
         reactor, dials = prepare(handler, backend, bounds, chance)
         try:
+            reactor.may_serve.set_result(True)
             reactor._main()
         except BaseException as error:
             error.add_note("\n".join(handler.log[-30:]))
