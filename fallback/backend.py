@@ -37,7 +37,7 @@ from .operations import WOULD_BLOCK, Operations
 from .packets import receive_packets, retry_due, retry_timeout
 from .pollers import BOTH, READ, WRITE, Poller, pending
 from .slot import Role, Slot
-from .sockets import AT_ONCE, SEND_AT_ONCE, drop_errors
+from .sockets import AT_ONCE, SEND_AT_ONCE
 
 _LONGEST_WAIT: Final = 1e6  # seconds: epoll counts milliseconds in an int
 
@@ -360,7 +360,7 @@ class FallbackBackend(Operations):
             before = len(self._events) + len(self._late)
             receive_packets(self, slot)
             if len(self._events) + len(self._late) == before and self.has_packet_room():
-                drop_errors(slot.sock)  # something has made it ready, and would go on to
+                self._found_nothing(slot)
 
     def _on_woken(self) -> None:
         with self._wake_lock:

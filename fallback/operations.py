@@ -26,13 +26,15 @@ from ..completion import (
     retried,
 )
 from .ends import Ends
+from .lines import retry_later
 from .packets import packets_have_room, send_packet
-from .pollers import READ, WRITE, Poller
+from .pollers import READ, WRITE, Poller, pending
 from .slot import NEVER, Phase, Role, Slot
 from .sockets import AT_ONCE, SEND_AT_ONCE, drop_errors
 from .starts import Starts
 
 _PLACE: Final = 16_384  # bytes from where one read may begin to where the next may
+_DROPPED_AT_ONCE: Final = 65_536  # bytes of a closing stream, which nobody looks at
 WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
 
 
@@ -76,6 +78,7 @@ class Operations(Starts, Ends):
         self._place = min(most, _PLACE)
         self._places = [view[i : min(i + most, end)] for i in range(0, end, self._place)]
         self._next_place = 0
+        self._nowhere = bytearray(_DROPPED_AT_ONCE)
         self.packet_views = [
             view[i + NAME_ROOM : i + self._packet_stride]
             for i in range(end, len(view), self._packet_stride)
@@ -138,14 +141,16 @@ class Operations(Starts, Ends):
     def _on_readable(self, slot: Slot) -> int:
         """Read once; returns how many bytes, and 0 where there are no more for now."""
         number = self._next_place
+        is_open = slot.phase is Phase.OPEN
         try:
-            count = slot.sock.recv_into(self._places[number], 0, AT_ONCE)
+            place = self._places[number] if is_open else self._nowhere
+            count = slot.sock.recv_into(place, 0, AT_ONCE)
         except OSError as error:
             self._read_failed(slot, error)
             return 0
         if not count:
             self._on_end(slot)
-        elif slot.phase is Phase.OPEN:
+        elif is_open:
             self._next_place = number + -(-count // self._place)
             self._events.append((slot.handle, DATA, number * self._place, count))
         return int(count)
@@ -177,7 +182,15 @@ class Operations(Starts, Ends):
         if not isinstance(error, WOULD_BLOCK):
             self._break(slot, error.errno or ENOTCONN)
         elif not slot.edge:
-            drop_errors(slot.sock)  # something has made it ready, and would go on to
+            self._found_nothing(slot)
+
+    def _found_nothing(self, slot: Slot) -> None:
+        """It was ready, and nothing is there to be read: it must not stay ready for nothing."""
+        drop_errors(slot.sock)
+        if pending(slot.fd) & READ:
+            slot.deaf = True
+            retry_later(self, slot)
+            self._watch(slot)
 
     def _on_end(self, slot: Slot) -> None:
         slot.peer_ended = True

@@ -168,6 +168,9 @@ def retry_due(backend: Operations) -> None:
         if slot.held:
             slot.held = False
             send_packets(backend, slot)
+        if slot.deaf:
+            slot.deaf = False
+            backend._watch(slot)
         tries += 1 + try_lines(backend, slot, TRIES_AT_ONCE - tries)
 
 

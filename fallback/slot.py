@@ -40,6 +40,7 @@ class Slot:
         "accepted",
         "broken",
         "connecting",
+        "deaf",
         "edge",
         "error",
         "fd",
@@ -96,6 +97,7 @@ class Slot:
         self.tells_local = False  # each datagram comes with the address that it was sent to
         self.room_told = False  # by the poller, and no packet has left since
         self.held = False  # packets are tried again after a while, and not before
+        self.deaf = False  # it was ready for nothing: it is read after a while, and not before
         self.retries = False  # it stands in the backend's list of those
         self.put_off = 0  # what was ready and is to be served in the next turn
         self.edge = False  # the poller tells of changes only
@@ -122,7 +124,9 @@ class Slot:
             return 0
         if self.connecting:
             return WRITE
-        reads = not self.peer_ended and (not self.paused or self.phase is not Phase.OPEN)
+        reads = not (self.peer_ended or self.deaf) and (
+            not self.paused or self.phase is not Phase.OPEN
+        )
         return (READ if reads else 0) | (
             WRITE if self.queue or (self.packets and not self.held) else 0
         )

@@ -84,8 +84,9 @@ def longest_echo(engine: ringnet.Engine, while_: Callable[[], bool]) -> float:
         ("left", 2, {"inbound_full": "pause", "max_inbound": 65_536}),
         ("paused", 2, {}),
         ("closes", 2, {"receive_buffers": 1, "receive_buffer_size": 4_096}),
+        ("closes", 5, {"receive_buffers": 1, "receive_buffer_size": 64}),
     ],
-    ids=["one", "five", "raises", "left", "paused", "small"],
+    ids=["one", "five", "raises", "left", "paused", "small", "tiny"],
 )
 def test_others_are_served_while_an_upload_is_refused(
     backend: str, way: str, uploaders: int, options: dict[str, object]

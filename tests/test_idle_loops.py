@@ -6,9 +6,10 @@ import errno
 import os
 import socket
 import sys
+from time import thread_time
 
 import pytest
-from contract_tools import Rig, backend_names, reset, rig, tcp_pair
+from contract_tools import PATIENCE, Rig, backend_names, reset, rig, tcp_pair
 from ringnet.completion import (
     ACCEPTED,
     CLOSED,
@@ -18,6 +19,7 @@ from ringnet.completion import (
     READABLE,
     READY,
     REFUSED,
+    RETRY_PERIOD,
     SHUT,
     STALLED,
 )
@@ -34,7 +36,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="error queues ar
 
 @linux_only
 @pytest.mark.parametrize("connected", [True, False])
-@pytest.mark.parametrize("name", FALLBACKS)
+@pytest.mark.parametrize("name", backend_names())
 def test_a_datagram_that_came_back_to_a_socket_with_an_error_queue(
     name: str, connected: bool
 ) -> None:
@@ -87,6 +89,39 @@ def test_a_stream_with_something_in_its_error_queue(made: Rig, state: str) -> No
     if state in ("reading", "full"):
         peer.sendall(b"y" * 1000)
         made.pump(lambda: len(made.received[handle]) == 1000)
+
+
+@linux_only
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+def test_datagrams_that_are_not_to_be_received_any_more(
+    made: Rig, family: socket.AddressFamily
+) -> None:
+    """Whoever has a duplicate may say so: it polls readable, and there is never anything."""
+    ours, peer = datagram_pair(family)
+    made.peers.append(peer)
+    duplicate = ours.dup()
+    handle = made.adopt_packets(ours)
+    made.turn()
+    with duplicate:
+        duplicate.shutdown(socket.SHUT_RD)
+    turn_for(made, 0.1)
+    start = thread_time()
+    assert idle_turns(made) < 2 / RETRY_PERIOD
+    assert thread_time() - start < 0.1 * PATIENCE
+    made.backend.send_to(handle, b"still sent")
+    assert made.packets_at(peer, 1) == [b"still sent"]
+    made.backend.close(handle, NOW)
+    made.until(handle, CLOSED)
+
+
+def datagram_pair(family: socket.AddressFamily) -> tuple[socket.socket, socket.socket]:
+    if family == socket.AF_UNIX:
+        return socket.socketpair(family, socket.SOCK_DGRAM)
+    ours, peer = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
+    for sock in (ours, peer):
+        sock.bind(("127.0.0.1", 0))
+    ours.connect(peer.getsockname())
+    return ours, peer
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])

@@ -60,6 +60,7 @@ void on_accept(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 	if (!(flags & IORING_CQE_F_MORE))
 		slot_disarm(slot);
 	if (res >= 0) {
+		slot->flags &= ~READ_TOLD;
 		if (slot->phase == OPEN || slot->flags & LATE_TOO)
 			emit(core, handle_of(core, slot), RN_ACCEPTED, res, 0);
 		else

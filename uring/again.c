@@ -4,6 +4,7 @@
  * today wait with a request in either mode; an older one, or one of its threads, may answer EAGAIN.
  *
  * The law of this file: then a poll waits, under the name of the request, and the request follows it.
+ * A poll that says ready where nothing is there to be received is not believed twice in a row.
  */
 #include "core.h"
 
@@ -20,12 +21,33 @@ void wait_readable(struct rn_core *core, struct slot *slot)
 		return;
 	if (slot->flags & PAUSED && slot->phase == OPEN)
 		return; /* resuming makes the request */
+	if (slot->flags & READ_TOLD) {
+		retry_later(core, slot);
+		return;
+	}
 	struct io_uring_sqe *sqe = new_request(core, slot, standing_of(slot));
 	if (!sqe)
 		return;
 	io_uring_prep_poll_add(sqe, slot->fd, POLLIN);
 	slot->flags |= POLLED;
 	slot_arm(slot);
+}
+
+static void make_request(struct rn_core *core, struct slot *slot)
+{
+	if (slot->role == ROLE_LISTENER)
+		slot_listen(core, slot);
+	else
+		slot_read(core, slot);
+}
+
+/* A while after nothing was there in spite of what the poll said. */
+void read_retry(struct rn_core *core, struct slot *slot)
+{
+	if (!(slot->flags & READ_TOLD) || slot->flags & (ARMED | STARVED))
+		return;
+	slot->flags &= ~READ_TOLD;
+	make_request(core, slot);
 }
 
 /* Whether the completion was that of the poll. */
@@ -35,13 +57,13 @@ bool took_readable(struct rn_core *core, struct slot *slot, int res)
 		return false;
 	slot->flags &= ~POLLED;
 	slot_disarm(slot);
+	if (res > 0)
+		slot->flags |= READ_TOLD;
 	if (slot->phase >= CLOSING)
 		slot_end_if_quiet(core, slot);
 	else if (res < 0 && res != -ECANCELED && res != -EINTR)
 		slot_break(core, slot, -res);
-	else if (slot->role == ROLE_LISTENER)
-		slot_listen(core, slot);
 	else
-		slot_read(core, slot);
+		make_request(core, slot);
 	return true;
 }

@@ -108,6 +108,7 @@ void send_later(struct rn_core *core, struct slot *slot);
 /* again.c */
 void wait_readable(struct rn_core *core, struct slot *slot);
 bool took_readable(struct rn_core *core, struct slot *slot, int res);
+void read_retry(struct rn_core *core, struct slot *slot);
 
 /* close.c */
 void close_unused(int fd);

@@ -108,6 +108,7 @@ enum {
 	TELLS_LOCAL = 1 << 27, /* each datagram comes with the address that it was sent to */
 	IS_V6 = 1 << 28,      /* a socket of IPv6, or of both */
 	POLLED = 1 << 29,     /* the standing request is a poll: see again.c */
+	READ_TOLD = 1 << 30,  /* it has told of something to receive, and nothing has come since */
 };
 
 /* Requests whose end is wanted. */

@@ -173,6 +173,8 @@ void on_packet_received(struct rn_core *core, struct slot *slot, int res, unsign
 		return;
 	if (!(flags & IORING_CQE_F_MORE))
 		slot_disarm(slot);
+	if (res != -EAGAIN)
+		slot->flags &= ~READ_TOLD;
 	if (flags & IORING_CQE_F_BUFFER && res >= 0)
 		goes_on = take_packet(core, slot, res, flags >> IORING_CQE_BUFFER_SHIFT);
 	else if (flags & IORING_CQE_F_BUFFER)

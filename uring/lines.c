@@ -219,6 +219,7 @@ void retry_due(struct rn_core *core)
 			continue;
 		cancel_again(core, slot);
 		room_retry(core, slot);
+		read_retry(core, slot);
 		if (slot->role != ROLE_PACKETS || slot->phase >= CLOSING || slot->flags & BROKEN)
 			continue;
 		tries += try_lines(core, slot, TRIES_AT_ONCE - tries);

@@ -98,6 +98,7 @@ void slot_adopt(struct rn_core *core, struct slot *slot)
 static void take_data(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
 	struct group *group = &core->groups[STREAM_GROUP];
+	slot->flags &= ~READ_TOLD;
 	if (may_tell(slot)) {
 		slot->flags |= SERVED;
 		size_t at = take_buffer(group, flags, (size_t)res);
