@@ -206,10 +206,17 @@ class WorkerPool(Executor):
         try:
             worker = self._idle.pop()  # the one that was busy last
         except IndexError:
-            self._add_worker(task)
+            self._begin_with(task)
         else:
             worker.task = task
             worker.bell.release()
+
+    def _begin_with(self, task: Task) -> None:
+        try:
+            self._add_worker(task)
+        except (PoolOverload, MemoryError):
+            self._give_room()  # which the task does not need
+            raise
 
     # Room for tasks: first it is taken, then looked whether it may be
 
@@ -261,10 +268,10 @@ class WorkerPool(Executor):
         self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             self._threads.discard(thread)
-            if task is not None:
-                self._give_room()
+            if isinstance(error, MemoryError):
+                raise
             raise PoolOverload(f"the system gives no thread to {self!r}: {error}") from error
         return worker
 
