@@ -17,6 +17,7 @@ from engine_tools import BACKENDS, WAIT, Recorder, Talker, endpoint, until
 from ringnet.engine.address import parse_address
 from ringnet.engine.dial import Dial
 from ringnet.engine.options import make_options
+from ringnet.engine.origin import Origin
 from ringnet.sockaddr import unpack
 
 
@@ -46,9 +47,7 @@ class FakeLoop:
         self.most = 0  # timers that waited at once
         self.begun: list[tuple[float, str]] = []
         self.handles = 0
-        self.backend = SimpleNamespace(
-            connect=self.connect, close=lambda handle, mode: None, nonblocking=True
-        )
+        self.backend = SimpleNamespace(connect=self.connect, close=lambda handle, mode: None)
         self.resolved: list[tuple[int, Any]] = []
         self.engine = SimpleNamespace(resolvers=SimpleNamespace(submit=lambda call: call()))
         self.fds: list[int] = []
@@ -92,7 +91,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 def begin(loop: FakeLoop) -> Future[ringnet.Connection]:
     address = parse_address("tcp4://several.test:80")
-    dial = Dial(cast("Any", loop), cast("Any", None), address, 30.0, None)
+    dial = Dial(cast("Any", loop), Origin(ringnet.EventHandler()), address, 30.0, None)
     dial.begin()
     return dial.future
 
