@@ -46,15 +46,20 @@ class Acceptor:
         return bool(self._listeners)
 
     def listen(self, fd: int, origin: Origin) -> None:
-        """Accept from a listening descriptor, which is the reactor's from now on."""
+        """Accept from a listening descriptor, which is the reactor's unless this raises."""
         handle = self._reactor.take_handle()
         if handle is None:
             raise AssertionError("a backend has more slots than connections and listeners need")
-        if not self._listeners:
+        try:
+            self._listeners[handle] = origin
+            self._reactor.backend.listen(handle, fd)
+        except BaseException:
+            self._listeners.pop(handle, None)
+            self._reactor.give_back_handle(handle)
+            raise
+        if len(self._listeners) == 1:
             self._reserve = _spare()
-        self._listeners[handle] = origin
         self._reactor.engine.note_accepting(self._reactor, True)
-        self._reactor.backend.listen(handle, fd)
 
     def close(self, mode: int) -> None:
         """Accept no more. GRACEFUL still serves those whom the system has accepted already."""

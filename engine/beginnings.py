@@ -158,7 +158,9 @@ class Beginnings:
         if self._stopping:
             close_descriptor(fd)
             return
-        if origin.listener.parsed.is_datagram:
-            self.endpoints.listen(fd, origin)
-        else:
-            self._acceptor.listen(fd, origin)
+        serving = self.endpoints if origin.listener.parsed.is_datagram else self._acceptor
+        try:
+            serving.listen(fd, origin)
+        except BaseException:
+            close_descriptor(fd)
+            raise

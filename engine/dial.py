@@ -184,10 +184,16 @@ class Dial:
             handle = self._loop.take_handle()
             if handle is None:
                 raise OSError(errno.EMFILE, "the reactor has max_connections already")
-            fd = sock.detach()
-        self._attempts[handle] = target, fd
-        self._loop.dials[handle] = self
-        self._loop.backend.connect(handle, fd, packed)
+            try:
+                self._attempts[handle] = target, sock.fileno()
+                self._loop.dials[handle] = self
+                self._loop.backend.connect(handle, sock.fileno(), packed)
+            except BaseException:
+                self._attempts.pop(handle, None)
+                self._loop.dials.pop(handle, None)
+                self._loop.give_back_handle(handle)
+                raise
+            sock.detach()  # it is the backend's
 
     def _make_socket(self, target: Target) -> tuple[socket.socket, bytes]:
         family, where = target

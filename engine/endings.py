@@ -198,10 +198,10 @@ class Endings:
         """Close the connections of an origin after what was written is sent, and end its dials."""
         for dial in list(self.dialing):
             if dial.origin is origin:
-                dial.give_up("the client has stopped")
+                self.guard(dial.give_up, "the client has stopped")
         for conn in list(self.connections.values()):
             if conn._origin is origin:
-                conn._finish(None)
+                self.guard(conn._finish, None)
 
     def _give_up_dials(self) -> None:
         for dial in list(self.dialing):

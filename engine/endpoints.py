@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from ..completion import NAME_ROOM
+from ..completion import NAME_ROOM, NOW
 from ..sockaddr import ask_for_local
 from .datagram import Datagram, WildcardDatagram
 from .endpoint import Endpoint
@@ -33,16 +33,22 @@ class Endpoints:
         return bool(self._open)
 
     def listen(self, fd: int, origin: Origin) -> None:
-        """Receive from a bound descriptor, which is the reactor's from now on."""
+        """Receive from a bound descriptor, which is the reactor's unless this raises."""
         handle = self._reactor.take_handle()
         if handle is None:
             raise AssertionError("a backend has more slots than connections and listeners need")
         sock = socket.socket(fileno=fd)
-        tells_local = ask_for_local(sock)
-        endpoint = Endpoint(self._reactor, handle, sock, origin)
-        endpoint.kind = WildcardDatagram if tells_local else Datagram
-        self._open[handle] = endpoint
-        self._reactor.backend.adopt_packets(handle, endpoint.fd)
+        try:
+            tells_local = ask_for_local(sock)
+            endpoint = Endpoint(self._reactor, handle, sock, origin)
+            endpoint.kind = WildcardDatagram if tells_local else Datagram
+            self._open[handle] = endpoint
+            self._reactor.backend.adopt_packets(handle, endpoint.fd)
+        except BaseException:
+            sock.detach()  # it stays the caller's
+            self._open.pop(handle, None)
+            self._reactor.give_back_handle(handle)
+            raise
 
     def close(self, mode: int) -> None:
         """Receive no more."""
@@ -114,7 +120,7 @@ class Endpoints:
         if handle not in self._open:
             return False
         self._reactor.log.error("a socket of datagrams has failed: %s", os.strerror(-result))
-        self._reactor.backend.close(handle, 1)
+        self._reactor.backend.close(handle, NOW)
         return True
 
     def on_closed(self, handle: int) -> bool:

@@ -57,9 +57,7 @@ class Inbound:
             length = self._length
             offset = self._offset
             if n == -1 or n == length:
-                self._length = (
-                    0  # the offset stays: where nothing has arrived, it goes on to say so
-                )
+                self._length = 0  # the offset stays: SILENT goes on to say that nothing came
                 return self._memory[offset : offset + length]
             if 0 <= n < length:
                 data = self._memory[offset : offset + n]  # first: it raises for what is no int

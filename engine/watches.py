@@ -25,8 +25,13 @@ class Watches:
         handle = self._reactor.take_handle()
         if handle is None:
             raise AssertionError("a backend has more slots than connections and watches need")
-        self._calls[handle] = (fd, call)
-        self._reactor.backend.poll(handle, fd, READABLE)
+        try:
+            self._calls[handle] = (fd, call)
+            self._reactor.backend.poll(handle, fd, READABLE)
+        except BaseException:
+            self._calls.pop(handle, None)
+            self._reactor.give_back_handle(handle)
+            raise
 
     def on_ready(self, handle: int, mask: int, b: int) -> None:
         """A poll is over; the next one follows what it was for."""
