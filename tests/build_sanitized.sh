@@ -4,14 +4,14 @@
 set -eu
 cd "$(dirname "$0")/.."
 venv=${RINGNET_SANITIZE_VENV:-.venv-sanitize}
-objects="$PWD/build/uring_faults.o $PWD/build/uring_refusals.o"
+objects="$PWD/build/uring_chance.o $PWD/build/uring_faults.o $PWD/build/uring_refusals.o"
 wrapped="io_uring_submit io_uring_submit_and_get_events io_uring_submit_and_wait_timeout
 	submit_and_wait_idly io_uring_queue_init_params io_uring_queue_exit io_uring_register_buf_ring
 	calloc malloc mmap eventfd close"
 options="-Wl"
 for name in $wrapped; do options="$options,--wrap=$name"; done
 mkdir -p build
-for name in uring_faults uring_refusals; do
+for name in uring_chance uring_faults uring_refusals; do
 	gcc -std=gnu11 -O1 -g -fPIC -Wall -Wextra -Werror -c "tests/$name.c" -o "build/$name.o"
 done
 python3 -m venv "$venv"

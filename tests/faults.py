@@ -36,7 +36,7 @@ from typing import Any, ClassVar
 from ringnet.fallback import packets, pollers, sockets
 from ringnet.fallback.pollers import READ, WRITE, Poller
 
-# In the order of `enum kind` in uring_faults.c.
+# In the order of `enum kind` in uring_chance.h.
 URING_KINDS = (
     "short read",
     "short write",

@@ -16,14 +16,15 @@
  *
  *   packets cut short        only on demand, since one that was cut is lost: the system took less
  *
- * What is refused at set-up is in uring_refusals.c. Without a seed nothing is changed. A ring belongs
- * to one thread, and so does what is here.
+ * What is refused at set-up is in uring_refusals.c, and what the seed decides in uring_chance.c.
+ * Without a seed nothing is changed. A ring belongs to one thread, and so does what is here.
  */
+#include "uring_chance.h"
+
 #include <errno.h>
 #include <liburing.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,25 +32,6 @@
 #define MOST_FAKES 4096
 #define MOST_LATE 64
 
-enum kind {
-	SHORT_READ,
-	SHORT_WRITE,
-	PASSING_ERROR,
-	NO_BUFFER,
-	POLLED_FIRST,
-	FAILED_ACCEPT,
-	REORDERED,
-	LATE_CANCEL,
-	SMALL_RING,
-	INTERRUPTED,
-	SLOW_CLOSE,
-	KINDS
-};
-
-static _Atomic uint64_t seed; /* 0: off */
-static _Atomic uint32_t epoch;
-static _Atomic uint32_t threads;
-static _Atomic uint64_t counts[KINDS];
 static _Atomic int cut_after; /* packets until one is cut; 0: none is */
 static _Atomic int cut_to;    /* bytes */
 
@@ -65,80 +47,22 @@ struct late {
 	struct io_uring_sqe sqe;
 };
 static _Thread_local struct {
-	uint32_t epoch;
-	uint64_t state;
-	unsigned rates[KINDS]; /* in 1/1024 */
 	struct fake fakes[MOST_FAKES];
 	unsigned fake_count;
 	struct late late[MOST_LATE];
 	unsigned late_count;
 } my;
 
-static uint64_t next_random(void)
-{
-	my.state ^= my.state << 13;
-	my.state ^= my.state >> 7;
-	my.state ^= my.state << 17;
-	return my.state;
-}
-
-/* Below `bound`, which is 1 or more. */
-static unsigned below(unsigned bound)
-{
-	return (unsigned)((next_random() >> 16) % bound);
-}
-
-static bool is_on(void)
-{
-	static const unsigned choices[] = {0, 10, 100, 340};
-	uint32_t now = epoch;
-	if (!seed && !cut_after)
-		return false;
-	if (my.epoch != now) {
-		my.epoch = now;
-		my.state = (seed + threads++) * 0x9E3779B97F4A7C15U | 1;
-		for (int i = 0; i < 8; i++)
-			next_random();
-		for (int kind = 0; kind < KINDS; kind++)
-			my.rates[kind] = seed ? choices[below(4)] : 0;
-	}
-	return true;
-}
-
-static bool happens(enum kind kind)
-{
-	if (below(1024) >= my.rates[kind])
-		return false;
-	counts[kind]++;
-	return true;
-}
-
-/* For the tests: from here on this seed, 0 for none. */
-void rn_faults_seed(uint64_t value)
-{
-	seed = value;
-	threads = 0;
-	epoch++;
-}
-
 /* For the tests: of the n-th packet that any core sends from here on the system takes so much. */
 void rn_faults_cut(int n, int bytes)
 {
 	cut_to = bytes;
 	cut_after = n;
-	epoch++;
 }
 
-uint64_t rn_faults_count(int kind)
+static bool is_on(void)
 {
-	return kind >= 0 && kind < KINDS ? counts[kind] : 0;
-}
-
-__attribute__((constructor)) static void from_environment(void)
-{
-	const char *text = getenv("RINGNET_FAULTS");
-	if (text)
-		rn_faults_seed(strtoull(text, NULL, 10));
+	return chance_is_on() || cut_after;
 }
 
 /* Requests, before they are submitted */
