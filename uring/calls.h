@@ -96,6 +96,7 @@ void stage_borrow(struct rn_core *core, struct slot *slot, const char *bytes, si
 void stage_start(struct rn_core *core);
 void stage_send(struct rn_core *core, struct slot *slot);
 void stage_drop(struct rn_core *core, struct slot *slot);
+void stage_drop_waiting(struct rn_core *core, struct slot *slot);
 bool stage_keep(struct rn_core *core, struct block *block, const char *bytes, size_t count);
 void stage_free(struct rn_core *core, struct block *block);
 void on_send(struct rn_core *core, struct slot *slot, int res);

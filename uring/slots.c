@@ -261,6 +261,8 @@ void slot_shutdown(struct rn_core *core, struct slot *slot)
 void enter_closing(struct rn_core *core, struct slot *slot)
 {
 	slot->phase = CLOSING;
+	if (slot->role == ROLE_STREAM)
+		stage_drop_waiting(core, slot);
 	cancel_all(core, slot);
 	slot_end_if_quiet(core, slot);
 }

@@ -19,12 +19,14 @@
 #define COPY_BELOW ((size_t)16 << 10) /* bytes; referring to more is cheaper than copying it */
 #define LARGEST_SEND ((size_t)1 << 30) /* sqe->len has 32 bits, and send(2) stops at 2 GiB */
 
-/* Append to a block, which moves to a larger one where it has to. */
+/* Append to a block, which moves to a larger one where it has to: half as large again at least, so
+ * that many pieces are not copied once for each of them. */
 bool stage_keep(struct rn_core *core, struct block *block, const char *bytes, size_t count)
 {
-	if (block->used + count > block->size) {
+	size_t needed = block->used + count, grown = block->size + block->size / 2;
+	if (needed > block->size) {
 		struct block larger;
-		if (!pool_take(&core->pool, &larger, block->used + count))
+		if (!pool_take(&core->pool, &larger, needed > grown ? needed : grown))
 			return false;
 		if (block->used)
 			memcpy(larger.at, block->at, block->used);
@@ -253,14 +255,28 @@ void stage_send(struct rn_core *core, struct slot *slot)
 	submit_flight(core, slot);
 }
 
-/* Forget what was not sent; `staged` keeps its number, for CLOSED. Nothing is in flight. */
+/* Forget what is behind the flight and will not be sent; `staged` keeps its number, for CLOSED. */
+void stage_drop_waiting(struct rn_core *core, struct slot *slot)
+{
+	while (slot->waiting) {
+		struct piece *piece = slot->waiting;
+		struct block memory = piece->memory;
+		if (piece->bytes.size)
+			stage_free(core, &piece->bytes);
+		else if (!piece->fresh)
+			unpin(core, piece->bytes.at);
+		slot->waiting = piece->next;
+		core->waiting_count--;
+		pool_give(&core->pool, &memory);
+	}
+	stage_free(core, &slot->stage);
+}
+
+/* The same, and of the flight, which is not with the kernel. */
 void stage_drop(struct rn_core *core, struct slot *slot)
 {
 	end_flight(core, slot);
-	while (has_waiting(slot)) {
-		next_flight(core, slot);
-		end_flight(core, slot);
-	}
+	stage_drop_waiting(core, slot);
 }
 
 static bool is_passing(int error)
