@@ -47,17 +47,13 @@ class Choice:
     is_forced: bool = True
 
 
-def judge(name: str, bounds: Bounds | None = None, reactors: int = 1) -> Verdict:
-    """Whether the backend of that name can run here, found by trying what reactors will use."""
-    if name == "io_uring":
-        return _judge_uring(bounds or Bounds(), reactors)
-    return _judge_fallback(name)
+def judge(name: str) -> Verdict:
+    """Whether the backend of that name can run here, found by trying what a reactor will use."""
+    return _try_rings(Bounds(), 1) if name == "io_uring" else _look_at(name)
 
 
-def choose(wanted: str, bounds: Bounds | None = None, reactors: int = 1) -> Choice:
+def choose(wanted: str) -> Choice:
     """The backend for the option's value; `RINGNET_BACKEND` takes the place of `auto`.
-
-    For so many reactors, which all get the same.
 
     Raises BackendUnavailable, with the reason and the remedy, where a named one cannot run, and
     OptionError for a variable that names none.
@@ -67,16 +63,37 @@ def choose(wanted: str, bounds: Bounds | None = None, reactors: int = 1) -> Choi
         wanted = check_choice(VARIABLE, os.environ[VARIABLE], BACKENDS)
         forced_by = f"{VARIABLE}={wanted}"
     if wanted == "auto":
-        return _choose_best(bounds, reactors)
-    verdict = judge(wanted, bounds, reactors)
+        return _choose_best()
+    forced = Choice(wanted, f"forced by {forced_by}", maker(wanted))
+    verdict = _look_at(wanted)
     if not verdict.available:
-        remedy = f"; {verdict.remedy}" if verdict.remedy else ""
-        raise BackendUnavailable(f"{forced_by} cannot run here: {verdict.reason}{remedy}")
-    return Choice(wanted, f"forced by {forced_by}", maker(wanted))
+        raise _unavailable(forced, verdict)
+    return forced
 
 
-def _choose_best(bounds: Bounds | None, reactors: int) -> Choice:
-    uring = judge("io_uring", bounds, reactors)
+def confirm(choice: Choice, bounds: Bounds, reactors: int) -> Choice:
+    """The choice, if so many reactors with such bounds can all have it; else the best besides.
+
+    Raises BackendUnavailable as `choose`.
+    """
+    if choice.name != "io_uring":
+        return choice
+    verdict = _try_rings(bounds, reactors)
+    if verdict.available:
+        return choice
+    if choice.is_forced:
+        raise _unavailable(choice, verdict)
+    return choose_instead(verdict)
+
+
+def _unavailable(forced: Choice, verdict: Verdict) -> BackendUnavailable:
+    remedy = f"; {verdict.remedy}" if verdict.remedy else ""
+    by = forced.reason.removeprefix("forced by ")
+    return BackendUnavailable(f"{by} cannot run here: {verdict.reason}{remedy}")
+
+
+def _choose_best() -> Choice:
+    uring = _look_at("io_uring")
     if uring.available:
         make = maker("io_uring")
         return Choice("io_uring", f"best here: {uring.reason}", make, is_forced=False)
@@ -86,7 +103,7 @@ def _choose_best(bounds: Bounds | None, reactors: int) -> Choice:
 def choose_instead(uring: Verdict) -> Choice:
     """The best one besides io_uring, which cannot run here for that reason."""
     for name in FALLBACKS:
-        if judge(name).available:
+        if _look_at(name).available:
             return Choice(name, f"no io_uring: {uring.reason}", maker(name), passed_over=uring)
     raise BackendUnavailable("this system has none of io_uring, epoll, kqueue and select")
 
@@ -127,16 +144,20 @@ def probe_uring() -> Probe:
     return probe()
 
 
-def _judge_uring(bounds: Bounds, reactors: int) -> Verdict:
+def _try_rings(bounds: Bounds, count: int) -> Verdict:
     found = probe_uring()
     if found.available:
         from ..uring.probe import try_rings
 
-        found = try_rings(found, bounds, reactors)
+        found = try_rings(found, bounds, count)
     return Verdict("io_uring", found.available, found.reason, found.remedy)
 
 
-def _judge_fallback(name: str) -> Verdict:
+def _look_at(name: str) -> Verdict:
+    """What the system says of a backend, which is not made."""
+    if name == "io_uring":
+        found = probe_uring()
+        return Verdict(name, found.available, found.reason, found.remedy)
     from ..fallback.pollers import why_not
 
     missing = why_not(name)

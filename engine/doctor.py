@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .choose import FALLBACKS, VARIABLE, choose, judge, probe_uring
+from ..completion import Bounds
+from .choose import FALLBACKS, VARIABLE, choose, confirm, judge, probe_uring
 from .errors import RingnetError
 
 # What each feature is for, and the kernel that brought it.
@@ -45,7 +46,7 @@ def examine() -> dict[str, Any]:
     uring = probe_uring()
     verdicts = [judge(name) for name in ("io_uring", *FALLBACKS)]
     try:
-        choice = choose("auto")
+        choice = confirm(choose("auto"), Bounds(), 1)
         auto: dict[str, str | None] = {"backend": choice.name, "reason": choice.reason}
     except RingnetError as error:
         auto = {"backend": None, "reason": str(error)}

@@ -17,7 +17,7 @@ from .address import parse_address
 from .backend import Backend
 from .bells import Latch
 from .binding import open_listeners
-from .choose import Choice, Verdict, choose, choose_instead
+from .choose import Choice, Verdict, choose, choose_instead, confirm
 from .connection import Connection
 from .dialing import Dialing
 from .errors import BackendUnavailable, ConnectionClosed, EngineStateError, EngineStopped
@@ -266,7 +266,8 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
                 reactor.post_own(reactor.stop, limit)
 
     def _prepare(self, here: bool) -> None:
-        self._choice = choose(self.options.backend, self.options.bounds(), self.options.reactors)
+        chosen = choose(self.options.backend)
+        self._choice = confirm(chosen, self.options.bounds(), self.options.reactors)
         self._say_choice(self._choice)
         keep_freed(self.options.kept_memory)
         self.logging.open_file(self.options.log_file)
