@@ -61,6 +61,8 @@ KIND_NAMES: Final = {
 GRACEFUL: Final = 0  # send what is staged, end our side, read and drop until the peer's end
 NOW: Final = 1  # drop what is staged and close the descriptor
 RESET: Final = 2  # the same with a reset (RST) towards the peer
+LEAVE: Final = NOW | 4  # but those who have a duplicate of the descriptor go on with it
+CLOSE_MODES: Final = frozenset({GRACEFUL, NOW, RESET, LEAVE})
 
 # Masks of poll(); the values are those of poll(2).
 READABLE: Final = 0x001

@@ -68,7 +68,7 @@ The rules
     each call; at most it makes one non-blocking, never blocking. Before a descriptor is closed,
     SO_LINGER with a time is turned off, since close(2) would wait (the kernel goes on sending by
     itself); without a time it stays, and resets. A close with NOW or RESET reaches the peer also
-    where another process, such as a forked child, has the descriptor.
+    where another process, such as a forked child, has the descriptor; one with LEAVE does not.
 15. What a caller gets wrong costs its own handle at most. What is no `bytes` raises TypeError at
     the verb, an index in use or out of range ValueError; an address or a descriptor that is none
     is the handle's ERROR, or REFUSED for a packet. After `dispose()`, `wake()` does nothing, and
@@ -168,7 +168,7 @@ class Backend(Protocol):
         """End our side after all that is staged: SHUT. Reading goes on."""
 
     def close(self, handle: int, mode: int) -> None:
-        """End the handle: GRACEFUL, NOW or RESET (see `completion.py`). CLOSED follows.
+        """End the handle: GRACEFUL, NOW, RESET or LEAVE (see `completion.py`). CLOSED follows.
 
         GRACEFUL sends what is staged and ends our side. If the peer has ended its side by then,
         the descriptor is closed; else SHUT is said and arriving bytes are dropped until the

@@ -18,7 +18,7 @@ import os
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from ..completion import GRACEFUL, INDEX_MASK, NOW, RESET
+from ..completion import GRACEFUL, INDEX_MASK, LEAVE, NOW, RESET
 from .deadlines import Countdown, Deadlines, TimeLimits
 from .errors import ConnectionClosed, EngineStateError, WrongThread, peer_text
 from .foreign import AnyThread, Callback
@@ -46,6 +46,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         "_end_due",
         "_error",
         "_handle",
+        "_has_dup",
         "_local",
         "_on_closed",
         "_origin",
@@ -82,6 +83,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._peer_ended = False
         self._end_due = False  # and the handler does not know yet
         self._wake_due = False  # it was woken while reading was paused
+        self._has_dup = False  # somebody has a descriptor of the same socket
         self._deadlines: Deadlines | None = None
         self._error: BaseException | None = None
         self._on_closed: list[Callback] | None = None
@@ -143,6 +145,8 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._end(NOW, error)
 
     def _end(self, mode: int, error: BaseException | None) -> None:
+        if mode == NOW and self._has_dup:
+            mode = LEAVE
         self._owner = 0
         if self._error is None:
             self._error = error
@@ -209,7 +213,13 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         return self._fd
 
     def dup(self) -> int:
-        """A new descriptor of the same socket, which is the caller's to close. gnet: Dup."""
+        """A new descriptor of the same socket, which is the caller's to close. gnet: Dup.
+
+        It outlives the connection: `close_now` then leaves the peer connected to it. `close` and
+        `shutdown_write` end our side for it as well, and `reset` ends it.
+        """
         if self._owner != get_ident():
             raise self._misuse()
-        return os.dup(self._fd)
+        fd = os.dup(self._fd)
+        self._has_dup = True
+        return fd

@@ -20,13 +20,13 @@ from threading import RLock
 from typing import Any, Final
 
 from ..completion import (
+    CLOSE_MODES,
     CLOSED,
     DATA,
     GENERATION_MASK,
     INDEX_BITS,
     INDEX_MASK,
     NOW,
-    RESET,
     WOKEN,
     Bounds,
     Event,
@@ -180,8 +180,8 @@ class FallbackBackend(Operations):
         self._ask(self._do_shutdown, handle, None)
 
     def close(self, handle: int, mode: int) -> None:
-        if not 0 <= mode <= RESET:
-            raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET")
+        if mode not in CLOSE_MODES:
+            raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET, LEAVE")
         self._ask(self._do_close, handle, mode)
 
     def pending(self, handle: int) -> int:

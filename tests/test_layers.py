@@ -41,10 +41,11 @@ def test_the_core_speaks_the_vocabulary() -> None:
 
     for number, name in completion.KIND_NAMES.items():
         assert getattr(lib, f"RN_{name}") == number
-    assert (lib.RN_GRACEFUL, lib.RN_NOW, lib.RN_RESET) == (
+    assert (lib.RN_GRACEFUL, lib.RN_NOW, lib.RN_RESET, lib.RN_LEAVE) == (
         completion.GRACEFUL,
         completion.NOW,
         completion.RESET,
+        completion.LEAVE,
     )
 
 

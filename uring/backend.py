@@ -16,10 +16,10 @@ from threading import RLock
 from typing import Any, Final
 
 from ..completion import (
+    CLOSE_MODES,
     GENERATION_MASK,
     INDEX_BITS,
     INDEX_MASK,
-    RESET,
     RETRY_PERIOD,
     Bounds,
     Event,
@@ -177,8 +177,8 @@ class UringBackend:
         self._command(_SHUTDOWN, handle, 0)
 
     def close(self, handle: int, mode: int) -> None:
-        if not 0 <= mode <= RESET:
-            raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET")
+        if mode not in CLOSE_MODES:
+            raise ValueError(f"close mode {mode!r} is none of GRACEFUL, NOW, RESET, LEAVE")
         self._command(_CLOSE, handle, mode)
 
     def pending(self, handle: int) -> int:

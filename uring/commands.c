@@ -150,7 +150,7 @@ static int control(struct rn_core *core, struct slot *slot, int64_t op, int64_t 
 		slot_shutdown(core, slot);
 		return 0;
 	case RN_CLOSE:
-		if (argument < RN_GRACEFUL || argument > RN_RESET)
+		if (argument < RN_GRACEFUL || (argument > RN_RESET && argument != RN_LEAVE))
 			return -EINVAL;
 		slot_close(core, slot, (int)argument);
 		return 0;

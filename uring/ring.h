@@ -54,7 +54,7 @@ enum {
  * RN_LOCAL_AT on there is the sockaddr that it was sent to, where the socket tells that. */
 enum { RN_NAME_ROOM = 256, RN_LOCAL_AT = 128 };
 
-enum { RN_GRACEFUL = 0, RN_NOW = 1, RN_RESET = 2 };
+enum { RN_GRACEFUL = 0, RN_NOW = 1, RN_RESET = 2, RN_LEAVE = 5 };
 
 /* Features that rn_probe reports, in this order: 1 yes, 0 no. */
 enum {

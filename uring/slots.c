@@ -289,6 +289,8 @@ void slot_close(struct rn_core *core, struct slot *slot, int mode)
 	slot->owed = 0; /* nothing else is said any more; CLOSED is not owed yet */
 	if (mode == RN_RESET)
 		slot->flags |= BY_RESET;
+	if (mode == RN_LEAVE)
+		slot->flags |= FIN_SENT; /* whether, and when, is for others to say */
 	if (mode == RN_GRACEFUL && slot->role == ROLE_LISTENER)
 		slot->flags |= LATE_TOO;
 	if (mode != RN_GRACEFUL || !carries_data(slot) ||
