@@ -99,7 +99,12 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self.write_room = min(self.options.stage_bytes, self.options.high_water)
         self._has_limits = self.options.has_time_limits
         self.again: dict[Connection, None] = {}  # those to call again, in order
-        self._dispatch: dict[int, Callable[[int, int, int], None]] = {
+        self._dispatch = self._routes()
+        self.thread: Thread | None = None  # its own, if it has one
+
+    def _routes(self) -> dict[int, Callable[[int, int, int], None]]:
+        """Where each kind of event goes, but for DATA."""
+        return {
             EOF: self._on_eof,
             ERROR: self._on_error,
             ACCEPTED: self._acceptor.on_accepted,
@@ -114,7 +119,6 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
             TRUNCATED: self.endpoints.on_truncated,
             REFUSED: self.endpoints.on_refused,
         }
-        self.thread: Thread | None = None  # its own, if it has one
 
     def __repr__(self) -> str:
         return f"<ringnet.Reactor {self.number} connections={len(self.connections)}>"
