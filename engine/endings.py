@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from ..completion import GRACEFUL, NOW
@@ -51,6 +52,7 @@ class Endings:
         _acceptor: Acceptor
         _handles: Handles
         _is_over: bool
+        _over_at: float
         _stopping: bool
         _timers: Timers
 
@@ -179,10 +181,11 @@ class Endings:
             for conn in list(self.connections.values()):
                 self.guard(self.drain, conn)
             self.guard(self.endpoints.close, GRACEFUL)
-        if timeout > 0:
-            Countdown(cast("Reactor", self), timeout, self._close_all_now)
-        else:
+        if timeout <= 0:
             self._close_all_now()
+        elif monotonic() + timeout < self._over_at:  # however often it is asked for
+            self._over_at = monotonic() + timeout
+            Countdown(cast("Reactor", self), timeout, self._close_all_now)
 
     @property
     def is_stopping(self) -> bool:

@@ -117,9 +117,10 @@ class ReactorGroup:
 
     def _limit_patience(self, seconds: float) -> None:
         """Reactors that have ended by then do not wait for the others."""
-        if seconds == inf:
-            return
-        self._give_up_at = min(self._give_up_at, monotonic() + seconds)
+        at = monotonic() + seconds
+        if at >= self._give_up_at:
+            return  # they look before then
+        self._give_up_at = at
         for reactor in self._reactors:
             with suppress(ConnectionClosed):
                 reactor.post_own(reactor.add_timer, seconds, _look_again)

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from itertools import islice
+from math import inf
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self._accepts_calls = True
         self._stopping = False
         self._is_over = False  # the time to stop is: no connection may be left
+        self._over_at = inf  # when it will be, by monotonic()
         self._tick_delay = FIRST_TICK  # seconds that on_tick returned last
         self._tries, self._tried = 0, 0.0  # turns in a row that found no memory, and the last one
         # Bytes of its connections that wait in memory, in both directions, beyond the stages.
