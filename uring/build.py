@@ -77,6 +77,7 @@ ffibuilder.set_source(
     include_dirs=[from_root(".")],
     libraries=[] if archive else ["uring"],
     extra_objects=[archive] if archive else [],
-    extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra"],
+    # What is visible outside may be replaced there, so the compiler would not inline it.
+    extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"],
     optional=True,
 )
