@@ -198,7 +198,7 @@ def _targets(address: Address) -> list[Target]:
     try:
         found = resolve(address, family, socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise AddressError(f"{shown(str(address))}: {error.strerror}") from error
+        raise AddressError(error.strerror) from error
     if len(found) > MOST_OF_A_NAME:
         raise AddressError(
             f"{shown(str(address))} has {len(found)} addresses, of which at most {MOST_OF_A_NAME} "

@@ -127,7 +127,7 @@ class Callbacks:
             self.call_again(conn)
 
     def _handler_failed(self, conn: Connection, method: str, error: BaseException) -> None:
-        self.failed(f"%r: {method} raised; the connection is closed", conn, error=error)
+        self.failed(f"%r: {method} raised; {conn.COST}", conn, error=error)
         try:
             conn._finish(error)
         except BaseException as another:

@@ -63,7 +63,7 @@ class Client:
         gnet: Start.
         """
         if self._origin.is_over:
-            raise EngineStopped("a client is started once: make another")
+            raise EngineStopped("this client was stopped: make another")
         if not self._shares:
             self.engine.start()
         self._origin.look_up()

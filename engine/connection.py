@@ -41,6 +41,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
     `context` is the handler's own: any object, None at first.
     """
 
+    COST = "the connection is closed"  # what an exception in a handler leads to
     __slots__ = (
         "_deadlines",
         "_end_due",

@@ -35,6 +35,7 @@ class Datagram(PacketConnection):
     # What of a connection is the same for every datagram: it has no end, and nothing is kept of it.
     _end_due = _peer_ended = _paused = _held = _is_shut = False
     _inbound = _error = None
+    COST = "what it left of the datagram is gone"
 
     def __init__(self, endpoint: Endpoint, sender: bytes, offset: int, length: int) -> None:
         # Only what a datagram needs of a connection: there is one of these for each.
@@ -97,7 +98,11 @@ class Datagram(PacketConnection):
         endpoint.send(data, destination(endpoint.family, address, endpoint.only_v6))
 
     def write(self, data: bytes) -> None:
-        """Send one datagram to the sender of this one. gnet: Write."""
+        """Send one datagram to the sender of this one. gnet: Write.
+
+        Raises UsageError where the sender has no address: a Unix socket without a name, whose
+        `remote_address` is "".
+        """
         if self._owner != get_ident():
             raise self._misuse()
         if not self._to:

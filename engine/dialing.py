@@ -71,8 +71,8 @@ class Dialing:
     ) -> Future[Connection]:
         """`register` for one of the engine's clients."""
         limit = self.options.connect_timeout
-        if timeout is not None and not (limit := check_seconds("timeout", timeout, inf)):
-            raise ValueError(f"timeout is more than 0 seconds, or None for the option, not {limit}")
+        if timeout is not None:
+            limit = _checked(timeout)
         parsed = parse_address(address)
         if parsed.is_inherited:
             raise AddressError(f"{address!r} is for listening: enroll a connected socket instead")
@@ -119,3 +119,13 @@ def _too_late(error: ConnectionClosed) -> Future[Connection]:
     future: Future[Connection] = Future()
     future.set_exception(error.with_traceback(None))  # whose frames would be a cycle
     return future
+
+
+def _checked(timeout: float) -> float:
+    """Raise TypeError or ValueError unless it is a time to connect in."""
+    if isinstance(timeout, (int, float)) and timeout <= 0:
+        raise ValueError(
+            "timeout is more than 0 seconds, or None for the option connect_timeout, "
+            f"not {shown(timeout)}"
+        )
+    return check_seconds("timeout", timeout, inf)

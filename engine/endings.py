@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 STOP_LINGER = 0.05  # seconds for a peer to end its side when the engine stops
 
 
+class Linger(Countdown):
+    """The while that a peer has to end its side, once ours is ended."""
+
+    __slots__ = ()
+
+
 class Endings:
     """The part of a reactor that ends connections, on its thread."""
 
@@ -121,11 +127,12 @@ class Endings:
             return  # it was shutdown_write: reading goes on
         conn._count_outbound(0)
         self._cancel_timer(conn)
-        linger = self.options.linger_timeout
-        if self._stopping:
-            linger = min(linger, STOP_LINGER)
-        close = partial(self.backend.close, handle, NOW)
-        conn._timer = Countdown(cast("Reactor", self), linger, close)
+        seconds = self.options.linger_timeout
+        self._linger(conn, min(seconds, STOP_LINGER) if self._stopping else seconds)
+
+    def _linger(self, conn: Connection, seconds: float) -> None:
+        close = partial(self.backend.close, conn._handle, NOW)
+        conn._timer = Linger(cast("Reactor", self), seconds, close)
 
     def _on_closed(self, handle: int, lost: int, status: int) -> None:
         conn = self.connections.pop(handle, None)
@@ -180,6 +187,7 @@ class Endings:
             self.guard(self._give_up_dials)
             for conn in list(self.connections.values()):
                 self.guard(self.drain, conn)
+                self.guard(self._linger_less, conn)
             self.guard(self.endpoints.close, GRACEFUL)
         if timeout <= 0:
             self._close_all_now()
@@ -196,6 +204,12 @@ class Endings:
         """Tell the handler that the engine stops."""
         if conn._owner:
             self._call(conn, conn._origin.handler.on_drain, "on_drain")
+
+    def _linger_less(self, conn: Connection) -> None:
+        """It may have begun to linger before the engine was stopped."""
+        if isinstance(conn._timer, Linger):
+            self._cancel_timer(conn)
+            self._linger(conn, min(self.options.linger_timeout, STOP_LINGER))
 
     def close_all(self, origin: Origin) -> None:
         """Close the connections of an origin after what was written is sent, and end its dials."""

@@ -169,7 +169,7 @@ class ReactorGroup:
         if self._starter == threading.get_ident():
             raise EngineStateError(f"{method} in on_boot would wait for what comes after it")
         if self._state == "new":
-            raise EngineStateError(f"{method} needs an engine that was started")
+            raise EngineStateError(f"{method} needs reactors that run: call start() first")
 
 
 def _look_again() -> None:

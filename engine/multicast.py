@@ -99,12 +99,19 @@ def _set_membership(
     name = name6 if sock.family == socket.AF_INET6 else name4
     with _named(f"{_prefix(sock)}_{name}", group):
         if sock.family == socket.AF_INET6:
-            packed = socket.inet_pton(socket.AF_INET6, group)
-            request = packed + struct.pack("@I", index)
+            request = _packed(sock.family, group) + struct.pack("@I", index)
             sock.setsockopt(socket.IPPROTO_IPV6, getattr(socket, f"IPV6_{name6}"), request)
         else:
-            request = struct.pack("4s4si", socket.inet_aton(group), bytes(4), index)
+            request = struct.pack("4s4si", _packed(sock.family, group), bytes(4), index)
             sock.setsockopt(socket.IPPROTO_IP, getattr(socket, f"IP_{name4}"), request)
+
+
+def _packed(family: int, group: str) -> bytes:
+    try:
+        return socket.inet_pton(family, group)
+    except OSError:
+        version = 6 if family == socket.AF_INET6 else 4
+        raise OSError(errno.EINVAL, f"no IPv{version} address, as its listener has") from None
 
 
 @contextmanager

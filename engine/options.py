@@ -296,9 +296,12 @@ def check_choice(what: str, value: Any, choices: tuple[str, ...]) -> str:
     """Raise OptionError unless the value is one of the choices, naming the nearest."""
     if isinstance(value, str) and value in choices:
         return value
-    near = difflib.get_close_matches(shown(value, _COMPARED).strip("'"), choices, n=1, cutoff=0.5)
+    asked = shown(value, _COMPARED).strip("'").lower()
+    near = difflib.get_close_matches(asked, choices, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise OptionError(f"{what} is one of {', '.join(choices)}, not {shown(value)}{hint}")
+    raise OptionError(
+        f"{what} is one of {', '.join(filter(None, choices))}, not {shown(value)}{hint}"
+    )
 
 
 def _check_number(
