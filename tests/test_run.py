@@ -166,7 +166,7 @@ def test_a_reactor_that_cannot_begin_ends_the_others(
     real = choose("epoll")
     threads, descriptors = threading.active_count(), open_descriptors()
     monkeypatch.setattr(
-        "ringnet.engine.server.choose", lambda _: Choice("epoll", "for a test", make)
+        "ringnet.engine.server.choose", lambda *_: Choice("epoll", "for a test", make)
     )
     engine = ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", reactors=3)
     with pytest.raises(OSError, match="no memory for it"):
