@@ -137,8 +137,8 @@ def check_handler(handler: object) -> None:
             f"{type(handler).__name__} lacks {', '.join(missing)}: derive it from "
             "ringnet.EventHandler, whose methods do nothing"
         )
-    for name in _METHODS:
-        code = getattr(getattr(handler, name), "__code__", None)
+    for name in (*_METHODS, "on_refused"):  # which a handler of another class need not have
+        code = getattr(getattr(handler, name, None), "__code__", None)
         if getattr(code, "co_flags", 0) & MAY_GO_ON:
             raise TypeError(
                 f"{name} of {type(handler).__name__} is a coroutine or a generator: write it with "

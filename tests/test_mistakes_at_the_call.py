@@ -192,7 +192,14 @@ def test_methods_that_nobody_would_await() -> None:
         def on_tick(self) -> Any:
             yield 1.0
 
-    for handler, name in ((Awaited(), "on_traffic"), (Yields(), "on_tick")):
+    class Refused(Recorder):
+        async def on_refused(  # type: ignore[override]
+            self, listener: ringnet.Listener, error: OSError
+        ) -> None:
+            """Nobody awaits it."""
+
+    handlers = ((Awaited(), "on_traffic"), (Yields(), "on_tick"), (Refused(), "on_refused"))
+    for handler, name in handlers:
         with pytest.raises(TypeError, match=f"{name} of .* plain def"):
             ringnet.Engine(handler, "tcp://127.0.0.1:0")
         with pytest.raises(TypeError, match=f"{name} of .* plain def"):
