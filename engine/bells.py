@@ -4,7 +4,7 @@ A handler of a signal, and `__del__` while garbage is collected, run between two
 Whatever they call may take a lock that this thread holds just then, and wait for ever: so it is
 with the Lock of `threading`, and with the Event, Condition and Semaphore built on it. Here nothing
 is held. Each step is one operation of a deque or of a lock that the interpreter does at once, and
-the steps are in such an order that no ring is lost, by whomever they are interrupted.
+the steps are in such an order that no ring is lost, whatever interrupts them.
 """
 
 from __future__ import annotations

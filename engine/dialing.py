@@ -112,7 +112,7 @@ class Dialing:
 
 
 def _too_late(error: ConnectionClosed) -> Future[Connection]:
-    """Nothing begins any more. Who calls on a loop, as `on_close` and timers do while the engine
+    """Nothing begins any more. A caller on a loop, such as `on_close` or a timer while the engine
     drains, could not know: the future has the error. Elsewhere it is raised."""
     if current_loop() is None:
         raise error

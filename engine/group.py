@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .server import Engine
 
 
-# Seconds that handlers get to return when the time to stop is over. Who does not return in them is
-# not waited for: not by `stop`, nor by `run`, nor at the end of the program.
+# Seconds that handlers get to return when the time to stop is over. Nothing waits for one that takes
+# longer: not `stop`, nor `run`, nor at the end of the program.
 STOP_GRACE: Final = 1.0
 
 
@@ -143,7 +143,7 @@ class ReactorGroup:
     def end_with(self, wish: BaseException) -> None:
         """A user's code has raised what ends a program (EXITS): stop, and have `wait` raise it.
 
-        In good order for SystemExit; KeyboardInterrupt is of somebody who does not want to wait.
+        In good order for SystemExit; KeyboardInterrupt means that nobody wants to wait.
         """
         with self._state_lock:
             self._failure = wish if self._failure is None else self._failure

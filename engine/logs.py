@@ -88,7 +88,7 @@ class Log:
 
 
 class Seldom:
-    """Lines that would come in floods: each kind is said once a while, with how often it was.
+    """Lines that would come in floods: each kind is logged once in a while, with how often it came.
 
     For any thread. It never raises.
     """

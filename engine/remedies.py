@@ -37,7 +37,7 @@ _UNIX = {
 
 
 def refused(address: Address, error: OSError) -> BindError:
-    """The error for who listens: it names the address, the reason and the remedy."""
+    """The error of a failed listen: it names the address, the reason and the remedy."""
     number = error.errno or 0
     text = f"cannot listen on {shortened(str(address))}: {error.strerror or error}"
     remedy = _remedy(address, number)

@@ -23,7 +23,7 @@ EDGE: Final = 1 << 31
 
 # select(2) takes no descriptor from FD_SETSIZE on; some of them are not connections.
 SELECT_CAPACITY: Final = 1_000
-# It knows neither changes nor errors alone: what may only break is told of so often, to be asked.
+# It knows neither changes nor errors alone: what may only break is reported so often, to be asked.
 ENDS_EVERY: Final = 0.5  # seconds
 # Windows tells of a failed connect in the third set only; elsewhere that is urgent data.
 _TELLS_FAILURES: Final = sys.platform == "win32"
@@ -133,7 +133,7 @@ class SelectPoller:
         self._readers: set[int] = set()
         self._writers: set[int] = set()
         self._ends: set[int] = set()  # that may only break
-        self._next_ends = 0.0  # when they are told of
+        self._next_ends = 0.0  # when they are reported
 
     def change(self, fd: int, old: int, new: int) -> None:
         if new:

@@ -1,6 +1,6 @@
 /* inbox.c: packets that arrive.
  *
- * The law of this file: a packet is told with its sender, and one that was cut is never taken for a
+ * The law of this file: a packet is reported with its sender, and one that was cut is never taken for a
  * whole one.
  */
 #include "core.h"

@@ -1,4 +1,4 @@
-/* once.c: what is told once: that a stream is connected, that a descriptor is ready.
+/* once.c: what is reported once: that a stream is connected, that a descriptor is ready.
  *
  * The law of this file: a completion is not believed before it was asked whether it is so.
  */
