@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .server import Engine
 
 
-# Seconds that handlers get to return when the time to stop is over. Nothing waits for one that takes
-# longer: not `stop`, nor `run`, nor at the end of the program.
+# Seconds that handlers get to return when the time to stop is over. Nothing waits for one that
+# takes longer: neither `stop` nor `run`, nor the end of the program.
 STOP_GRACE: Final = 1.0
 
 

@@ -38,8 +38,9 @@ _NEWCOMERS_FAULT: Final = frozenset(
 def accept_all(backend: Operations, slot: Slot) -> None:
     """Accept what waits, up to a bound; the poller reports the listener again for the rest.
 
-    Another process that has the listener may have made it blocking, and may take away a newcomer that
-    was reported; so it is made non-blocking before, and asked again for each newcomer but the first.
+    Another process that has the listener may have made it blocking, and may take away a newcomer
+    that was reported; so it is made non-blocking before, and asked again for each newcomer but the
+    first.
     """
     try:
         slot.sock.setblocking(False)
