@@ -38,6 +38,7 @@ class Acceptor:
         self._has_freed = False  # and its descriptor is free again, for the next newcomer
         self._waiting: deque[tuple[int, Origin]] = deque()  # newcomers beyond max_connections
         self._is_resting = False
+        self._newcomer = -1  # whom nobody has yet
         self.turned_away = 0  # newcomers for whom there was no descriptor or place
 
     @property
@@ -70,6 +71,7 @@ class Acceptor:
 
     def on_accepted(self, handle: int, fd: int, b: int) -> None:
         """A newcomer: it is served, waits, or is turned away."""
+        self._newcomer = fd
         if self._is_short and not self._recover():
             self._turn_away(fd)
             self._has_freed = True
@@ -82,16 +84,19 @@ class Acceptor:
             self._say_full("newcomers are closed")
 
     def _keep_waiting(self, fd: int, origin: Origin) -> None:
-        try:
-            self._waiting.append((fd, origin))
-        except BaseException:
-            self._turn_away(fd)
-            raise
+        self._waiting.append((fd, origin))
+        self._newcomer = -1
         self._rest()
 
     def _turn_away(self, fd: int) -> None:
+        self._newcomer = -1
         close_descriptor(fd)
         self.turned_away += 1
+
+    def lose_newcomer(self) -> None:
+        """Nothing could be done for the last one: there was no memory."""
+        if self._newcomer >= 0:
+            self._turn_away(self._newcomer)
 
     # Which reactor gets it
 
@@ -102,6 +107,7 @@ class Acceptor:
         target = self._reactor if keeps else self._pick(fd)
         if target is self._reactor:
             target.begun += 1  # each counter has one writer
+            self._newcomer = -1
             target.open(fd, origin)
         else:
             self._hand_over(target, fd, origin)
@@ -119,6 +125,7 @@ class Acceptor:
         target.given += 1  # by the one reactor that has the listeners of which there is one
         try:
             target.hand(self._reactor, target.open, fd, origin)
+            self._newcomer = -1
         except (ConnectionClosed, QueueFull, MemoryError) as error:
             target.given -= 1
             self._turn_away(fd)

@@ -55,11 +55,10 @@ class Beginnings:
 
     def open(self, fd: int, origin: Origin) -> None:
         """Make a connection of an accepted descriptor, which is the reactor's from now on."""
-        own = self._own_stream if origin.is_stream else self._own_packets
         try:
             if origin.prepares_each:
                 self._prepare_accepted(fd)
-            conn = own(fd, origin)
+            conn = (self._own_stream if origin.is_stream else self._own_packets)(fd, origin)
         except BaseException as error:
             conn = None
             self.failed("%r: a newcomer was closed", self, error=error)

@@ -18,7 +18,7 @@ import os
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from ..completion import GRACEFUL, INDEX_MASK, LEAVE, NOW, RESET
+from ..completion import GRACEFUL, INDEX_MASK, LEAVE, NOW, RESET, retried
 from .deadlines import Countdown, Deadlines, TimeLimits
 from .errors import ConnectionClosed, EngineStateError, WrongThread, peer_text
 from .foreign import AnyThread, Callback
@@ -128,6 +128,12 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
             return
         self._owner = 0
         self._error = error
+        try:
+            self._end_softly()
+        except MemoryError as failure:
+            self._end(NOW, failure)
+
+    def _end_softly(self) -> None:
         self._forget_inbound()
         if self._overflow is None:
             self.loop.backend.close(self._handle, GRACEFUL)
@@ -154,7 +160,10 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         self._forget_inbound()
         self._overflow = None
         self._count_outbound(0)
-        self.loop.backend.close(self._handle, mode)
+        try:
+            self.loop.backend.close(self._handle, mode)
+        except MemoryError:
+            retried(self.loop.backend.close, self._handle, mode)  # else it would stay for good
 
     def _limits(self) -> Deadlines:
         if self._owner != get_ident():

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
@@ -66,12 +64,10 @@ class Datagram(PacketConnection):
     def _misuse(self) -> Exception:
         return super()._misuse() if self._endpoint.is_open else self._endpoint.is_over()
 
-    @contextmanager
-    def _borrow(self) -> Iterator[socket.socket]:
+    def _borrow(self) -> borrowed:
         if self._owner != get_ident() or not self._endpoint.is_open:
             raise self._misuse()
-        with borrowed(self._endpoint.fd) as sock:
-            yield sock
+        return borrowed(self._endpoint.fd)
 
     @property
     def local_address(self) -> Any:

@@ -70,7 +70,10 @@ class Dial:
 
     def begin(self) -> None:
         """On the loop: the clock runs from here."""
-        self._step(self._begin)
+        try:
+            self._step(self._begin)
+        except BaseException as error:  # no memory even for that
+            self._fail(error)
 
     def on_connected(self, handle: int) -> None:
         """An attempt has worked: the first wins, the others are given up."""

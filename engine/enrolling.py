@@ -69,11 +69,11 @@ class _Place:
 
     _latest: dict[int, _Place] = {}  # by descriptor: the system has only so many  # noqa: RUF012
 
-    def __init__(self, loop: Reactor, fd: int) -> None:
+    def __init__(self, loop: Reactor, sock: socket.socket) -> None:
         self._loop = weakref.ref(loop)
+        self._sock = weakref.ref(sock)  # which has the descriptor while it is on its way
         self.handle: int | None = None  # of the connection
-        self.is_on_its_way = True
-        self._latest[fd] = self
+        self._latest[sock.fileno()] = self
 
     @classmethod
     def is_taken(cls, fd: int) -> bool:
@@ -83,7 +83,9 @@ class _Place:
         if place is None or loop is None or loop.engine.is_forked:
             return False
         conn = loop.connections.get(-1 if place.handle is None else place.handle)
-        return place.is_on_its_way or (conn is not None and conn._fd == fd)
+        sock = place._sock()
+        is_on_its_way = sock is not None and sock.fileno() == fd
+        return is_on_its_way or (conn is not None and conn._fd == fd)
 
 
 def enroll(loop: Reactor, origin: Origin, sock: socket.socket, context: Any) -> Future[Connection]:
@@ -91,11 +93,10 @@ def enroll(loop: Reactor, origin: Origin, sock: socket.socket, context: Any) -> 
     future: Future[Connection] = Future()
     future.set_running_or_notify_cancel()
     own = socket.socket(fileno=sock.detach())
-    place = _Place(loop, own.fileno())
+    place = _Place(loop, own)
     try:
         loop.post(_enroll, loop, origin, own, context, future, place)
     except BaseException:
-        place.is_on_its_way = False
         close_socket(own)
         raise
     return future
@@ -122,8 +123,6 @@ def _enroll(
         loop.guard(future.set_exception, error)
     else:
         introduce(loop, conn, context, future)
-    finally:
-        place.is_on_its_way = False
 
 
 def introduce(loop: Reactor, conn: Connection, context: Any, future: Future[Connection]) -> None:

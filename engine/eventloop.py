@@ -145,7 +145,10 @@ class EventLoop:
         with self._foreign_lock:
             if self._queue(call, arguments):
                 self._is_woken_later = True  # who posts meanwhile does not wait for that
-                giver.backend.wake_other(self.backend)
+                try:
+                    giver.backend.wake_other(self.backend)
+                except MemoryError:  # the call is in the queue already
+                    self.backend.wake()
 
     def post(self, call: Callable[..., object], *arguments: Any) -> None:
         """Have a call made on the loop's thread; calls of one thread keep their order."""

@@ -340,7 +340,8 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
 
     def _on_woken(self, handle: int, a: int, b: int) -> None:
         with self._foreign_lock:
-            calls, self._foreign = self._foreign, []
+            calls = iter(self._foreign)  # first: there may be no memory for it
+            self._foreign = []
             self._is_woken_later = False
         for call, arguments in calls:
             try:

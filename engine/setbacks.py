@@ -12,11 +12,12 @@ from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
-from ..completion import NOW, STALLED, WOKEN
+from ..completion import ACCEPTED, NOW, STALLED, WOKEN
 from .errors import ConnectionClosed
 
 if TYPE_CHECKING:
     from ..completion import Event
+    from .acceptor import Acceptor
     from .backend import Backend
     from .connection import Connection
     from .dial import Dial
@@ -35,12 +36,14 @@ class Setbacks:
         backend: Backend
         connections: dict[int, Connection]
         dials: dict[int, Dial]
+        _acceptor: Acceptor
         _timers: Timers
         _tried: float
         _tries: int
 
         def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
         def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
+        def wake_up(self) -> None: ...
 
     def break_off(self, conn: Connection, error: BaseException) -> None:
         """Nothing more can be done for a connection: close it at once, with the error."""
@@ -53,7 +56,10 @@ class Setbacks:
         """Go on after an exception in the loop, with the events that are left, or raise it."""
         while True:
             try:
-                return self._go_on(events, handle, kind, error)
+                events = self._go_on(events, handle, kind, error)
+                if isinstance(error, MemoryError):
+                    self.wake_up()  # should it have been the news of calls that was lost
+                return events
             except MemoryError:
                 if not self._may_try_again():
                     raise
@@ -88,6 +94,8 @@ class Setbacks:
         self.failed("%r: an event of kind %d is lost", self, kind, error=error)
         if dial is not None:
             dial._fail(error if isinstance(error, Exception) else ConnectionClosed(repr(error)))
+        elif kind == ACCEPTED:
+            self._acceptor.lose_newcomer()
         elif kind == WOKEN:
             self.backend.wake()  # the calls are still there
         elif kind == STALLED:

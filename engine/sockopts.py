@@ -10,10 +10,9 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import multicast
 from .errors import shown
@@ -114,14 +113,23 @@ def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
         raise OSError(number, text) from error
 
 
-@contextmanager
-def borrowed(fd: int) -> Iterator[socket.socket]:
-    """A socket object of a descriptor that stays somebody else's."""
-    sock = socket.socket(fileno=fd)
-    try:
-        yield sock
-    finally:
-        sock.detach()
+class borrowed:  # noqa: N801  # it is used like a function
+    """A socket object of a descriptor that stays somebody else's.
+
+    No generator, whose end would need memory: an object that is left behind closes the descriptor.
+    """
+
+    __slots__ = ("_fd", "_sock")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> socket.socket:
+        self._sock = socket.SocketType(fileno=self._fd)
+        return cast("socket.socket", self._sock)
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._sock.detach()
 
 
 def listens(sock: socket.socket) -> bool:
@@ -156,9 +164,11 @@ def close_socket(sock: socket.socket) -> None:
 
 def close_descriptor(fd: int) -> None:
     """Close the descriptor of a socket without waiting."""
-    with suppress(OSError), borrowed(fd) as sock:
-        never_linger(sock)
-    os.close(fd)
+    try:
+        with suppress(OSError), borrowed(fd) as sock:
+            never_linger(sock)
+    finally:
+        os.close(fd)
 
 
 class SocketOptions:
@@ -215,12 +225,10 @@ class SocketOptions:
         with self._borrow() as sock:
             multicast.send_from(sock, interface)
 
-    @contextmanager
-    def _borrow(self) -> Iterator[socket.socket]:
+    def _borrow(self) -> borrowed:
         if self._owner != get_ident():
             raise self._misuse()
-        with borrowed(self._fd) as sock:
-            yield sock
+        return borrowed(self._fd)
 
     def _set(self, name: str, value: int | bytes) -> None:
         with self._borrow() as sock:

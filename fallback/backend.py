@@ -231,7 +231,8 @@ class FallbackBackend(Operations):
             self._emit(event)
 
     def _do_what_was_asked(self) -> None:
-        todo, self._todo = self._todo, []
+        todo = iter(self._todo)  # first: there may be no memory for it
+        self._todo = []
         for do, handle, argument in todo:
             try:
                 do(handle, argument)
@@ -244,7 +245,10 @@ class FallbackBackend(Operations):
     def _cannot_do(self, do: Callable[[int, Any], None], handle: int, argument: Any) -> None:
         """A verb found no memory."""
         slot = self._slots.get(handle)
-        if slot is not None:
+        if slot is not None and do == self._do_close:
+            slot.error = ENOMEM
+            self._end(slot, max(argument, NOW))  # how far it has come is not known
+        elif slot is not None:
             self._give_up(slot)
         elif handle & INDEX_MASK in self._begun:  # it was to begin
             self._emit((handle, CLOSED, 0, -ENOMEM))

@@ -257,6 +257,9 @@ class _OneByOne:
     def __iter__(self) -> _OneByOne:
         return self
 
+    def __length_hint__(self) -> int:
+        return (self._end - self._at) // _EVENTS.size
+
     def __next__(self) -> Event:
         if self._at == self._end:
             raise StopIteration
