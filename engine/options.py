@@ -84,7 +84,9 @@ class Options:
 
     backend: str = _choice("auto", BACKENDS, "how the kernel is spoken to")
     reactors: int = _whole(1, 1, 1024, "threads", "event loops, each with its own backend")
-    multicore: bool = _switch(False, "as many reactors as there are usable CPUs, unless told")
+    multicore: bool = _switch(
+        False, "as many reactors as there are usable CPUs, unless `reactors` is given"
+    )
     cpus: tuple[int, ...] = _object(
         (), _are_cpus, "tuple of CPU numbers", "reactor i runs on the i-th of them only"
     )
@@ -130,7 +132,11 @@ class Options:
         GIB, 1, 1 << 50, "bytes", "unread, or above the high-water marks, in the whole engine"
     )
     again_per_turn: int = _whole(
-        256, 1, 1 << 20, "calls", "of those who asked for `Action.AGAIN`, before others are served"
+        256,
+        1,
+        1 << 20,
+        "calls",
+        "for connections that asked for `Action.AGAIN`, before others are served",
     )
     stage_bytes: int = _whole(
         64 * KIB, 512, 64 * MIB, "bytes", "of a connection that are copied and wait in the backend"
@@ -165,7 +171,7 @@ class Options:
         1 << 20, 1, 1 << 32, "calls", "from other threads that wait for a reactor"
     )
     connect_timeout: float = _seconds(
-        30.0, 0.001, 86_400.0, "to resolve a name and connect, unless told"
+        30.0, 0.001, 86_400.0, "to resolve a name and connect, unless a dial has its own"
     )
     connect_attempt_delay: float = _seconds(
         0.25, 0.01, 60.0, "until the next address of a name is tried as well (RFC 8305)"
