@@ -57,7 +57,9 @@ class Listener:
 
     def join_group(self, group: str, interface: str | int = "") -> None:
         """Receive what is sent to a multicast group (ip(7), ipv6(7)), on an interface by name or
-        index; with `reuse_port` the first reactor gets it. Raises OSError with the option's name.
+        index; with `reuse_port` the first reactor gets it. The group is of the listener's family,
+        which is IPv6 for `udp://:PORT`: use `udp4://:PORT` for a group of IPv4. Raises OSError
+        with the option's name.
         gnet: WithMulticastInterfaceIndex."""
         join(self._socks[0], group, interface)  # else each reactor would get a copy of its own
 

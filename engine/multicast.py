@@ -18,6 +18,7 @@ LONGEST_NAME = 15  # bytes of an interface's name: IFNAMSIZ without its end
 
 _IP_MULTICAST_ALL = 49  # Python does not name them
 _IPV6_MULTICAST_ALL = 29
+_VERSIONS: dict[int, tuple[int, int]] = {socket.AF_INET: (4, 6), socket.AF_INET6: (6, 4)}
 
 
 def is_interface_name(name: str) -> bool:
@@ -98,6 +99,8 @@ def _set_membership(
     index = interface_index(interface or scope)
     name = name6 if sock.family == socket.AF_INET6 else name4
     with _named(f"{_prefix(sock)}_{name}", group):
+        if sock.type != socket.SOCK_DGRAM or sock.family not in _VERSIONS:
+            raise OSError(errno.EOPNOTSUPP, "groups are joined by udp:// listeners only")
         if sock.family == socket.AF_INET6:
             request = _packed(sock.family, group) + struct.pack("@I", index)
             sock.setsockopt(socket.IPPROTO_IPV6, getattr(socket, f"IPV6_{name6}"), request)
@@ -110,8 +113,12 @@ def _packed(family: int, group: str) -> bytes:
     try:
         return socket.inet_pton(family, group)
     except OSError:
-        version = 6 if family == socket.AF_INET6 else 4
-        raise OSError(errno.EINVAL, f"no IPv{version} address, as its listener has") from None
+        here, other = _VERSIONS[family]
+        raise OSError(
+            errno.EINVAL,
+            f"no IPv{here} address, and the listener is of IPv{here}; "
+            f"groups of IPv{other} are joined by one of udp{other}://",
+        ) from None
 
 
 @contextmanager

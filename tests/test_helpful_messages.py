@@ -45,14 +45,30 @@ def test_a_timeout_says_the_same_of_zero_and_below() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "group"), [("udp4://127.0.0.1:0", "ff02::7777"), ("udp6://[::1]:0", "239.1.1.1")]
+    ("address", "group"),
+    [
+        ("udp4://127.0.0.1:0", "ff02::7777"),
+        ("udp6://[::1]:0", "239.1.1.1"),
+        ("udp://[::]:0", "239.1.1.1"),
+    ],
 )
 def test_a_group_of_the_other_family(address: str, group: str) -> None:
     with ringnet.Engine(Recorder(), address, backend="select") as engine:
-        version = 4 if "udp4" in address else 6
-        with pytest.raises(OSError, match=f"no IPv{version} address") as caught:
+        here, other = (4, 6) if "udp4" in address else (6, 4)
+        text = f"no IPv{here} address.*by one of udp{other}://"
+        with pytest.raises(OSError, match=text) as caught:
             engine.listeners[0].join_group(group, "lo")
     assert caught.value.errno == errno.EINVAL
+
+
+def test_a_group_of_what_is_not_udp(tmp_path: Path) -> None:
+    addresses = ("tcp://127.0.0.1:0", f"unixgram://{tmp_path}/socket")
+    with ringnet.Engine(Recorder(), *addresses, backend="select") as engine:
+        for listener in engine.listeners:
+            for change in (listener.join_group, listener.leave_group):
+                with pytest.raises(OSError, match="by udp:// listeners only") as caught:
+                    change("239.1.1.1", "lo")
+                assert caught.value.errno == errno.EOPNOTSUPP
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
