@@ -50,8 +50,8 @@ class Held:
         """Let as many go on as there is room for what each may bring at once."""
         self._looks = False
         for conn in list(islice(self._line, self._count())):
-            del self._line[conn]
-            conn._go_on()
+            conn._go_on()  # first: where that fails, it is tried again
+            self.discard(conn)
         self._look_later()
 
     def _count(self) -> int:

@@ -247,10 +247,10 @@ class Inbound:
             self._let_go()
 
     def _let_go(self) -> None:
+        if not self._paused:
+            self._read_again()  # first: there may be no memory for it
         self._held = False
         self.loop.held.discard(self)  # type: ignore[arg-type]
-        if not self._paused:
-            self._read_again()
 
     def _read_again(self) -> None:
         self.loop.backend.resume(self._handle)

@@ -181,3 +181,39 @@ def test_pausing_does_not_cost_an_innocent_its_life(backend: str) -> None:
         assert receive(client, 1) == b"v"
         culprit.close()
         client.close()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_those_held_go_on_though_there_was_no_memory_for_it(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = Recorder()
+    options = {"max_buffered": 64 * KIB, "inbound_full": "pause"}
+    with served(backend, handler, **options) as engine:
+        client, conn = opened(handler, engine)
+        (loop,) = engine.reactors
+        real, left = loop.backend.resume, 2
+
+        def scarce(handle: int) -> None:
+            nonlocal left
+            if left:
+                left -= 1
+                raise MemoryError
+            real(handle)
+
+        def hold() -> None:
+            loop.buffered += 64 * KIB
+            conn._too_much("others hold it all")
+            loop.held.add(conn)
+
+        monkeypatch.setattr(loop.backend, "resume", scarce)
+        on_loop(loop, hold)
+        client.sendall(b"x")
+
+        def make_room() -> None:
+            loop.buffered -= 64 * KIB
+
+        on_loop(loop, make_room)
+        assert receive(client, 1) == b"x"
+        assert not left
+        client.close()
