@@ -113,6 +113,10 @@ class Backend(Protocol):
         """How many handles may be alive at once: `Bounds.slots`, or less where the system says."""
 
     @property
+    def nonblocking(self) -> bool:
+        """Whether descriptors of ACCEPTED are non-blocking. Those it is given may be either."""
+
+    @property
     def memory(self) -> Memory:
         """Where the bytes of DATA events are."""
 

@@ -48,6 +48,7 @@ class FallbackBackend(Operations):
     def __init__(self, poller: Poller, bounds: Bounds) -> None:
         super().__init__(poller, bounds)
         self.name = poller.name
+        self.nonblocking = False
         self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
         self._targets: list[int] = []
         self._pieces: list[bytes] = []

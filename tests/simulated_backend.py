@@ -71,6 +71,7 @@ class SimulatedBackend:
     """One thread, one seed."""
 
     name = "simulated"
+    nonblocking = True
 
     def __init__(self, bounds: Bounds, chance: random.Random, clock: Clock, newcomers: int) -> None:
         self.capacity = bounds.slots

@@ -68,6 +68,7 @@ class UringBackend:
     """
 
     name: Final = "io_uring"
+    nonblocking: Final = False
 
     def __init__(self, bounds: Bounds, setup_mask: int = 0xFFFFFFFF) -> None:
         self.capacity = bounds.slots
