@@ -42,6 +42,15 @@ def parser(about: str | None, default: str) -> argparse.ArgumentParser:
     return command
 
 
+def address(text: str) -> str:
+    """An address to dial: refused at the start, and not when somebody needs it."""
+    try:
+        ringnet.Engine(ringnet.EventHandler(), text)  # which looks at it, and binds nothing yet
+    except ringnet.AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def more_options(given: argparse.Namespace) -> dict[str, Any]:
     """What `--option` says: numbers, True and tuples as Python writes them, else text."""
     found: dict[str, Any] = {}

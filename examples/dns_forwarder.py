@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 import ringnet
-from _cli import announce, parser, serve
+from _cli import address, announce, parser, serve
 
 PATIENCE = 5.0  # seconds that the upstream has for an answer
 HEADER = 12  # bytes; RFC 1035, 4.1.1
@@ -90,7 +90,7 @@ class Forwarder(ringnet.EventHandler):
 
 if __name__ == "__main__":
     command = parser(__doc__, "udp://127.0.0.1:5353")
-    command.add_argument("--upstream", default="udp://9.9.9.9:53", metavar="ADDRESS")
+    command.add_argument("--upstream", type=address, default="udp://9.9.9.9:53", metavar="ADDRESS")
     given = command.parse_args()
     if given.reactors != 1:
         command.error("it has no lock, and so one reactor only")

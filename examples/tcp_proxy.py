@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 import ringnet
-from _cli import announce, parser, serve
+from _cli import address, announce, parser, serve
 
 
 class End(ringnet.EventHandler):
@@ -78,6 +78,8 @@ class Proxy(End):
 
 if __name__ == "__main__":
     command = parser(__doc__, "tcp://127.0.0.1:8081")
-    command.add_argument("--target", default="tcp://127.0.0.1:8080", metavar="ADDRESS")
+    command.add_argument(
+        "--target", type=address, default="tcp://127.0.0.1:8080", metavar="ADDRESS"
+    )
     given = command.parse_args()
     serve(Proxy(given.target), given)
