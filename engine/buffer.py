@@ -42,6 +42,16 @@ def check_count(n: int) -> int:
     return n
 
 
+def as_bytes(data: object) -> bytes:
+    """The bytes, or a copy of them where they could change. Raises TypeError."""
+    if type(data) is bytes:
+        return data
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(memoryview(data))  # a subclass may have a length of its own
+    hint = ": encode it first" if isinstance(data, str) else ""
+    raise TypeError(f"only bytes can be written, not {type(data).__name__}{hint}")
+
+
 def move(source: Unread, file: Sink) -> int:
     """Write all of `source` to `file`, and consume what it took; returns how many bytes.
 

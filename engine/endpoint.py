@@ -6,8 +6,8 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .buffer import as_bytes
 from .errors import BufferLimitExceeded, ConnectionClosed, EngineStateError
-from .foreign import as_bytes
 from .origin import Origin
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
+from .buffer import as_bytes
 from .errors import ConnectionClosed, shown
 
 if TYPE_CHECKING:
@@ -123,13 +124,3 @@ def check_callback(callback: Callback | None) -> None:
     """Raise TypeError for what could not be called later, where nobody would hear of it."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback is called with (conn, error), so not {shown(callback)}")
-
-
-def as_bytes(data: object) -> bytes:
-    """The bytes, or a copy of them where they could change. Raises TypeError."""
-    if type(data) is bytes:
-        return data
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(memoryview(data))  # a subclass may have a length of its own
-    hint = ": encode it first" if isinstance(data, str) else ""
-    raise TypeError(f"only bytes can be written, not {type(data).__name__}{hint}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from .buffer import Buffer
-from .foreign import as_bytes
+from .buffer import Buffer, as_bytes
 
 
 class LinkedBuffer(Buffer):

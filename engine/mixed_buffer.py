@@ -5,8 +5,7 @@ gnet: pkg/buffer/elastic.Buffer.
 
 from __future__ import annotations
 
-from .buffer import Buffer
-from .foreign import as_bytes
+from .buffer import Buffer, as_bytes
 from .linked_buffer import LinkedBuffer
 from .ring_buffer import RingBuffer
 

@@ -12,8 +12,8 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..completion import GRACEFUL, INDEX_MASK, NOW, REFERRED_FROM
+from .buffer import as_bytes
 from .errors import BufferLimitExceeded, ConnectionClosed, UsageError
-from .foreign import as_bytes
 from .inbound import Inbound
 from .linked_buffer import LinkedBuffer
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from threading import get_ident
 
+from .buffer import as_bytes
 from .connection import Connection
 from .endpoint import Endpoint
 from .errors import UsageError
-from .foreign import Callback, as_bytes
+from .foreign import Callback
 from .outbound import Readable
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import mmap
 from typing import Final
 
-from .buffer import Buffer
-from .foreign import as_bytes
+from .buffer import Buffer, as_bytes
 
 _SMALLEST: Final = 1024  # bytes of a storage
 _KEPT: Final = 4096  # bytes of a storage that an empty buffer keeps
