@@ -106,7 +106,10 @@ class Bell:
             return
         self._is_watched = True
         # Not by `threading`, whose locks the signal may have interrupted.
-        _thread.start_new_thread(self._look_after, (self._asked, number))
+        try:
+            _thread.start_new_thread(self._look_after, (self._asked, number))
+        except RuntimeError:  # the system gives no more: then the next signal insists
+            self._is_watched = False
 
     def _look_after(self, asked: int, number: int) -> None:
         sleep(HEED_WITHIN)

@@ -155,3 +155,31 @@ def test_the_end_of_a_program_is_not_held_up(backend: str, how: str) -> None:
         _, err = process.communicate(timeout=WAIT)
         assert monotonic() - began < EXIT_TIMEOUT + STOP_GRACE + SLACK
     assert (process.returncode, err) == (0, "")
+
+
+NO_THREADS = """
+import _thread
+
+def refuse(*_):
+    raise RuntimeError("can't start new thread")
+
+class Exhausted(Stuck):
+    def on_traffic(self, conn):
+        _thread.start_new_thread = refuse
+        super().on_traffic(conn)
+"""
+
+
+@pytest.mark.parametrize("backend", IN_CHILDREN)
+def test_where_there_is_no_thread_a_later_signal_interrupts(backend: str) -> None:
+    source = STUCK + NO_THREADS + ALONE.replace("Stuck()", "Exhausted()")
+    with program(source, backend) as (process, port), connect(port) as client:
+        client.sendall(b"sleeps")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stuck 0\n"
+        for pause in (0.05, HEED_WITHIN + 0.1, 0):  # two signals at once are one
+            process.send_signal(signal.SIGINT)
+            sleep(pause)
+        out, err = process.communicate(timeout=WAIT)
+    assert "interrupted" in out
+    assert "can't start" not in out + err
