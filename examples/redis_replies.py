@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 OK = b"+OK\r\n"
 NIL = b"$-1\r\n"
+NULL = b"_\r\n"  # what RESP3 has for it
 HEADS = [b"$%d\r\n" % size for size in range(256)]  # of short values, which nearly all are
 
 
@@ -20,9 +21,19 @@ def bulk(value: bytes | None) -> bytes:
     return (HEADS[size] if size < len(HEADS) else b"$%d\r\n" % size) + value + b"\r\n"
 
 
-def array(values: Iterable[bytes | None]) -> bytes:
-    parts = [bulk(value) for value in values]
+def array(values: Iterable[bytes | None], nothing: bytes = NIL) -> bytes:
+    parts = [nothing if value is None else bulk(value) for value in values]
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def nil_as_null(function: Callable[..., bytes]) -> Callable[..., bytes]:
+    """The function with the replies of RESP3."""
+
+    def call(*arguments: object) -> bytes:
+        reply = function(*arguments)
+        return NULL if reply is NIL else reply
+
+    return call
 
 
 def as_map(flat: bytes) -> bytes:

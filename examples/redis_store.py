@@ -13,7 +13,18 @@ from math import isinf, isnan, nan
 from time import time_ns
 from typing import Any, TypeVar
 
-from redis_replies import OK, array, as_map, bulk, error, integer, wrong_number
+from redis_replies import (
+    NIL,
+    NULL,
+    OK,
+    array,
+    as_map,
+    bulk,
+    error,
+    integer,
+    nil_as_null,
+    wrong_number,
+)
 
 Store = dict[bytes, Any]
 Command = Callable[..., bytes]
@@ -48,15 +59,19 @@ class Hello(Exception):
 
 
 def command(
-    least: int, most: int | None = None, tables: tuple[Table, ...] = (RESP2, RESP3)
+    least: int,
+    most: int | None = None,
+    tables: tuple[Table, ...] = (RESP2, RESP3),
+    may_be_nothing: bool = False,
 ) -> Callable[[Command], Command]:
     """Enter a function into the tables; it takes `least` to `most` arguments, or just `least`."""
 
     def enter(function: Command) -> Command:
         name = function.__name__.partition("_")[0].encode()
-        entry = function, least + 1, (least if most is None else most) + 1
+        counts = least + 1, (least if most is None else most) + 1
         for table in tables:
-            table[name] = table[name.upper()] = entry
+            call = nil_as_null(function) if may_be_nothing and table is RESP3 else function
+            table[name] = table[name.upper()] = call, *counts
         return function
 
     return enter
@@ -150,7 +165,7 @@ def set_(store: Store, key: bytes, value: bytes) -> bytes:
     return OK
 
 
-@command(1)
+@command(1, may_be_nothing=True)
 def get(store: Store, key: bytes) -> bytes:
     value = store.get(key)
     return bulk(value if type(value) is bytes else typed(store, key, bytes))
@@ -188,10 +203,15 @@ def mset(store: Store, *pairs: bytes) -> bytes:
     return OK
 
 
-@command(1, ANY)
-def mget(store: Store, *keys: bytes) -> bytes:
+@command(1, ANY, tables=(RESP2,))
+def mget(store: Store, *keys: bytes, nothing: bytes = NIL) -> bytes:
     values = (store.get(key) for key in keys)
-    return array(value if type(value) is bytes else None for value in values)
+    return array((value if type(value) is bytes else None for value in values), nothing)
+
+
+@command(1, ANY, tables=(RESP3,))
+def mget_3(store: Store, *keys: bytes) -> bytes:
+    return mget(store, *keys, nothing=NULL)
 
 
 @command(2, ANY)
@@ -219,12 +239,12 @@ def take(store: Store, key: bytes, kind: type, how: Callable[[Any], T]) -> T | N
     return taken
 
 
-@command(1)
+@command(1, may_be_nothing=True)
 def lpop(store: Store, key: bytes) -> bytes:
     return bulk(take(store, key, deque, deque.popleft))
 
 
-@command(1)
+@command(1, may_be_nothing=True)
 def rpop(store: Store, key: bytes) -> bytes:
     return bulk(take(store, key, deque, deque.pop))
 
@@ -246,7 +266,7 @@ def sadd(store: Store, key: bytes, *members: bytes) -> bytes:
     return integer(len(items) - before)
 
 
-@command(1)
+@command(1, may_be_nothing=True)
 def spop(store: Store, key: bytes) -> bytes:
     return bulk(take(store, key, set, set.pop))
 
@@ -261,7 +281,7 @@ def hset(store: Store, key: bytes, *pairs: bytes) -> bytes:
     return integer(len(fields) - before)
 
 
-@command(2)
+@command(2, may_be_nothing=True)
 def hget(store: Store, key: bytes, field: bytes) -> bytes:
     return bulk((typed(store, key, dict) or {}).get(field))
 

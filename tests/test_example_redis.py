@@ -95,6 +95,26 @@ HELLO = {
 }
 
 
+NOTHING = b"GET no\r\nLPOP no\r\nRPOP no\r\nSPOP no\r\nHGET no f\r\nMGET k no\r\nGET k\r\n"
+
+
+@EACH
+@pytest.mark.parametrize(("protocol", "nil"), [(2, b"$-1\r\n"), (3, b"_\r\n")])
+def test_nothing_is_said_in_the_form_of_the_protocol(
+    backend: str, protocol: int, nil: bytes
+) -> None:
+    """A value may look like it."""
+    with example("redis_server", backend) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as peer:
+            peer.sendall(b"HELLO %d\r\n" % protocol)
+            peer.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\n$-1\r\n\r\n")
+            peer.sendall(NOTHING + b"QUIT\r\n")
+            got = receive(peer, 1 << 20)
+    value = b"$5\r\n$-1\r\n\r\n"
+    expected = nil * 5 + b"*2\r\n" + value + nil + value
+    assert got.endswith(b"+OK\r\n" + expected + b"+OK\r\n")
+
+
 @EACH
 @pytest.mark.parametrize("how", HELLO)
 def test_the_client_chooses_how_it_is_answered(backend: str, how: str) -> None:
