@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from errno import ENOMEM
@@ -199,6 +198,8 @@ class FallbackBackend(Operations):
         self.next_packet = 0
         try:
             self._spoken.clear()
+            if self._unserved:
+                self._keep_a_place()
             if self._late:
                 self._emit_late()
             if self._todo:
@@ -217,8 +218,8 @@ class FallbackBackend(Operations):
                 timeout = 0
             elif timeout is not None and timeout > _LONGEST_WAIT:
                 timeout = _LONGEST_WAIT
-            for unserved, mask in self._take_unserved():
-                self._serve(unserved, mask)
+            if self._unserved or self._half_read:
+                self._serve_unserved()
             self._serve_ready(self._poller.wait(timeout, self._ready_at_once))
         except MemoryError:
             self._put_off_edges()
@@ -226,10 +227,18 @@ class FallbackBackend(Operations):
                 raise
         return found
 
-    def _emit_late(self) -> None:
-        late, self._late = self._late, deque()
-        for event in late:
-            self._emit(event)
+    def _serve_unserved(self) -> None:
+        """What was put off comes before what is late, but not before what is late of the same."""
+        self._limit = self._most
+        self._overtakes = True
+        for slot, mask in self._take_unserved():
+            if self._late and self._is_late(slot.handle):
+                self._put_off(slot, mask, self._unserved)
+            else:
+                self._serve(slot, mask)
+        self._overtakes = False
+        if self._late:
+            self._say_late()
 
     def _do_what_was_asked(self) -> None:
         todo = iter(self._todo)  # first: there may be no memory for it
@@ -306,14 +315,6 @@ class FallbackBackend(Operations):
     def _end_of_places(self) -> int:
         """Before which place a read may still begin, as things are: each makes an event."""
         return min(len(self._places), self._next_place + self._most - len(self._events))
-
-    def _take_unserved(self) -> list[tuple[Slot, int]]:
-        line = self._unserved + self._half_read
-        taken = [(slot, slot.put_off) for slot in line]
-        self._unserved, self._half_read = [], []
-        for slot in line:
-            slot.put_off = 0
-        return taken
 
     def _serve(self, slot: Slot, mask: int) -> None:
         """Read or write what is ready, or keep it for the next turn where no room is left."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import deque
 from contextlib import suppress
 from errno import EBADF, ENOTCONN
 from typing import TYPE_CHECKING
@@ -24,7 +25,9 @@ class Ends:
         staged: memoryview
         _by_fd: dict[int, Slot]
         _by_index: dict[int, Slot]
+        _late: deque[Event]
         _slots: dict[int, Slot]
+        _spoken: set[int]
 
         def _emit(self, event: Event) -> None: ...
         def _watch(self, slot: Slot) -> None: ...
@@ -35,7 +38,9 @@ class Ends:
             return
         if slot.notify:
             slot.notify = False
-            self._emit((slot.handle, DRAINED, 0, 0))
+            event = (slot.handle, DRAINED, 0, 0)
+            if not (self._late and slot.handle in self._spoken and event in self._late):
+                self._emit(event)
         if slot.phase is Phase.FLUSHING or (slot.fin and slot.phase is Phase.OPEN):
             self._end_our_side(slot)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from ..completion import (
     DATA,
+    DRAINED,
     EOF,
     FAILED,
     GRACEFUL,
@@ -61,11 +62,14 @@ class Operations(Starts, Ends):
         self.sent = _Sent(self)
         self._poller = poller
         self._most = bounds.events
+        self._limit = bounds.events  # less, while one place is kept for what the last turn put off
         self._slots: dict[int, Slot] = {}
         self._by_fd: dict[int, Slot] = {}
         self._by_index: dict[int, Slot] = {}
         self._events: list[Event] = []
         self._late: deque[Event] = deque()  # events that the last turn had no room for
+        self._overtakes = False  # what is told now may come before what is late
+        self._place_was_kept = False  # in the last turn with something put off
         self._spoken: set[int] = set()  # handles with an event that the caller has not seen
         # Slices of a mapping are bytes, which those of a bytearray are not.
         most = bounds.receive_buffer_size
@@ -109,15 +113,38 @@ class Operations(Starts, Ends):
 
     def _say(self, event: Event) -> None:
         self._spoken.add(event[0])
-        if self._late or len(self._events) >= self._most:
+        if len(self._events) >= self._limit or (self._late and not self._overtakes):
             self._late.append(event)
         else:
             self._events.append(event)
 
+    def _is_late(self, handle: int) -> bool:
+        """Whether something must be told of it first. Which of DRAINED and bytes is, is all one."""
+        return any(event[0] == handle and event[1] != DRAINED for event in self._late)
+
     def _say_late(self) -> None:
         """Fill the room that closes have made: events are late only where there is none."""
-        while self._late and len(self._events) < self._most:
+        while self._late and len(self._events) < self._limit:
             self._events.append(self._late.popleft())
+
+    def _keep_a_place(self) -> None:
+        """In every other turn: those who are owed an event in each may not take all places."""
+        self._place_was_kept = not self._place_was_kept
+        if self._place_was_kept:
+            self._limit = self._most - 1
+
+    def _emit_late(self) -> None:
+        late, self._late = self._late, deque()
+        for event in late:
+            self._emit(event)
+
+    def _take_unserved(self) -> list[tuple[Slot, int]]:
+        line = self._unserved + self._half_read
+        taken = [(slot, slot.put_off) for slot in line]
+        self._unserved, self._half_read = [], []
+        for slot in line:
+            slot.put_off = 0
+        return taken
 
     def _watch(self, slot: Slot) -> None:
         """Tell the poller what follows from the slot's state."""
