@@ -49,9 +49,10 @@ class Callbacks:
 
     def failed(self, text: str, *arguments: object, error: BaseException) -> None:
         """Log what was raised, and heed it where it is to end the program."""
-        if isinstance(error, MemoryError):
+        kind = type(error)  # `isinstance` would ask the error, whose class may be users' code
+        if issubclass(kind, MemoryError):
             self._even_out()
-        if isinstance(error, EXITS):
+        if issubclass(kind, EXITS):
             self.log.info(text + ": %r ends the engine", *arguments, error)
             self.engine.end_with(error)
         else:

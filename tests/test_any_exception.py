@@ -84,6 +84,24 @@ def test_it_closes_its_own_connection(backend: str, kind: type[BaseException], m
     assert handler.ends[1:] == [(None, None)]
 
 
+class Asked(Exception):
+    """Raises when it is asked of what class it is."""
+
+    @property
+    def __class__(self) -> Any:
+        raise OfItsOwn("of __class__")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_error_that_raises_itself_when_it_is_asked(backend: str) -> None:
+    handler = Raising("on_traffic", Asked("of the handler"))
+    with served(backend, handler) as engine, dial(engine) as client:
+        client.sendall(b"!")
+        assert client.recv(1) == b""
+        until(lambda: handler.ends)
+        assert handler.ends[0][1] is handler.error
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", ODD)
 def test_on_open_and_on_shutdown(backend: str, kind: type[BaseException]) -> None:
