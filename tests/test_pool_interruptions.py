@@ -169,7 +169,7 @@ def give(number, frame=None):
 signal.signal(signal.SIGALRM, give)
 signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
 gc.set_threshold(50)
-for _ in range(20000):
+for _ in range({rounds}):
     Cycle()
     give(0)
 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -179,12 +179,16 @@ print(accepted > 1000, pool.release(20), flush=True)
 
 
 @pytest.mark.parametrize(
-    "pool", ["ringnet.WorkerPool(2)", "ringnet.WorkerPool(3, nonblocking=True, idle_timeout=0.0)",
-             "ringnet.MultiPool(2, 2)"],
-)  # fmt: skip
-def test_signals_and_the_collector_give_work(pool: str) -> None:
+    ("pool", "rounds"),
+    [
+        ("ringnet.WorkerPool(2)", 20_000),
+        ("ringnet.WorkerPool(3, nonblocking=True, idle_timeout=0.0)", 4_000),  # a thread for each
+        ("ringnet.MultiPool(2, 2)", 20_000),
+    ],
+)
+def test_signals_and_the_collector_give_work(pool: str, rounds: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", STORM.format(pool=pool)],
+        [sys.executable, "-c", STORM.format(pool=pool, rounds=rounds)],
         capture_output=True,
         text=True,
         timeout=3 * WAIT,
