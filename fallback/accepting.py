@@ -59,6 +59,7 @@ def accept_all(backend: Operations, slot: Slot) -> None:
             if not _pass_over(backend, slot, error.errno or 0):
                 return
         else:
+            newcomer.setblocking(False)
             backend._emit((slot.handle, ACCEPTED, newcomer.fileno(), 0))
             newcomer.detach()
         if not waits():

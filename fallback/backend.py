@@ -47,7 +47,7 @@ class FallbackBackend(Operations):
     def __init__(self, poller: Poller, bounds: Bounds) -> None:
         super().__init__(poller, bounds)
         self.name = poller.name
-        self.nonblocking = False
+        self.nonblocking = True
         self._todo: list[tuple[Callable[[int, Any], None], int, Any]] = []
         self._targets: list[int] = []
         self._pieces: list[bytes] = []
