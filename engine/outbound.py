@@ -171,11 +171,9 @@ class Outbound(Inbound):
         after = waiting + size
         fits = after <= room or (size >= REFERRED_FROM and after <= options.high_water)
         goes_at_once = self._overflow is None and (fits or not waiting)
-        if not goes_at_once or after > options.high_water:
-            error = self._refusal(waiting, size)
-            if error is not None:
-                self._refuse(error)
-                return
+        is_much = not goes_at_once or after > options.high_water
+        if is_much and self._refuses(waiting, size):
+            return
         if goes_at_once:
             self._limit = self._written - waiting + room
             self._written += size
@@ -218,23 +216,28 @@ class Outbound(Inbound):
         if self._is_shut:
             raise self._shut_error()
         options, waiting = self.loop.options, self.outbound_buffered
-        error = self._refusal(waiting, 1)
-        if error is None:
+        if self._refusal(waiting, 1) is None:
             in_all = options.max_buffered - self.loop.engine.buffered
             return max(1, min(options.max_outbound - waiting, in_all))
         if must:
-            self._refuse(error)
+            self._refuses(waiting, 1)
         return 0
 
     @staticmethod
     def _shut_error() -> ConnectionClosed:
         return ConnectionClosed("our side of the connection is ended: shutdown_write was called")
 
-    def _refuse(self, error: BufferLimitExceeded) -> None:
-        if self.loop.options.outbound_full == "close":
-            self._end(NOW, error)
-        else:
-            raise error
+    def _refuses(self, waiting: int, more: int) -> bool:
+        """Whether no more bytes may wait, for which the connection was closed; else it raises."""
+        error = self._refusal(waiting, more)
+        try:
+            if error is not None and self.loop.options.outbound_full == "raise":
+                raise error
+            if error is not None:
+                self._end(NOW, error)
+            return error is not None
+        finally:
+            del error  # whose traceback refers to this frame: no cycle
 
     def _pump(self) -> None:
         """For the reactor: the stage is empty (DRAINED), so give it the next of the overflow."""

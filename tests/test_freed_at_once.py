@@ -144,6 +144,14 @@ def with_refused_writes(conn: Any) -> None:
     conn.wake(lambda conn_, error: (conn, conn_, error))
 
 
+def with_full_buffers(conn: Any) -> None:
+    for write in (conn.write, lambda data: conn.writev(iter([data]))):
+        with suppress(ringnet.BufferLimitExceeded):
+            while True:
+                write(bytes(16 << 20))
+    conn.close_now()
+
+
 def with_calls(conn: Any) -> None:
     conn.loop.execute(lambda: conn.write(b"later"))
     conn.loop.execute(partial(deeper, [conn]))
@@ -171,6 +179,7 @@ USES = [
     with_timers,
     with_callbacks,
     with_refused_writes,
+    with_full_buffers,
     with_calls,
     with_limits,
     with_harder_ends,
