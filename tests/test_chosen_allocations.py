@@ -35,6 +35,8 @@ class Server(ringnet.EventHandler):
         if refused is not None:
             refused.__exit__(None, None, None)
             refused = None
+        if conn.peek(1) == b"r" and conn.peek()[-1:] != b"\\n":
+            return  # the rest of the line comes
         data = conn.next()
         if data.startswith(b"refuse "):
             conn.write(b"refused")
@@ -87,7 +89,7 @@ def refuse_one(port: int, bystander: socket.socket, nth: int) -> None:
     with ExitStack() as stack:
         asks, may_fail = (stack.enter_context(a_client(port)) for _ in range(2))
         check_echo(may_fail)
-        asks.sendall(b"refuse %d" % nth)
+        asks.sendall(b"refuse %d\n" % nth)
         assert receive(asks, 7) == b"refused"
         try:
             may_fail.sendall(b"x")

@@ -26,6 +26,25 @@ static void watch(struct rn_core *core, struct slot *slot, bool for_changes)
 	slot->awaited++;
 }
 
+/* What is new may have been told before a send took less than there was room for. */
+static bool takes_more(const struct slot *slot)
+{
+	struct pollfd now = {.fd = slot->fd, .events = POLLOUT};
+	return poll(&now, 1, 0) == 1 && now.revents & POLLOUT;
+}
+
+static void try_again(struct rn_core *core, struct slot *slot)
+{
+	slot->flags &= ~FULL;
+	send_later(core, slot);
+}
+
+static void believe(struct rn_core *core, struct slot *slot)
+{
+	slot->flags |= ROOM_TOLD;
+	try_again(core, slot);
+}
+
 /* Nothing of the slot is sent until the socket has room. `error`: what the last send said, or 0. */
 void room_wait(struct rn_core *core, struct slot *slot, int error)
 {
@@ -35,12 +54,8 @@ void room_wait(struct rn_core *core, struct slot *slot, int error)
 		retry_later(core, slot);
 	else if (!(slot->flags & ROOM))
 		watch(core, slot, slot->flags & (PEER_ENDED | END_SEEN));
-}
-
-static void try_again(struct rn_core *core, struct slot *slot)
-{
-	slot->flags &= ~FULL;
-	send_later(core, slot);
+	else if (takes_more(slot))
+		believe(core, slot);
 }
 
 /* A while after there was none in spite of what the poll said. */
@@ -62,8 +77,7 @@ void on_room(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 	} else if (!(slot->flags & FULL) || slot->flags & BROKEN) {
 		return;
 	} else if (res > 0 && res & (POLLOUT | POLLERR | POLLHUP)) {
-		slot->flags |= ROOM_TOLD;
-		try_again(core, slot);
+		believe(core, slot);
 	} else if (!(slot->flags & ROOM)) {
 		watch(core, slot, true);
 	}
