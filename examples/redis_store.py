@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
-from math import isinf, isnan, nan
 from time import time_ns
 from typing import Any, TypeVar
 
+from redis_numbers import MAX_INT, MIN_INT, Refusal, number, score
 from redis_replies import (
     NIL,
     NULL,
@@ -30,17 +30,12 @@ Store = dict[bytes, Any]
 Command = Callable[..., bytes]
 T = TypeVar("T")
 
-MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
 ANY = sys.maxsize  # number of arguments
 # By its name, in the two usual spellings: the function, and the least and most words it is called
 # with, the name included.
 Table = dict[bytes, tuple[Command, int, int]]
 RESP2: Table = {}
 RESP3: Table = {}
-
-
-class Refusal(Exception):
-    """An error reply; the connection stays."""
 
 
 class Quit(Exception):
@@ -122,30 +117,6 @@ def made(store: Store, key: bytes, kind: type[T]) -> T:
     value = typed(store, key, kind)
     if value is None:
         value = store[key] = kind()
-    return value
-
-
-def number(text: bytes, refusal: str = "ERR value is not an integer or out of range") -> int:
-    """An integer in its one spelling: no blanks, no plus sign, no zeros in front."""
-    try:
-        value = int(text[:21])
-    except ValueError:
-        value = MAX_INT + 1
-    if not MIN_INT <= value <= MAX_INT or b"%d" % value != text:
-        raise Refusal(refusal)
-    return value
-
-
-def score(text: bytes) -> float:
-    """A floating-point number as strtod(3) reads it."""
-    word = text.lower()
-    try:
-        value = float.fromhex(word.decode("ascii")) if b"x" in word else float(word)
-    except (ValueError, OverflowError):
-        value = nan
-    overflows = isinf(value) and b"inf" not in word
-    if isnan(value) or overflows or b"_" in word or word.strip() != word:
-        raise Refusal("ERR value is not a valid float")
     return value
 
 
