@@ -84,7 +84,8 @@ class UringBackend:
         self._pinned = memoryview(ffi.buffer(count, 8)).cast("q")
         shared.memory_is_shared = 1
         size = shared.memory_size
-        mapped = ffi.gc(shared.memory, lambda at: lib.rn_unmap(at, size))
+        unmap = lib.rn_unmap  # `lib` is gone when the interpreter ends
+        mapped = ffi.gc(shared.memory, lambda at: unmap(at, size))
         self.memory = ffi.buffer(mapped, size)  # which keeps it for who looks at it too late
         self.staged = memoryview(ffi.buffer(shared.staged, bounds.slots * 8)).cast("q")
         self.sent = memoryview(ffi.buffer(shared.sent, bounds.slots * 8)).cast("q")
