@@ -34,6 +34,7 @@ import ringnet
 # The first may well be what the C library keeps of freed memory: a leak would show in the others.
 ALLOWED = {"resident": 4 << 20, "in_use": 256 << 10, "blocks": 5_000}
 ROUND = 2.0  # seconds of load between two looks
+FEWEST = 30  # rounds: in the first 15 the free lists still fill, however long these take
 PATIENCE = 30.0  # seconds for all to be closed
 CHOICES: dict[str, list[Any]] = {
     "reactors": [1, 2, 3],
@@ -170,7 +171,7 @@ def soak(seconds: float, backends: list[str], seed: int) -> tuple[list[Figures],
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack, load(seed) as child:
         lasting = [stack.enter_context(engine(b, folder, b)) for b in backends]
-        while time.monotonic() < end or len(noted) < 8:
+        while time.monotonic() < end or len(noted) < FEWEST:
             options = {name: chance.choice(values) for name, values in CHOICES.items()}
             with engine(chance.choice(backends), folder, "changing", **options) as changing:
                 strict = [(e, True) for e in lasting]
