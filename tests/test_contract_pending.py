@@ -80,7 +80,8 @@ def test_those_left_out_of_a_turn(make_rig: Callable[..., Rig], bounds: dict[str
 def test_room_for_what_waits(made: Rig) -> None:
     handle, peer = made.pair(sndbuf=16_384, rcvbuf=16_384)
     made.clog(handle, 1 << 20)
-    assert not made.backend.pending(handle) & WRITABLE
+    # On faults a send that finds no room may have found some, and goes on.
+    made.pump(lambda: not made.backend.pending(handle) & WRITABLE)
     peer.setblocking(False)
     made_known(made, lambda: takes(peer) and made.backend.pending(handle) & WRITABLE)
     before = made.backend.sent[handle & 0xFFFFFF]
