@@ -7,7 +7,7 @@ import socket
 import pytest
 import ringnet
 from contract_tools import reset
-from engine_tools import BACKENDS, Recorder, dial, on_loop, served
+from engine_tools import BACKENDS, Recorder, dial, on_loop, receive, served
 
 
 class Stays(Recorder):
@@ -52,6 +52,6 @@ def test_who_only_ends_its_side_is_answered_much_later(backend: str) -> None:
         client.shutdown(socket.SHUT_WR)
         handler.expect("end")
         on_loop(conn.loop, lambda: conn.loop.schedule(0.6, lambda: conn.write(b"late")))
-        assert client.recv(10) == b"late"
+        assert receive(client, 4) == b"late"
         conn.close()
         assert handler.expect("close") is None
