@@ -22,4 +22,7 @@ forget_builds
 CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g" LDFLAGS="$objects $options" \
 	"$venv/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps . >&2
 forget_builds
-echo "env LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 $venv/bin/python"
+# What they find is in build/asan.*: a worker of the tests takes what it says with it.
+report="log_path=$PWD/build/asan"
+echo "env LD_PRELOAD=$(gcc -print-file-name=libasan.so) UBSAN_OPTIONS=print_stacktrace=1:$report" \
+	"ASAN_OPTIONS=detect_leaks=0:$report $venv/bin/python"

@@ -12,6 +12,7 @@ RINGNET_FAULTS=${1:-21}
 [ "$RINGNET_FAULTS" != new ] || RINGNET_FAULTS=$(date +%s)
 export RINGNET_FAULTS RINGNET_PATIENCE=2
 mkdir -p build
+rm -f build/asan.*
 echo "seed $RINGNET_FAULTS; replay: sh tests/faults.sh $RINGNET_FAULTS"
 python=${RINGNET_SANITIZED:-$(sh tests/build_sanitized.sh)}
 engine="tests/test_r0[379]*.py tests/test_g04*.py tests/test_g06*.py tests/test_g07*.py
@@ -35,5 +36,5 @@ $python -m pytest -q -n 2 --timeout 100 \
 	-k "(io_uring or kqueue or core_faults or ring_that_fails) and $plain" \
 	tests/test_contract_*.py $engine tests/core_faults.py tests/test_ring_limits.py || failed=1
 wait $others || failed=1
-cat build/faults.log
+cat build/faults.log build/asan.* 2>/dev/null || true
 exit $failed

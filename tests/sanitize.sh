@@ -9,7 +9,11 @@ others="$others or runTest or megabytes_back or test_pool"
 # Page faults are counted of plain memory.
 others="$others or pausing_in_turn or through_a_bridge"
 # Bounds of memory: what was freed stays in ASan's quarantine, of 256 MiB unless it is told another.
-bounds="gigabyte or what_they_sent_back"
-$python -m pytest -q -n 4 -k "not ($others or $bounds)" tests tests/core_faults.py
-exec ${python% *} ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 "${python##* }" \
-	-m pytest -q -k "($bounds) and not ($others)" tests
+bounds="gigabyte or what_they_sent_back or what_they_received_back"
+rm -f build/asan.*
+failed=0
+$python -m pytest -q -n 4 -k "not ($others or $bounds)" tests tests/core_faults.py || failed=1
+${python% *} ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 "${python##* }" \
+	-m pytest -q -k "($bounds) and not ($others)" tests || failed=1
+cat build/asan.* 2>/dev/null || true
+exit $failed

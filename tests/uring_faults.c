@@ -19,6 +19,7 @@
  * What is refused at set-up is in uring_refusals.c, and what the seed decides in uring_chance.c.
  * Without a seed nothing is changed. A ring belongs to one thread, and so does what is here.
  */
+#include "../uring/core.h"
 #include "uring_chance.h"
 
 #include <errno.h>
@@ -211,6 +212,12 @@ static void answer(struct io_uring *ring)
 		answer_for(ring, i);
 }
 
+/* Nothing overtakes a fence of the core's: the kernel keeps the order of what is over at once. */
+static bool is_fence(const struct io_uring_cqe *cqe)
+{
+	return cqe->user_data == (uint64_t)REQ_FENCE << INDEX_BITS;
+}
+
 static void change_completions(struct io_uring *ring)
 {
 	unsigned head = *ring->cq.khead, tail = io_uring_smp_load_acquire(ring->cq.ktail);
@@ -223,7 +230,7 @@ static void change_completions(struct io_uring *ring)
 		/* A buffer that several receives fill is filled in the order of their completions. */
 		bool share = a.flags & b.flags & IORING_CQE_F_BUFFER &&
 			     a.flags >> IORING_CQE_BUFFER_SHIFT == b.flags >> IORING_CQE_BUFFER_SHIFT;
-		if (a.user_data != b.user_data && !share) {
+		if (a.user_data != b.user_data && !share && !is_fence(&a) && !is_fence(&b)) {
 			*cqe_at(ring, i) = b;
 			*cqe_at(ring, i + 1) = a;
 		}

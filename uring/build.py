@@ -26,6 +26,7 @@ SOURCES = [
     "accept.c",
     "once.c",
     "cancel.c",
+    "changes.c",
     "room.c",
     "stage.c",
     "again.c",

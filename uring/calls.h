@@ -69,6 +69,7 @@ void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 /* once.c */
 void slot_connect(struct rn_core *core, struct slot *slot, const char *address, size_t size);
 void slot_poll(struct rn_core *core, struct slot *slot, uint32_t mask);
+void poll_on(struct rn_core *core, struct slot *slot);
 void on_connect(struct rn_core *core, struct slot *slot, int res);
 void on_poll(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 
@@ -80,9 +81,16 @@ void cancel_all(struct rn_core *core, struct slot *slot);
 void forget_cancel(struct slot *slot, enum request what);
 void on_cancel(struct rn_core *core, struct slot *slot, const struct io_uring_cqe *cqe);
 
+/* changes.c */
+uint8_t bit_of(enum request what);
+bool make_poll(struct rn_core *core, struct slot *slot, enum request what, uint32_t mask,
+	       bool for_changes);
+bool goes_on_later(struct rn_core *core, struct slot *slot, enum request what);
+uint32_t changes_retry(struct rn_core *core, struct slot *slot);
+
 /* room.c */
 void room_wait(struct rn_core *core, struct slot *slot, int error);
-void room_retry(struct rn_core *core, struct slot *slot);
+uint32_t room_retry(struct rn_core *core, struct slot *slot);
 void on_room(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 
 /* ends.c */

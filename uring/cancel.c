@@ -7,11 +7,6 @@
  */
 #include "core.h"
 
-static uint8_t bit_of(enum request what)
-{
-	return what == REQ_END ? CANCEL_END : what == REQ_ROOM ? CANCEL_ROOM : CANCEL_STANDING;
-}
-
 /* By user_data and never by descriptor: the number may mean another socket by then. */
 void cancel_request(struct rn_core *core, struct slot *slot, enum request what)
 {
@@ -45,11 +40,11 @@ void cancel_standing(struct rn_core *core, struct slot *slot)
 /* Those of which the last cancellation found nothing. */
 void cancel_again(struct rn_core *core, struct slot *slot)
 {
-	if (slot->cancelling & CANCEL_STANDING)
+	if (slot->cancelling & OF_STANDING)
 		cancel_standing(core, slot);
-	if (slot->cancelling & CANCEL_END)
+	if (slot->cancelling & OF_END)
 		cancel_request(core, slot, REQ_END);
-	if (slot->cancelling & CANCEL_ROOM)
+	if (slot->cancelling & OF_ROOM)
 		cancel_request(core, slot, REQ_ROOM);
 }
 

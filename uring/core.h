@@ -70,6 +70,7 @@ enum request {
 	REQ_END, /* the poll for the peer's end */
 	REQ_ROOM, /* the poll for room in the socket */
 	REQ_CANCEL,
+	REQ_FENCE, /* nothing: its completion stands behind all before it */
 };
 
 enum role { ROLE_FREE, ROLE_LISTENER, ROLE_STREAM, ROLE_POLL, ROLE_PACKETS };
@@ -111,8 +112,8 @@ enum {
 	READ_TOLD = 1 << 30,  /* it has told of something to receive, and nothing has come since */
 };
 
-/* Requests whose end is wanted. */
-enum { CANCEL_STANDING = 1 << 0, CANCEL_END = 1 << 1, CANCEL_ROOM = 1 << 2 };
+/* Requests of a slot: the standing one, and the polls for its end and for room. */
+enum { OF_STANDING = 1 << 0, OF_END = 1 << 1, OF_ROOM = 1 << 2 };
 
 /* Events that wait for room, said in this order. */
 enum { OWE_DRAINED = 1 << 0, OWE_SHUT = 1 << 1, OWE_ERROR = 1 << 2, OWE_CLOSED = 1 << 3 };
@@ -151,7 +152,9 @@ struct slot {
 	uint8_t role;
 	uint8_t phase;
 	uint8_t owed;
-	uint8_t cancelling;
+	uint8_t cancelling; /* requests whose end is wanted */
+	uint8_t changes;    /* polls that tell of what is new only */
+	uint8_t lost;	    /* those of them that the kernel has ended */
 	uint32_t awaited; /* final completions still to come */
 	uint32_t next_owed;
 	uint32_t next_starved, last_starved;
@@ -248,6 +251,7 @@ struct rn_core {
 	bool wake_armed;
 	bool owed_first; /* in this turn: owed events and completions alternate */
 	bool is_marked;  /* some sends are concluded when `mark` is passed */
+	bool is_fenced;  /* and when the completion of a fence was taken */
 	uint32_t mark;   /* in the completion queue */
 	int failure; /* positive errno: the ring itself is broken */
 };

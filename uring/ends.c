@@ -20,13 +20,8 @@
 
 static void watch(struct rn_core *core, struct slot *slot, bool for_changes)
 {
-	struct io_uring_sqe *sqe = new_request(core, slot, REQ_END);
-	if (!sqe)
+	if (!make_poll(core, slot, REQ_END, POLLRDHUP, for_changes))
 		return;
-	if (for_changes)
-		io_uring_prep_poll_multishot(sqe, slot->fd, POLLRDHUP);
-	else
-		io_uring_prep_poll_add(sqe, slot->fd, POLLRDHUP);
 	slot->flags |= WATCHED;
 	slot->awaited++;
 }
@@ -38,11 +33,17 @@ void end_watch(struct rn_core *core, struct slot *slot)
 		watch(core, slot, false);
 }
 
-/* The peer's end was told. It would be told again at once, so what is watched for is changes. */
+/* It was told, and would be told again at once, so what is watched for is changes. */
 void end_watch_on(struct rn_core *core, struct slot *slot)
 {
 	if (slot->phase == OPEN && !(slot->flags & (WATCHED | BROKEN)))
 		watch(core, slot, true);
+}
+
+static void watch_again(struct rn_core *core, struct slot *slot)
+{
+	if (!(slot->flags & WATCHED) && !goes_on_later(core, slot, REQ_END))
+		end_watch_on(core, slot);
 }
 
 /* Whether the peer has reset the connection behind its end. */
@@ -70,11 +71,10 @@ void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 	} else if (slot->flags & PEER_ENDED) {
 		if (res & (POLLERR | POLLHUP))
 			end_check(core, slot);
-		end_watch_on(core, slot);
+		watch_again(core, slot);
 	} else if (!(res & ENDED_BITS)) {
 		/* POLLERR: something is in the error queue, such as a timestamp, and may stay there. */
-		if (!(slot->flags & WATCHED))
-			watch(core, slot, true);
+		watch_again(core, slot);
 	} else if (!(slot->flags & (BROKEN | END_SEEN))) {
 		slot->flags |= END_SEEN;
 		if (slot->flags & ARMED)

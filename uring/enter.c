@@ -77,24 +77,38 @@ static int submit_and_wait(struct rn_core *core, int64_t timeout_ns)
 		       : io_uring_submit_and_wait_timeout(&core->ring, &cqe, 1, timeout, NULL);
 }
 
+/* Completions that found no place in the queue come later, in their order, and it is not known how
+ * many there are. The completion of a request that is made now comes behind them all. */
+static void make_fence(struct rn_core *core)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&core->ring); /* there is room: all is submitted */
+	io_uring_prep_nop(sqe);
+	sqe->user_data = (uint64_t)REQ_FENCE << INDEX_BITS;
+	core->is_fenced = true;
+}
+
 /* Of what is submitted by now, every completion there will be at once stands before the mark. Where
- * some requests are not submitted yet it is not known which, and completions that found no place in
- * the queue come later: then the mark is set another time. The one that is set stays until it is
- * passed, so that a queue that is never empty cannot put it off. */
+ * some requests are not submitted yet it is not known which: then the mark is set another time. The
+ * one that is set stays until it is passed, so that a queue that is never empty cannot put it off, and
+ * neither can one that is always too small. */
 static void mark(struct rn_core *core)
 {
-	if (core->is_marked || io_uring_sq_ready(&core->ring) || core->held_count ||
-	    io_uring_cq_has_overflow(&core->ring))
+	if (core->is_marked || io_uring_sq_ready(&core->ring) || core->held_count)
 		return;
 	core->inline_submitted = core->inline_sends.count;
 	core->packets_submitted = core->packets_count;
-	core->mark = io_uring_smp_load_acquire(core->ring.cq.ktail);
 	core->is_marked = core->inline_submitted || core->packets_submitted;
+	if (!core->is_marked)
+		return;
+	if (io_uring_cq_has_overflow(&core->ring))
+		make_fence(core);
+	core->mark = io_uring_smp_load_acquire(core->ring.cq.ktail);
 }
 
 bool passed_mark(struct rn_core *core)
 {
-	if (!core->is_marked || (int32_t)(*core->ring.cq.khead - core->mark) < 0)
+	if (!core->is_marked || core->is_fenced ||
+	    (int32_t)(*core->ring.cq.khead - core->mark) < 0)
 		return false;
 	core->is_marked = false;
 	return true;

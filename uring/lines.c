@@ -218,7 +218,8 @@ void retry_due(struct rn_core *core)
 		if (slot->role == ROLE_FREE || slot->phase == ENDED)
 			continue;
 		cancel_again(core, slot);
-		room_retry(core, slot);
+		tries += changes_retry(core, slot);
+		tries += room_retry(core, slot);
 		read_retry(core, slot);
 		if (slot->role != ROLE_PACKETS || slot->phase >= CLOSING || slot->flags & BROKEN)
 			continue;

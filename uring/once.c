@@ -64,19 +64,19 @@ void on_connect(struct rn_core *core, struct slot *slot, int res)
 		be_connected(core, slot);
 }
 
-/* Polls. The kernel tells of ends and errors as well, whether or not they were asked for, and says
- * them at once where they are there already. One for changes says them only once. */
+/* Polls. The kernel tells of ends and errors as well, whether or not they were asked for. */
 
 static void poll_for(struct rn_core *core, struct slot *slot, bool changes)
 {
-	struct io_uring_sqe *sqe = new_request(core, slot, REQ_POLL);
-	if (!sqe)
-		return;
-	if (changes)
-		io_uring_prep_poll_multishot(sqe, slot->fd, slot->mask);
-	else
-		io_uring_prep_poll_add(sqe, slot->fd, slot->mask);
-	slot_arm(slot);
+	if (make_poll(core, slot, REQ_POLL, slot->mask, changes))
+		slot_arm(slot);
+}
+
+/* What it told was not what was asked for, and would be told again at once. */
+void poll_on(struct rn_core *core, struct slot *slot)
+{
+	if (slot->phase == OPEN && !(slot->flags & ARMED))
+		poll_for(core, slot, true);
 }
 
 void slot_poll(struct rn_core *core, struct slot *slot, uint32_t mask)
@@ -108,8 +108,8 @@ void on_poll(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 	bool is_over = slot->phase != OPEN || slot->ready || (res < 0 && res != -ECANCELED);
 	if (!(slot->flags & ARMED) && is_over)
 		end_poll(core, slot, res);
-	else if (!(slot->flags & ARMED))
-		poll_for(core, slot, true);
+	else if (!(slot->flags & ARMED) && !goes_on_later(core, slot, REQ_POLL))
+		poll_on(core, slot);
 	else if (is_over)
 		cancel_standing(core, slot); /* its last completion says the rest */
 }

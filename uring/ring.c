@@ -134,6 +134,9 @@ static void dispatch(struct rn_core *core, const struct io_uring_cqe *cqe)
 	case REQ_NONE:
 	case REQ_PACKET:
 		return;
+	case REQ_FENCE:
+		core->is_fenced = false;
+		return;
 	case REQ_WOKEN:
 		emit(core, 0, RN_WOKEN, 0, 0);
 		return;

@@ -11,17 +11,10 @@
 
 #include <poll.h>
 
-/* A poll always tells of errors and ends, and where there is one it says so at once. One for changes
- * says so once, and then only what is new. */
 static void watch(struct rn_core *core, struct slot *slot, bool for_changes)
 {
-	struct io_uring_sqe *sqe = new_request(core, slot, REQ_ROOM);
-	if (!sqe)
+	if (!make_poll(core, slot, REQ_ROOM, POLLOUT, for_changes))
 		return;
-	if (for_changes)
-		io_uring_prep_poll_multishot(sqe, slot->fd, POLLOUT);
-	else
-		io_uring_prep_poll_add(sqe, slot->fd, POLLOUT);
 	slot->flags |= ROOM;
 	slot->awaited++;
 }
@@ -58,11 +51,13 @@ void room_wait(struct rn_core *core, struct slot *slot, int error)
 		believe(core, slot);
 }
 
-/* A while after there was none in spite of what the poll said. */
-void room_retry(struct rn_core *core, struct slot *slot)
+/* A while after there was none in spite of what the poll said. Returns how many sends it took. */
+uint32_t room_retry(struct rn_core *core, struct slot *slot)
 {
-	if (slot->flags & FULL && slot->phase < CLOSING && !(slot->flags & BROKEN))
-		try_again(core, slot);
+	if (!(slot->flags & FULL) || slot->phase >= CLOSING || slot->flags & BROKEN)
+		return 0;
+	try_again(core, slot);
+	return 1;
 }
 
 void on_room(struct rn_core *core, struct slot *slot, int res, unsigned flags)
@@ -78,7 +73,7 @@ void on_room(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 		return;
 	} else if (res > 0 && res & (POLLOUT | POLLERR | POLLHUP)) {
 		believe(core, slot);
-	} else if (!(slot->flags & ROOM)) {
-		watch(core, slot, true);
+	} else if (!(slot->flags & ROOM) && !goes_on_later(core, slot, REQ_ROOM)) {
+		watch(core, slot, true); /* it has told of an end, and of no room */
 	}
 }

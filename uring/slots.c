@@ -41,7 +41,7 @@ void slot_arm(struct slot *slot)
 void slot_disarm(struct slot *slot)
 {
 	slot->flags &= ~ARMED;
-	slot->cancelling &= (uint8_t)~CANCEL_STANDING;
+	slot->cancelling &= (uint8_t)~OF_STANDING;
 	slot->awaited--;
 }
 
@@ -168,7 +168,7 @@ void slot_resume(struct rn_core *core, struct slot *slot)
 	if (!(slot->flags & PAUSED) || slot->phase != OPEN)
 		return;
 	slot->flags &= ~PAUSED;
-	slot->cancelling &= (uint8_t)~CANCEL_STANDING;
+	slot->cancelling &= (uint8_t)~OF_STANDING;
 	/* Where the cancelled request has not ended yet, its last completion starts the next. */
 	if (slot->role == ROLE_LISTENER)
 		slot_listen(core, slot);
