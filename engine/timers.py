@@ -8,12 +8,13 @@ is posted to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from heapq import heapify, heappop, heappush, heapreplace
 from threading import get_ident
 from time import monotonic
 from typing import Protocol
 
-from .errors import ConnectionClosed
+from .errors import ConnectionClosed, QueueFull
 
 _CLEAN_FROM = 64  # cancelled timers; fewer are not worth a pass over the heap
 LONGEST_WAIT = 86_400.0  # seconds; epoll_wait(2) takes an int of milliseconds, 24 days
@@ -32,13 +33,14 @@ class Loop(Protocol):
 class Timer:
     """A call that is due at a time, once or again and again. Made by `Reactor.schedule`."""
 
-    __slots__ = ("_call", "_number", "_timers", "every", "when")
+    __slots__ = ("_call", "_is_dropped", "_number", "_timers", "every", "when")
 
     def __init__(self, timers: Timers, when: float, every: float, call: Call) -> None:
         self.when = when  # seconds of time.monotonic()
         self.every = every  # seconds from one run to the next; 0: it runs once
         self._number = 0
         self._call: Call | None = call
+        self._is_dropped = False  # by another thread; the loop may not know it yet
         self._timers = timers
 
     def __lt__(self, other: Timer) -> bool:
@@ -47,18 +49,21 @@ class Timer:
     @property
     def pending(self) -> bool:
         """Whether it is still going to run."""
-        return self._call is not None
+        return self._call is not None and not self._is_dropped
 
     def cancel(self) -> None:
-        """Do not run it. Does nothing if it has run or is cancelled already. From any thread."""
+        """Do not run it; nothing happens where it has run or was cancelled already.
+
+        From any thread, also while the reactor's queue is full.
+        """
         loop = self._timers.loop
         if loop.ident == get_ident() and not self._timers.is_busy:
             self._cancel()
-        elif self._call is not None:
-            try:
+        elif self.pending:
+            self._is_dropped = True
+            # A loop that is over, or has too much to do, need not know: see `_next`.
+            with suppress(ConnectionClosed, QueueFull):
                 loop.post(self._cancel)
-            except ConnectionClosed:
-                self._call = None  # the loop is over, and runs nothing more
 
     def after(self, now: float) -> float:
         """When it runs again: it does not drift, and leaves out what it has missed by now."""
@@ -107,7 +112,7 @@ class Timers:
         try:
             self._count += 1
             timer._number = self._count
-            if timer.pending:
+            if timer._call is not None:
                 heappush(self.heap, timer)
         finally:
             self.is_busy = False
@@ -152,7 +157,7 @@ class Timers:
                 self._cancelled -= 1
             elif timer.when > now or timer._number > last:
                 return None  # it came meanwhile
-            elif timer.every:
+            elif timer.every and not timer._is_dropped:
                 timer.when = timer.after(now)
                 self._count += 1
                 timer._number = self._count
@@ -160,6 +165,8 @@ class Timers:
             else:
                 heappop(heap)
                 timer._call = None
+                if timer._is_dropped:
+                    return None
             return call
         finally:
             self.is_busy = False
@@ -168,6 +175,6 @@ class Timers:
         """A timer in the heap was cancelled. Clears out when half of them are."""
         self._cancelled += 1
         if self._cancelled >= _CLEAN_FROM and self._cancelled * 2 > len(self.heap):
-            self.heap[:] = [timer for timer in self.heap if timer.pending]
+            self.heap[:] = [timer for timer in self.heap if timer._call is not None]
             heapify(self.heap)
             self._cancelled = 0

@@ -156,3 +156,40 @@ def test_an_engine_whose_timers_other_threads_make(backend: str) -> None:
         for thread in threads:
             thread.join()
         until(lambda: on_loop(loop, lambda: len(loop._timers)) == 0)
+
+
+class Full(Posted):
+    """A loop that has too much to do to take one more call."""
+
+    def post(self, call: Callable[..., object], *arguments: object) -> None:
+        raise ringnet.QueueFull("full")
+
+
+@pytest.mark.parametrize("every", [0.0, 1.0])
+def test_cancelled_elsewhere_while_the_loop_takes_no_calls(clock: Clock, every: float) -> None:
+    loop = Full()
+    timers, ran = Timers(loop), []
+    timer = timers.add(1.0, lambda: ran.append("cancelled"), every)
+    timers.add(2.0, lambda: ran.append("kept"))
+    with elsewhere(loop):
+        timer.cancel()
+    assert not timer.pending
+    clock.now += 5.0
+    run_due(timers)
+    assert ran == ["kept"]
+    timer.cancel()
+    assert len(timers) == 0
+    assert timers.timeout() is None
+
+
+def test_cancelled_elsewhere_it_does_not_run_before_the_loop_knows(clock: Clock) -> None:
+    loop = Posted()
+    timers, ran = Timers(loop), []
+    timer = timers.add(1.0, lambda: ran.append("cancelled"))
+    with elsewhere(loop):
+        timer.cancel()
+    clock.now += 1.0
+    run_due(timers)
+    loop.look()
+    assert ran == []
+    assert len(timers) == 0
