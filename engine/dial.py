@@ -22,7 +22,7 @@ from ..sockaddr import pack
 from .address import Address
 from .deadlines import Countdown
 from .enrolling import introduce
-from .errors import ConnectionClosed, EngineStopped, shortened
+from .errors import ConnectionClosed, EngineStopped, for_future, is_plain, shortened
 from .resolve import Target, check_host, resolve, unknown_host
 from .sockopts import is_itself, prepare_socket
 from .source import Source
@@ -96,8 +96,10 @@ class Dial:
             return
         try:
             step(*arguments)
-        except Exception as error:
+        except BaseException as error:
             self._fail(error)
+            if not is_plain(error):
+                raise  # an interrupt, which goes its own way
 
     def _after(self, delay: float, step: Callable[..., object], *arguments: Any) -> None:
         """Take a step later. Asked again, the time begins anew."""
@@ -243,7 +245,7 @@ class Dial:
             self._tidy()
             # Their frames refer to this dial, and it to the future.
             error.__traceback__ = error.__cause__ = error.__context__ = None
-            self._loop.guard(self.future.set_exception, error)
+            self._loop.guard(self.future.set_exception, for_future(error))
 
     def _tidy(self) -> None:
         self._is_over = True

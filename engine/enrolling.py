@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..completion import NOW
-from .errors import EngineStopped, shown
+from .errors import EngineStopped, for_future, is_plain, shown
 from .sockopts import borrowed, close_socket, listens, prepare_socket
 
 if TYPE_CHECKING:
@@ -117,10 +117,9 @@ def _enroll(
         prepare_socket(sock, loop.options)
         conn = loop.own(sock, origin)
         place.handle = conn._handle
-    except Exception as error:
+    except BaseException as error:
         close_socket(sock)
-        error.__traceback__ = None  # whose frames refer to the future
-        loop.guard(future.set_exception, error)
+        _fail(loop, future, error)
     else:
         introduce(loop, conn, context, future)
 
@@ -130,9 +129,15 @@ def introduce(loop: Reactor, conn: Connection, context: Any, future: Future[Conn
     conn.context = context
     try:
         loop.welcome(conn)
-    except Exception as error:
+    except BaseException as error:
         conn._end(NOW, error)
-        error.__traceback__ = None
-        loop.guard(future.set_exception, error)
+        _fail(loop, future, error)
     else:
         loop.guard(future.set_result, conn)
+
+
+def _fail(loop: Reactor, future: Future[Connection], error: BaseException) -> None:
+    error.__traceback__ = None  # whose frames refer to the future
+    loop.guard(future.set_exception, for_future(error))
+    if not is_plain(error):
+        raise error  # an interrupt, which goes its own way

@@ -84,6 +84,16 @@ class BindError(SystemRefusal, OSError):
     """An address could not be listened on; `errno` tells which of bind(2)'s errors it was."""
 
 
+def is_plain(error: BaseException) -> bool:
+    """Whether it is an Exception, and no interrupt. Not `isinstance`, which would ask the error."""
+    return issubclass(type(error), Exception)
+
+
+def for_future(error: BaseException) -> BaseException:
+    """What a future tells those who wait for it: an interrupt is for the thread it interrupted."""
+    return error if is_plain(error) else ConnectionClosed(repr(error))
+
+
 def shown(value: object, most: int = 200) -> str:
     """A value as an error message has it: what was given may be of any size, or have no `repr`."""
     try:

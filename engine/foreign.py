@@ -11,7 +11,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 from .buffer import as_bytes
-from .errors import ConnectionClosed, shown
+from .errors import ConnectionClosed, is_plain, shown
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -83,13 +83,15 @@ class AnyThread:
     def _async_write(self, data: bytes, callback: Callback | None) -> None:
         try:
             self.write(data)
-        except Exception as refusal:  # whatever it is, it may not end the loop
+        except BaseException as refusal:  # whatever it is, it may not end the loop
             # Told from here: a variable would refer to the error, and the error to its frame.
             self._tell_written(len(data), callback, refusal)
+            if not is_plain(refusal):
+                raise  # an interrupt, which goes its own way
         else:
             self._tell_written(len(data), callback, None)
 
-    def _tell_written(self, size: int, callback: Callback | None, error: Exception | None) -> None:
+    def _tell_written(self, size: int, callback: Callback | None, error: BaseException | None) -> None:
         if callback is not None:
             self.loop.guard(callback, self, error)
         elif error is not None:

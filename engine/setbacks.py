@@ -93,7 +93,7 @@ class Setbacks:
             return
         self.failed("%r: an event of kind %d is lost", self, kind, error=error)
         if dial is not None:
-            dial._fail(error if isinstance(error, Exception) else ConnectionClosed(repr(error)))
+            dial._fail(error)
         elif kind == ACCEPTED:
             self._acceptor.lose_newcomer()
         elif kind == WOKEN:

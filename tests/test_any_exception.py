@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
@@ -332,3 +333,28 @@ def test_a_context_that_raises_as_it_goes(backend: str, kind: type[BaseException
                 client.sendall(b"x")
                 assert receive(client, 1) == b"x"
             assert handler.expect("close") is None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", [OfItsOwn, asyncio.CancelledError])
+@pytest.mark.parametrize("way", ["enroll", "register"])
+def test_whoever_waits_for_a_connection_hears_of_it(
+    backend: str, kind: type[BaseException], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt where the engine itself is at work."""
+
+    def interrupted(*_: object) -> None:
+        raise kind("of the engine")
+
+    handler = Recorder()
+    with served(backend, handler) as engine, dial(engine) as bystander:
+        ours, theirs = socket.socketpair()
+        with ours, theirs, monkeypatch.context() as patch:
+            patch.setattr("ringnet.engine.enrolling.prepare_socket", interrupted)
+            patch.setattr("ringnet.engine.dial.prepare_socket", interrupted)
+            future = engine.enroll(ours) if way == "enroll" else engine.register(engine.addresses[0])
+            with pytest.raises(Exception, match=r"of the engine|no address"):
+                future.result(WAIT)
+        bystander.sendall(b"x")
+        assert receive(bystander, 1) == b"x"
+        assert engine.is_running
