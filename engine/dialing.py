@@ -54,9 +54,10 @@ class Dialing:
         descriptor, and the options of the engine are set on it.
 
         Raises TypeError for what is no plain socket (an SSLSocket is none), OSError where it is not
-        connected, listens, is closed, of another kind or enrolled already: then it stays the
-        caller's. The future has the connection, or why there is none; then the socket is closed.
-        From any thread. gnet: Engine.Register.
+        connected, listens, is closed, of another kind or enrolled already, and QueueFull: then it
+        stays the caller's. The future has the connection, or why there is none; then, and where
+        the engine has ended meanwhile, the socket is closed. From any thread. gnet:
+        Engine.Register.
         """
         return self.enroll_for(self.origin, sock, context)
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..completion import NOW
-from .errors import EngineStopped, for_future, is_plain, shown
+from .errors import EngineStopped, QueueFull, for_future, is_plain, shown
 from .sockopts import borrowed, close_socket, listens, prepare_socket
 
 if TYPE_CHECKING:
@@ -92,10 +92,14 @@ def enroll(loop: Reactor, origin: Origin, sock: socket.socket, context: Any) -> 
     """Take a socket that was checked over. From any thread; raises what `post` raises."""
     future: Future[Connection] = Future()
     future.set_running_or_notify_cancel()
+    timeout = sock.gettimeout()
     own = socket.socket(fileno=sock.detach())
-    place = _Place(loop, own)
     try:
-        loop.post(_enroll, loop, origin, own, context, future, place)
+        loop.post(_enroll, loop, origin, own, context, future, _Place(loop, own))
+    except QueueFull:  # which may pass: it begins anew, with the descriptor that it had
+        socket.socket.__init__(sock, sock.family, sock.type, sock.proto, own.detach())
+        sock.settimeout(timeout)
+        raise
     except BaseException:
         close_socket(own)
         raise

@@ -91,7 +91,9 @@ class AnyThread:
         else:
             self._tell_written(len(data), callback, None)
 
-    def _tell_written(self, size: int, callback: Callback | None, error: BaseException | None) -> None:
+    def _tell_written(
+        self, size: int, callback: Callback | None, error: BaseException | None
+    ) -> None:
         if callback is not None:
             self.loop.guard(callback, self, error)
         elif error is not None:

@@ -13,7 +13,6 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from ..completion import ACCEPTED, NOW, STALLED, WOKEN
-from .errors import ConnectionClosed
 
 if TYPE_CHECKING:
     from ..completion import Event

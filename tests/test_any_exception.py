@@ -352,7 +352,9 @@ def test_whoever_waits_for_a_connection_hears_of_it(
         with ours, theirs, monkeypatch.context() as patch:
             patch.setattr("ringnet.engine.enrolling.prepare_socket", interrupted)
             patch.setattr("ringnet.engine.dial.prepare_socket", interrupted)
-            future = engine.enroll(ours) if way == "enroll" else engine.register(engine.addresses[0])
+            future = (
+                engine.enroll(ours) if way == "enroll" else engine.register(engine.addresses[0])
+            )
             with pytest.raises(Exception, match=r"of the engine|no address"):
                 future.result(WAIT)
         bystander.sendall(b"x")

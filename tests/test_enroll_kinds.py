@@ -7,12 +7,23 @@ import os
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import ringnet
-from engine_tools import BACKENDS, WAIT, Recorder, Talker, on_loop, open_descriptors, receive, until
+from engine_tools import (
+    BACKENDS,
+    WAIT,
+    Recorder,
+    Talker,
+    on_loop,
+    open_descriptors,
+    receive,
+    served,
+    until,
+)
 
 
 def lonely(kind: int = socket.SOCK_STREAM) -> socket.socket:
@@ -204,3 +215,41 @@ def test_options_of_an_inherited_socket_of_datagrams(backend: str) -> None:
     ):
         for name, value in BUFFERS.items():
             assert copy.getsockopt(socket.SOL_SOCKET, getattr(socket, name)) == value
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("timeout", [None, 0.0, 7.0])
+def test_a_socket_that_a_busy_reactor_does_not_take_stays_the_callers(
+    backend: str, timeout: float | None
+) -> None:
+    go_on = threading.Event()
+    with served(backend, Recorder(), max_foreign_calls=8) as engine:
+        loop = engine.reactors[0]
+        loop.execute(lambda: go_on.wait(WAIT))
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(timeout)
+            number = ours.fileno()
+            try:
+                until(lambda: fills(loop))
+                for _ in range(2):
+                    with pytest.raises(ringnet.QueueFull):
+                        engine.enroll(ours)
+                    assert (ours.fileno(), ours.gettimeout()) == (number, timeout)
+                    assert ours.family == socket.AF_UNIX
+            finally:
+                go_on.set()
+            theirs.sendall(b"still there")
+            assert receive(ours, 11) == b"still there"
+            until(lambda: not fills(loop))
+            assert engine.enroll(ours).result(WAIT) is not None
+            assert ours.fileno() == -1
+
+
+def fills(loop: ringnet.EventLoop) -> bool:
+    """Whether a reactor takes no more calls."""
+    try:
+        loop.execute(int)
+    except ringnet.QueueFull:
+        return True
+    return False
