@@ -117,6 +117,8 @@ class Dial:
         if self._loop.is_stopping:
             self.give_up("the engine is stopping: it takes no more connections")
             return
+        if len(self._loop.dialing) >= self._loop.backend.capacity:
+            raise OSError(errno.EMFILE, "the reactor dials max_connections already")
         self._loop.dialing.add(self)
         time_out = partial(self._step, self._time_out)
         self._limit = Countdown(self._loop, self._timeout, time_out)

@@ -267,3 +267,31 @@ def test_a_failing_dial_has_an_errno(backend: str, monkeypatch: pytest.MonkeyPat
         with pytest.raises(OSError, match="surrogates") as caught:
             client.dial("tcp://127.0.0.1:1")
         assert caught.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_dials_on_their_way_have_a_bound(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that wait for a resolver, and have no descriptor yet."""
+    go_on = threading.Event()
+
+    def slow(*_: Any, **more: Any) -> Any:
+        if not more.get("flags"):
+            go_on.wait(WAIT)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    handler = Talker()
+    with ringnet.Client(handler, backend=backend, max_connections=4) as client:
+        most = client.engine.reactors[0].backend.capacity
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        futures = [client.register("tcp://slow.example:80") for _ in range(most + 2)]
+        for future in futures[most:]:
+            with pytest.raises(OSError, match="max_connections") as refused:
+                future.result(WAIT)
+            assert refused.value.errno == errno.EMFILE
+        assert not any(future.done() for future in futures[:most])
+        go_on.set()
+        for future in futures[:most]:
+            with pytest.raises(OSError, match=r"slow\.example"):
+                future.result(WAIT)
+        with pytest.raises(OSError, match=r"slow\.example"):
+            client.register("tcp://slow.example:80").result(WAIT)
