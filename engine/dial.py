@@ -97,7 +97,7 @@ class Dial:
         try:
             step(*arguments)
         except BaseException as error:
-            self._fail(error)
+            self._fail(for_future(error))
             if not is_plain(error):
                 raise  # an interrupt, which goes its own way
 
@@ -247,7 +247,7 @@ class Dial:
             self._tidy()
             # Their frames refer to this dial, and it to the future.
             error.__traceback__ = error.__cause__ = error.__context__ = None
-            self._loop.guard(self.future.set_exception, for_future(error))
+            self._loop.guard(self.future.set_exception, error)
 
     def _tidy(self) -> None:
         self._is_over = True

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from ..completion import ACCEPTED, NOW, STALLED, WOKEN
+from .errors import for_future
 
 if TYPE_CHECKING:
     from ..completion import Event
@@ -92,7 +93,7 @@ class Setbacks:
             return
         self.failed("%r: an event of kind %d is lost", self, kind, error=error)
         if dial is not None:
-            dial._fail(error)
+            dial._fail(for_future(error))
         elif kind == ACCEPTED:
             self._acceptor.lose_newcomer()
         elif kind == WOKEN:

@@ -221,7 +221,7 @@ struct rn_core {
 	struct rn_bounds bounds;
 	struct io_uring ring;
 	struct io_uring_sqe *held; /* requests that the kernel takes later */
-	uint32_t held_count, held_room;
+	uint32_t held_first, held_count, held_room;
 	struct group groups[GROUPS];
 	struct slot *slots;
 	uint32_t slots_used; /* no slot from here on was ever used */

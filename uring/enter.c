@@ -6,6 +6,7 @@
 #include "core.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define FIRST_HELD 256U
@@ -24,19 +25,31 @@ static bool is_busy(int ret)
 	return ret == -EBUSY || ret == -EAGAIN || ret == -EINTR;
 }
 
+/* At the end of the table: what was taken from its front is used again once that is half of it. */
+static bool make_room_to_hold(struct rn_core *core)
+{
+	if (core->held_first && core->held_first >= core->held_room / 2) {
+		memmove(core->held, core->held + core->held_first,
+			core->held_count * sizeof *core->held);
+		core->held_first = 0;
+		return true;
+	}
+	uint32_t room = core->held_room ? 2 * core->held_room : FIRST_HELD;
+	struct io_uring_sqe *held = realloc(core->held, room * sizeof *held);
+	if (!held)
+		return false;
+	core->held = held;
+	core->held_room = room;
+	return true;
+}
+
 static struct io_uring_sqe *hold(struct rn_core *core)
 {
-	if (core->held_count == core->held_room) {
-		uint32_t room = core->held_room ? 2 * core->held_room : FIRST_HELD;
-		struct io_uring_sqe *held = realloc(core->held, room * sizeof *held);
-		if (!held) {
-			core->failure = ENOMEM;
-			return NULL;
-		}
-		core->held = held;
-		core->held_room = room;
+	if (core->held_first + core->held_count == core->held_room && !make_room_to_hold(core)) {
+		core->failure = ENOMEM;
+		return NULL;
 	}
-	return &core->held[core->held_count++];
+	return &core->held[core->held_first + core->held_count++];
 }
 
 /* Room for one request, or NULL when the ring has failed; the turn then says so. */
@@ -59,12 +72,13 @@ struct io_uring_sqe *free_sqe(struct rn_core *core)
 
 static void take_held(struct rn_core *core)
 {
-	uint32_t taken = 0;
 	struct io_uring_sqe *sqe;
-	while (taken < core->held_count && (sqe = io_uring_get_sqe(&core->ring)))
-		*sqe = core->held[taken++];
-	core->held_count -= taken;
-	memmove(core->held, core->held + taken, core->held_count * sizeof *core->held);
+	while (core->held_count && (sqe = io_uring_get_sqe(&core->ring))) {
+		*sqe = core->held[core->held_first++];
+		core->held_count--;
+	}
+	if (!core->held_count)
+		core->held_first = 0;
 }
 
 static int submit_and_wait(struct rn_core *core, int64_t timeout_ns)
