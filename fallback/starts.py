@@ -20,6 +20,7 @@ from .slot import Role, Slot
 from .sockets import of_connecting, of_listener, of_packets, of_stream, pending_error
 
 NO_FD: Final = -1
+_HIGHEST_FD: Final = 0x7FFFFFFF
 _REORDERING: Final = (socket.AF_INET, socket.AF_INET6)  # networks may
 # Windows begins to connect with it.
 EWOULDBLOCK_THERE: Final = EWOULDBLOCK if EWOULDBLOCK != EAGAIN else EINPROGRESS
@@ -42,6 +43,7 @@ class Starts:
 
     def _start(self, handle: int, fd: int, role: Role) -> Slot:
         index = handle & INDEX_MASK
+        fd = _checked(fd)
         slot = Slot(handle, index, fd, role)
         self._slots[handle] = self._by_index[index] = self._by_fd[fd] = slot
         return slot
@@ -110,7 +112,10 @@ class Starts:
         self._watch(slot)
 
     def _do_poll(self, handle: int, argument: tuple[int, int]) -> None:
-        fd, mask = argument
+        fd, mask = _checked(argument[0]), argument[1]
+        if fd == NO_FD:
+            self._break(self._start(handle, fd, Role.POLL), EBADF)
+            return
         is_taken = fd in self._by_fd  # interest is keyed by descriptor: it gets one of its own
         try:
             own = os.dup(fd) if is_taken else fd
@@ -121,3 +126,8 @@ class Starts:
         slot.owns_fd = is_taken
         slot.mask = (READ if mask & READABLE else 0) | (WRITE if mask & WRITABLE else 0)
         self._watch(slot)
+
+
+def _checked(fd: int) -> int:
+    """Itself, or NO_FD: of what is no int of C Python's calls may take the lower bits."""
+    return fd if 0 <= fd <= _HIGHEST_FD else NO_FD

@@ -6,11 +6,11 @@ import os
 import socket
 from array import array
 from collections.abc import Callable
-from errno import EINVAL
+from errno import EBADF, EINVAL, EMFILE
 from typing import Any
 
 import pytest
-from contract_tools import Rig, close_all, make_backend, pack4
+from contract_tools import Rig, close_all, make_backend, pack4, tcp_pair
 from ringnet.completion import (
     CLOSED,
     CONNECTED,
@@ -19,7 +19,9 @@ from ringnet.completion import (
     INDEX_BITS,
     NAME_ROOM,
     NOW,
+    READABLE,
     REFUSED,
+    WRITABLE,
     Bounds,
 )
 
@@ -132,18 +134,26 @@ def test_starting_an_index_twice_in_a_turn_raises_at_the_second(made: Rig) -> No
     made.until(handle + (1 << INDEX_BITS), CLOSED)
 
 
-@pytest.mark.parametrize("start", ["adopt", "listen", "adopt_packets", "connect"])
-@pytest.mark.parametrize("fd", [-1, 1_000_000, 1 << 40])
+@pytest.mark.parametrize("start", ["adopt", "listen", "adopt_packets", "connect", "poll"])
+@pytest.mark.parametrize("fd", [-1, 1_000_000, 1 << 40, "a live one, in the lower bits"])
 def test_a_descriptor_that_is_none_is_the_error_of_its_handle(
-    made: Rig, start: str, fd: int
+    made: Rig, start: str, fd: int | str
 ) -> None:
-    handle = made.new_handle()
-    extra = (pack4(("127.0.0.1", 9)),) if start == "connect" else ()
-    getattr(made.backend, start)(handle, fd, *extra)
-    a, _ = made.until(handle, ERROR)
-    assert a < 0
-    assert still_works(made)
-    close_all(made, [handle])
+    live, peer = tcp_pair()
+    with live, peer:
+        number = fd if isinstance(fd, int) else 1 << 32 | live.fileno()
+        handle = made.new_handle()
+        extra = {"connect": (pack4(("127.0.0.1", 9)),), "poll": (READABLE | WRITABLE,)}
+        getattr(made.backend, start)(handle, number, *extra.get(start, ()))
+        if start == "poll":
+            # select watches no number of 1,024 or more.
+            assert made.until(handle, CLOSED) in [(0, -EBADF), (0, -EMFILE)]
+        else:
+            assert made.until(handle, ERROR) == (-EBADF, 0)
+            close_all(made, [handle])
+        assert still_works(made)
+        live.sendall(b"nobody else has it")
+        assert peer.recv(20) == b"nobody else has it"
 
 
 @pytest.mark.parametrize("seconds", [1e6, 1e10, 1e30, float("inf")])

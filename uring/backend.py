@@ -32,6 +32,7 @@ _COMMAND: Final = Struct("3q").pack  # operation, handle, argument
 _WORD: Final = Struct("q").pack
 _SEND_TO_HEAD: Final = Struct("4q").pack  # operation, handle, bytes, bytes of the address
 _EVENTS: Final = Struct("4q")
+_NO_FD: Final = 0xFFFFFFFF  # in the lower half of the word of a poll
 _ONE: Final = (1).to_bytes(8, sys.byteorder)  # what eventfd(2) adds to its counter
 _FOR_EVER: Final = 1e9  # seconds; a longer wait is one without an end
 
@@ -153,7 +154,7 @@ class UringBackend:
         self._start(_CONNECT, handle, fd, _WORD(len(address)) + address)
 
     def poll(self, handle: int, fd: int, mask: int) -> None:
-        self._start(_POLL, handle, mask << 32 | fd)
+        self._start(_POLL, handle, mask << 32 | (fd if 0 <= fd < _NO_FD else _NO_FD))
 
     def send(self, handle: int, data: bytes) -> None:
         _check_bytes("what is sent", data)  # the core reads it from where it is
