@@ -137,7 +137,7 @@ class Dial:
         try:
             self._loop.engine.resolvers.submit(self._resolve)
         except RuntimeError as error:  # the system gives no more threads
-            raise OSError(errno.EAGAIN, str(unknown_host(self._address, error))) from error
+            raise OSError(errno.EAGAIN, unknown_host(self._address, error).strerror) from error
 
     def _resolve(self) -> None:
         """On a thread of the resolvers."""
