@@ -54,12 +54,10 @@ int try_buffer_ring(struct io_uring *ring, bool incremental)
 	return ret;
 }
 
-/* Give the kernel the buffers of a group, if it has not got them yet. */
+/* Give the kernel the buffers of a group. */
 int group_open(struct rn_core *core, unsigned id)
 {
 	struct group *group = &core->groups[id];
-	if (group->ring)
-		return 0;
 	group->ring = map(ring_size(group));
 	group->lent = (struct rn_list){calloc(group->count, sizeof *group->lent.items), 0, group->count};
 	group->filled = calloc(group->count, sizeof *group->filled);

@@ -37,15 +37,12 @@ static bool is_connection(int fd)
 void packets_adopt(struct rn_core *core, struct slot *slot)
 {
 	slot->flags |= kind_of(slot->fd) | (is_connection(slot->fd) ? HAS_END : 0);
-	int ret = group_open(core, PACKET_GROUP);
-	if (!ret && !core->multishot_recv) {
+	if (!core->multishot_recv)
 		slot->inbox = calloc(1, sizeof *slot->inbox);
-		ret = slot->inbox ? 0 : -ENOMEM;
-	}
-	if (ret < 0)
-		slot_break(core, slot, -ret);
-	else
+	if (core->multishot_recv || slot->inbox)
 		slot_read(core, slot);
+	else
+		slot_break(core, slot, ENOMEM);
 }
 
 static struct msghdr *prepare_inbox(struct rn_core *core, const struct slot *slot)
