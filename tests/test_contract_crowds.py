@@ -9,11 +9,11 @@ from __future__ import annotations
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from time import process_time
+from time import process_time, thread_time
 
 import pytest
 from contract_tools import Rig, backend_names
-from ringnet.completion import DATA, DRAINED, EOF, WRITABLE
+from ringnet.completion import DATA, DRAINED, EOF, NOW, WRITABLE
 
 Crowd = Callable[..., tuple[Rig, list[socket.socket]]]
 MANY = 4_500  # the queue of io_uring has 4,096 places
@@ -135,3 +135,32 @@ def test_peers_that_always_have_something_for_us(make_crowd: Crowd, events: int)
     adopt_all(made, sockets)
     made.pump(lambda: sum(kind == DATA for _, kind, _, _ in made.said) >= 200)
     check_that_it_serves(made)
+
+
+def seconds_to_close(made: Rig, sockets: list[socket.socket], step: int) -> float:
+    """Of those who wait for a buffer, in one turn: in their order (1), or from behind (-1)."""
+    for peer in made.peers:
+        peer.sendall(bytes(4_000))
+    handles = adopt_all(made, sockets)
+    for _ in range(300):
+        made.turn()
+    for handle in handles[::step]:
+        made.backend.close(handle, NOW)
+    before = thread_time()
+    made.turn()
+    return thread_time() - before
+
+
+@pytest.mark.parametrize(
+    "backend_name", [name for name in backend_names() if name.startswith("io_uring")]
+)
+def test_who_waits_for_a_buffer_leaves_its_line_at_once(make_crowd: Crowd) -> None:
+    """Wherever it stands: nobody looks for it from an end of the line."""
+    bounds = {"events": 64, "receive_buffers": 1, "receive_buffer_size": 64}
+    best = {1: 60.0, -1: 60.0}
+    for _ in range(3):
+        for step in best:
+            made, sockets = make_crowd(**bounds)
+            best[step] = min(best[step], seconds_to_close(made, sockets, step))
+            made.end()
+    assert max(best.values()) < 2 * min(best.values())

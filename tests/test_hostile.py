@@ -201,6 +201,54 @@ def test_a_forked_child_is_told_and_the_parent_goes_on(backend: str) -> None:
         process.communicate(timeout=WAIT)
 
 
+LIVES_ON = """
+import os, signal, sys
+import ringnet
+
+class Ends(ringnet.EventHandler):
+    def on_traffic(self, conn):
+        conn.next()
+        self.child = os.fork()
+        if self.child == 0:
+            signal.alarm(60)
+            while True:
+                signal.pause()
+        getattr(conn, sys.argv[2])()
+
+handler = Ends()
+with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=sys.argv[1]) as engine:
+    print(engine.addresses[0].rpartition(":")[2], flush=True)
+    sys.stdin.readline()
+    os.kill(handler.child, signal.SIGKILL)
+    os.waitpid(handler.child, 0)
+"""
+
+
+@pytest.mark.parametrize("backend", IN_CHILDREN)
+@pytest.mark.parametrize("end", ["close_now", "reset", "close"])
+def test_a_peer_hears_of_the_end_though_a_forked_child_lives_on(backend: str, end: str) -> None:
+    """The child has all descriptors of its parent, and so what a ring of the parent holds."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", LIVES_ON]
+        + [backend, end],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as client:
+            client.sendall(b"x")
+            try:
+                came = client.recv(1)
+            except ConnectionResetError:
+                assert end == "reset"
+            else:
+                assert (came, end != "reset") == (b"", True)
+        process.communicate("\n", timeout=WAIT)
+    assert process.returncode == 0
+
+
 EXITS = """
 import socket, sys, threading
 import ringnet
