@@ -212,7 +212,9 @@ def test_a_name_that_no_thread_can_resolve(backend: str, monkeypatch: pytest.Mon
                 threading.Thread, "start", raising(RuntimeError("can't start new thread"))
             )
             for _ in range(3):
-                with pytest.raises(OSError, match=r"^\[Errno \d+\] the host of .* thread$") as caught:
+                with pytest.raises(
+                    OSError, match=r"^\[Errno \d+\] the host of .* thread$"
+                ) as caught:
                     engine.register(address).result(WAIT)
                 assert caught.value.errno == errno.EAGAIN
             client.sendall(b"x")

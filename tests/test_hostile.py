@@ -228,9 +228,9 @@ with ringnet.Engine(handler, "tcp://127.0.0.1:0", backend=sys.argv[1]) as engine
 @pytest.mark.parametrize("end", ["close_now", "reset", "close"])
 def test_a_peer_hears_of_the_end_though_a_forked_child_lives_on(backend: str, end: str) -> None:
     """The child has all descriptors of its parent, and so what a ring of the parent holds."""
+    quiet = "ignore:This process:DeprecationWarning"
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", LIVES_ON]
-        + [backend, end],
+        [sys.executable, "-W", quiet, "-c", LIVES_ON, backend, end],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
