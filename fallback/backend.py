@@ -228,10 +228,20 @@ class FallbackBackend(Operations):
         return found
 
     def _serve_unserved(self) -> None:
-        """What was put off comes before what is late, but not before what is late of the same."""
+        """What was put off comes before what is late, but not before what is late of the same.
+
+        Those for whom no room is left are not looked at: a turn costs no more for a longer line.
+        """
         self._limit = self._most
         self._overtakes = True
-        for slot, mask in self._take_unserved():
+        line = self._unserved
+        line.extend(self._half_read)
+        self._half_read.clear()
+        for _ in range(len(line)):
+            if not self._has_room():
+                break
+            slot = line.popleft()
+            mask, slot.put_off = slot.put_off, 0
             if self._late and self._is_late(slot.handle):
                 self._put_off(slot, mask, self._unserved)
             else:
@@ -273,12 +283,6 @@ class FallbackBackend(Operations):
         elif slot.role is not Role.PACKETS or slot.has_end:  # a datagram may be lost
             self._break(slot, ENOMEM)
 
-    def _put_off_edges(self) -> None:
-        """The poller may have told of changes that were not heard, and tells them only once."""
-        if self._edge_chunk:
-            for slot in self._slots.values():
-                self._put_off(slot, BOTH, self._unserved)
-
     def _serve_ready(self, ready: Iterable[tuple[int, int]]) -> None:
         events, slots = self._events, self._by_fd
         places, place = self._places, self._place
@@ -312,10 +316,6 @@ class FallbackBackend(Operations):
             end = self._end_of_places()
         self._next_place = number
 
-    def _end_of_places(self) -> int:
-        """Before which place a read may still begin, as things are: each makes an event."""
-        return min(len(self._places), self._next_place + self._most - len(self._events))
-
     def _serve(self, slot: Slot, mask: int) -> None:
         """Read or write what is ready, or keep it for the next turn where no room is left."""
         if mask & ~BOTH:
@@ -328,11 +328,10 @@ class FallbackBackend(Operations):
             if slot.peer_ended:
                 self._look_for_error(slot)
             return
-        if not self._has_room():
-            self._put_off(slot, mask, self._unserved)
-            return
         try:
-            if slot.role is Role.STREAM:
+            if not self._has_room():
+                self._serve_later(slot, mask)
+            elif slot.role is Role.STREAM:
                 self._serve_stream(slot, mask)
             elif slot.role is Role.LISTENER:
                 accept_all(self, slot)

@@ -29,7 +29,7 @@ from ..completion import (
 from .ends import Ends
 from .lines import retry_later
 from .packets import packets_have_room, send_packet
-from .pollers import READ, WRITE, Poller, pending
+from .pollers import BOTH, READ, WRITE, Poller, pending
 from .slot import NEVER, Phase, Role, Slot
 from .sockets import AT_ONCE, SEND_AT_ONCE, drop_errors
 from .starts import Starts
@@ -92,11 +92,15 @@ class Operations(Starts, Ends):
         self.retries: deque[Slot] = deque()  # with packets to be tried again at `retry_at`
         self.retry_at = 0.0
         self._edge_chunk = bounds.edge_chunk if poller.has_edges else 0
-        self._unserved: list[Slot] = []  # ready, and no room or buffer was left
+        self._unserved: deque[Slot] = deque()  # ready, and no room or buffer was left
         self._half_read: list[Slot] = []  # behind them, those who got some
 
     def _has_room(self) -> bool:
         return len(self._events) < self._most and self._next_place < len(self._places)
+
+    def _end_of_places(self) -> int:
+        """Before which place a read may still begin, as things are: each makes an event."""
+        return min(len(self._places), self._next_place + self._most - len(self._events))
 
     def has_packet_room(self) -> bool:
         return len(self._events) < self._most and self.next_packet < len(self.packet_views)
@@ -137,14 +141,6 @@ class Operations(Starts, Ends):
         late, self._late = self._late, deque()
         for event in late:
             self._emit(event)
-
-    def _take_unserved(self) -> list[tuple[Slot, int]]:
-        line = self._unserved + self._half_read
-        taken = [(slot, slot.put_off) for slot in line]
-        self._unserved, self._half_read = [], []
-        for slot in line:
-            slot.put_off = 0
-        return taken
 
     def _watch(self, slot: Slot) -> None:
         """Tell the poller what follows from the slot's state."""
@@ -193,11 +189,25 @@ class Operations(Starts, Ends):
         self._put_off(slot, READ, self._half_read if taken else self._unserved)
 
     @staticmethod
-    def _put_off(slot: Slot, mask: int, line: list[Slot]) -> None:
+    def _put_off(slot: Slot, mask: int, line: deque[Slot] | list[Slot]) -> None:
         """Serve it in the next turn. The poller may report it before, so it stands there once."""
         if not slot.put_off:
             line.append(slot)
         slot.put_off |= mask
+
+    def _serve_later(self, slot: Slot, mask: int) -> None:
+        """There is no room for what is read or told; but what is sent needs none."""
+        if mask & WRITE and slot.carries_data() and not slot.connecting:
+            self._on_writable(slot)
+            mask &= READ & slot.wanted()
+        if mask:
+            self._put_off(slot, mask, self._unserved)
+
+    def _put_off_edges(self) -> None:
+        """The poller may have told of changes that were not heard, and tells them only once."""
+        if self._edge_chunk:
+            for slot in self._slots.values():
+                self._put_off(slot, BOTH, self._unserved)
 
     def _read_missed(self, slot: Slot) -> None:
         """Bytes that came while reading was paused are not told again."""

@@ -69,6 +69,7 @@ class Rig:
         self.bounds = bounds or Bounds()
         self.backend = make_backend(name, self.bounds)
         self.said: list[Event] = []
+        self._first: dict[tuple[int, int], tuple[int, int]] = {}  # a and b, by handle and kind
         self.packets: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
         self.received: dict[int, bytes] = defaultdict(bytes)
         self.fds: dict[int, int] = {}
@@ -147,6 +148,7 @@ class Rig:
         assert len(events) <= self.bounds.events
         for event in events:
             handle, kind, a, b = event
+            self._first.setdefault((handle, kind), (a, b))
             if kind == DATA:
                 assert 0 < b <= self.bounds.receive_buffer_size
                 self.received[handle] += self.backend.memory[a : a + b]
@@ -178,6 +180,11 @@ class Rig:
 
     # Books
 
+    def forget(self) -> None:
+        """What was said so far."""
+        self.said.clear()
+        self._first.clear()
+
     def of(self, handle: int) -> list[tuple[int, int, int]]:
         """What was said about a handle: (kind, a, b), where data in a row counts as one."""
         found: list[tuple[int, int, int]] = []
@@ -190,12 +197,12 @@ class Rig:
         return [kind for kind, _, _ in self.of(handle)]
 
     def has(self, handle: int, kind: int) -> bool:
-        return any(h == handle and k == kind for h, k, _, _ in self.said)
+        return (handle, kind) in self._first
 
     def until(self, handle: int, kind: int) -> tuple[int, int]:
         """Turn until that was said; returns a and b of it."""
         self.pump(lambda: self.has(handle, kind))
-        return next((a, b) for h, k, a, b in self.said if h == handle and k == kind)
+        return self._first[handle, kind]
 
     def accepted(self, handle: int) -> list[int]:
         return [a for h, k, a, _ in self.said if h == handle and k == ACCEPTED]

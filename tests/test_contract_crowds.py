@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from time import process_time, thread_time
 
 import pytest
-from contract_tools import Rig, backend_names
+from contract_tools import PATIENCE, Rig, backend_names
 from ringnet.completion import DATA, DRAINED, EOF, NOW, WRITABLE
 
 Crowd = Callable[..., tuple[Rig, list[socket.socket]]]
@@ -134,6 +134,10 @@ def test_peers_that_always_have_something_for_us(make_crowd: Crowd, events: int)
         peer.sendall(bytes(30_000))
     adopt_all(made, sockets)
     made.pump(lambda: sum(kind == DATA for _, kind, _, _ in made.said) >= 200)
+    before = thread_time()
+    for _ in range(200):
+        made.turn()
+    assert thread_time() - before < 0.5 * PATIENCE, "a turn looks at those whom it serves"
     check_that_it_serves(made)
 
 

@@ -78,6 +78,23 @@ def turns_until(made: Rig, handle: int, kind: int) -> None:
     raise AssertionError(made.tail())
 
 
+def test_a_full_socket_goes_on_while_others_flood(make_rig: Callable[..., Rig]) -> None:
+    """What is sent needs none of the room for what is read, nor waits until there is some."""
+    made = make_rig(events=16, receive_buffer_size=64)
+    others = [made.pair()[1] for _ in range(200)]
+    handle, peer = made.pair(sndbuf=16_384, rcvbuf=16_384)
+    data = made.clog(handle, 200_000)
+    for other in others:
+        other.sendall(bytes(30_000))
+    for _ in range(40):
+        made.turn()
+    left = made.staged(handle)
+    assert made.exchange(peer, len(data) - left) == data[:-left]
+    for _ in range(many() // 2):
+        made.turn()
+    assert made.staged(handle) < left
+
+
 def many() -> int:
     """Turns; more on faults: what failed in passing is made again a while later."""
     return 5_000 if faults.is_on() else 100
@@ -221,6 +238,7 @@ def test_linger_of_the_caller_is_no_reset(made: Rig) -> None:
     with socket.socket(fileno=os.dup(made.fds[handle])) as same:
         same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
     made.backend.send(handle, b"all of it")
-    made.turn()
+    made.backend.notify(handle)
+    made.until(handle, DRAINED)
     made.backend.close(handle, NOW)
     assert made.read_to_end(peer) == b"all of it"

@@ -251,7 +251,7 @@ def test_one_backend_wakes_another(made: Rig, make_rig: Callable[..., Rig]) -> N
     for _ in range(3):
         made.backend.wake_other(other.backend)
         made.turn()
-        other.said.clear()
+        other.forget()
         other.pump(lambda: other.has(0, WOKEN))
         assert list(other.turn()) == []
     assert made.said == []
