@@ -8,7 +8,8 @@
  *   EAGAIN, EINTR, ENOBUFS   the request becomes a no-op with that result; it is made again
  *   polled first             the receive looks when its poll is ready, for all that came until then
  *   failing accept           ECONNABORTED, EPROTO: the newcomer was gone; the next is not
- *   reordered completions    those of different requests and buffers; each one's keep their order
+ *   reordered completions    those of different requests and buffers; each one's keep their order,
+ *                            and what an earlier call has shown keeps its place
  *   lost cancel races        the cancellation is submitted one call later
  *   CQ overflow              rings of a few entries
  *   interrupted waits        EINTR, EAGAIN and EBUSY of io_uring_enter(2)
@@ -32,11 +33,12 @@
 
 #define MOST_FAKES 4096
 #define MOST_LATE 64
+#define MOST_RINGS 16
 
 static _Atomic int cut_after; /* packets until one is cut; 0: none is */
 static _Atomic int cut_to;    /* bytes */
 
-/* What a no-op is to answer, and cancellations that come late. */
+/* What a no-op is to answer, cancellations that come late, and which completions are not new. */
 struct fake {
 	const struct io_uring *ring;
 	uint64_t user_data;
@@ -47,11 +49,16 @@ struct late {
 	const struct io_uring *ring;
 	struct io_uring_sqe sqe;
 };
+struct shown {
+	const struct io_uring *ring;
+	unsigned tail; /* of the completion queue after the last call */
+};
 static _Thread_local struct {
 	struct fake fakes[MOST_FAKES];
 	unsigned fake_count;
 	struct late late[MOST_LATE];
 	unsigned late_count;
+	struct shown shown[MOST_RINGS];
 } my;
 
 /* For the tests: of the n-th packet that any core sends from here on the system takes so much. */
@@ -218,9 +225,29 @@ static bool is_fence(const struct io_uring_cqe *cqe)
 	return cqe->user_data == (uint64_t)REQ_FENCE << INDEX_BITS;
 }
 
+/* NULL for a ring that is one too many. */
+static struct shown *shown_of(const struct io_uring *ring)
+{
+	for (unsigned i = 0; i < MOST_RINGS; i++)
+		if (my.shown[i].ring == ring)
+			return &my.shown[i];
+	return NULL;
+}
+
+/* From which completion on nobody can have drawn conclusions from their order. */
+static unsigned first_new(const struct io_uring *ring, unsigned head, unsigned tail)
+{
+	struct shown *shown = shown_of(ring);
+	unsigned from = shown ? shown->tail : tail;
+	if (shown)
+		shown->tail = tail;
+	return (int)(from - head) > 0 ? from : head;
+}
+
 static void change_completions(struct io_uring *ring)
 {
-	unsigned head = *ring->cq.khead, tail = io_uring_smp_load_acquire(ring->cq.ktail);
+	unsigned tail = io_uring_smp_load_acquire(ring->cq.ktail);
+	unsigned head = first_new(ring, *ring->cq.khead, tail);
 	answer(ring);
 	if (tail - head < 2 || !happens(REORDERED))
 		return;
@@ -320,7 +347,13 @@ int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 		entries = 4U << below(4);
 		params->cq_entries = entries << below(3);
 	}
-	return __real_io_uring_queue_init_params(entries, ring, params);
+	int ret = __real_io_uring_queue_init_params(entries, ring, params);
+	struct shown *shown = shown_of(ring);
+	if (!shown)
+		shown = shown_of(NULL);
+	if (shown && ret >= 0)
+		*shown = (struct shown){.ring = ring};
+	return ret;
 }
 
 void __wrap_io_uring_queue_exit(struct io_uring *ring)
@@ -335,6 +368,9 @@ void __wrap_io_uring_queue_exit(struct io_uring *ring)
 		if (my.late[i].ring != ring)
 			my.late[kept++] = my.late[i];
 	my.late_count = kept;
+	struct shown *shown = shown_of(ring);
+	if (shown)
+		shown->ring = NULL;
 	__real_io_uring_queue_exit(ring);
 }
 
