@@ -109,6 +109,7 @@ def test_a_receiver_that_reads_later_gets_each_packet_whole_and_in_order(
     slow, sent = place.receiver("slow"), numbered(60, size)
     for data in sent:
         place.send("slow", data)
+    place.made.pump(lambda: 0 < place.made.staged(place.handle) < 60 * size)
     place.made.settle()
     came = read_all(slow)
     assert came == sent[: len(came)]
