@@ -77,7 +77,7 @@ for attempt in (refused, adopted):
 """
 
 
-def test_what_the_kernel_refuses_is_not_kept() -> None:
+def test_what_the_kernel_refuses_keeps_no_memory() -> None:
     """io_uring_register(2) takes the rings of buffers; each attempt has tables for them."""
     done = subprocess.run(
         [sys.executable, "-c", REFUSED],
