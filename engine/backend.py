@@ -190,7 +190,9 @@ class Backend(Protocol):
         """What has happened to a stream or packets that no turn has told yet: see rule 13.
 
         READABLE: bytes, or the peer's end. WRITABLE: room for what is staged, or the result of
-        `connect`. A system call: for what is rarely asked. 0 where the handle is not alive.
+        `connect`. HUNG_UP: the peer has ended its side or is gone, so that no more comes than the
+        system has; of a stream that is paused, too, and as far as the system says so.
+        A system call: for what is rarely asked. 0 where the handle is not alive.
         """
 
     def turn(self, timeout: float | None) -> Iterable[Event]:

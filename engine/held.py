@@ -1,23 +1,30 @@
-"""Connections whose reading rests because the engine holds `max_buffered` bytes.
+"""Connections whose reading rests because the engine holds `max_buffered` bytes, or they hold
+`max_inbound` themselves.
 
 Whose bytes these are does not matter: a connection may wait for half a message while others hold
 all that may be held, also those of another reactor. So it does not go on by what it does itself.
 
-The law of this file: those held go on in their order when there is room again, no more of them at
+The laws of this file: those held go on in their order when there is room again, no more of them at
 once than there is room for. While there are any, the reactor looks each LOOK_EVERY; whoever makes
-room need not know of them.
+room need not know of them. And whoever has gone holds nothing for good: where the end of a peer has
+arrived, no more comes than the system has already, and that is read, so that the handler hears of
+the end.
 """
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
+
+from ..completion import HUNG_UP
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .reactor import Reactor
 
 LOOK_EVERY: Final = 0.02  # seconds
+_ENDS_EVERY: Final = 0.2  # seconds, where nobody waits for others
+_ASKED_AT_ONCE: Final = 64  # whether their peers have ended
 _SHARE: Final = 16  # the part of `max_buffered` that is room for one connection, if it is small
 
 
@@ -27,24 +34,37 @@ class Held:
     def __init__(self, loop: Reactor) -> None:
         self._loop = loop
         self._line: dict[Connection, None] = {}
+        self._full: dict[Connection, None] = {}  # they wait for their own handler
+        self._ended: set[Connection] = set()  # held no more, whatever they hold
+        self._asked = 0  # of all of them, in this round
         self._looks = False
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self._line) + len(self._full) + len(self._ended)
 
-    def add(self, conn: Connection) -> None:
-        """It stands behind the others."""
-        self._line[conn] = None
+    def add(self, conn: Connection, *, is_full: bool = False) -> None:
+        """It stands behind the others; or it holds too much itself, and waits for no room."""
+        (self._full if is_full else self._line)[conn] = None
         self._look_later()
 
     def discard(self, conn: Connection) -> None:
-        """It goes on by itself, or has ended."""
+        """It goes on by itself."""
         self._line.pop(conn, None)
+        self._full.pop(conn, None)
+
+    def forget(self, conn: Connection) -> None:
+        """It has ended."""
+        self.discard(conn)
+        self._ended.discard(conn)
+
+    def may_hold(self, conn: Connection) -> bool:
+        """Not to the end of what is there already of a peer that has ended."""
+        return conn not in self._ended
 
     def _look_later(self) -> None:
-        if self._line and not self._looks:
+        if (self._line or self._full) and not self._looks:
             self._looks = True
-            self._loop.add_timer(LOOK_EVERY, self._look)
+            self._loop.add_timer(LOOK_EVERY if self._line else _ENDS_EVERY, self._look)
 
     def _look(self) -> None:
         """Let as many go on as there is room for what each may bring at once."""
@@ -52,7 +72,19 @@ class Held:
         for conn in list(islice(self._line, self._count())):
             conn._go_on()  # first: where that fails, it is tried again
             self.discard(conn)
+            if conn._held:
+                self._full[conn] = None
+        self._ask_for_ends()
         self._look_later()
+
+    def _ask_for_ends(self) -> None:
+        everyone = chain(self._line, self._full)
+        asked = list(islice(everyone, self._asked, self._asked + _ASKED_AT_ONCE))
+        self._asked = self._asked + len(asked) if len(asked) == _ASKED_AT_ONCE else 0
+        for conn in asked:
+            if not conn._paused and self._loop.backend.pending(conn._handle) & HUNG_UP:
+                self._ended.add(conn)
+                conn._let_go()
 
     def _count(self) -> int:
         options = self._loop.options

@@ -212,6 +212,8 @@ class Inbound:
         loop.buffered += more
         if self.inbound_buffered > options.max_inbound:
             self._too_much(f"more than max_inbound={options.max_inbound} bytes were left unread")
+            if self._held:
+                loop.held.add(self, is_full=True)  # type: ignore[arg-type]
         elif loop.buffered > loop.buffer_share and not loop.engine.may_buffer(0):
             self._too_much(f"the engine holds max_buffered={options.max_buffered} bytes already")
             if self._held:
@@ -220,7 +222,7 @@ class Inbound:
     def _too_much(self, why: str) -> None:
         if self.loop.options.inbound_full == "close":
             self._fail(BufferLimitExceeded(why))
-        elif not self._held:
+        elif not self._held and self.loop.held.may_hold(self):  # type: ignore[arg-type]
             self._held = True
             if not self._paused:
                 self.loop.backend.pause(self._handle)
@@ -236,8 +238,8 @@ class Inbound:
         """The connection is closing: what was not read is dropped, as is what still comes."""
         if self._inbound is not None:
             self.loop.buffered -= len(self._inbound)
-        if self._held:
-            self.loop.held.discard(self)  # type: ignore[arg-type]
+        if self.loop.held:
+            self.loop.held.forget(self)  # type: ignore[arg-type]
         self._inbound = NOTHING
         self._length = 0
 

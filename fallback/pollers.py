@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from ..completion import HUNG_UP
+
 READ: Final = 1
 WRITE: Final = 4
 BOTH: Final = READ | WRITE
@@ -25,6 +27,7 @@ EDGE: Final = 1 << 31
 SELECT_CAPACITY: Final = 1_000
 # It knows neither changes nor errors alone: what may only break is reported so often, to be asked.
 ENDS_EVERY: Final = 0.5  # seconds
+_PEER_ENDED: Final = getattr(select, "POLLRDHUP", 0)  # elsewhere POLLHUP may say so
 # Windows tells of a failed connect in the third set only; elsewhere that is urgent data.
 _TELLS_FAILURES: Final = sys.platform == "win32"
 
@@ -50,14 +53,15 @@ class Poller(Protocol):
 
 
 def pending(fd: int) -> int:
-    """READ and WRITE, as far as they hold for a descriptor now; nothing is changed by asking."""
+    """READ, WRITE and HUNG_UP, as they hold for a descriptor now; asking changes nothing."""
     if not hasattr(select, "poll"):
         reads, writes, fails = select.select([fd], [fd], [fd], 0)
         return (READ if reads else 0) | (WRITE if writes or fails else 0)
     asked = select.poll()
-    asked.register(fd, select.POLLIN | select.POLLOUT)
+    asked.register(fd, select.POLLIN | select.POLLOUT | _PEER_ENDED)
     found = 0
     for _, mask in asked.poll(0):
+        found |= HUNG_UP if mask & (_PEER_ENDED | select.POLLHUP) else 0
         found |= READ if mask & (select.POLLIN | select.POLLHUP) else 0
         found |= WRITE if mask & (select.POLLOUT | select.POLLERR | select.POLLHUP) else 0
     return found

@@ -23,6 +23,7 @@ from ringnet.completion import (
     EOF,
     ERROR,
     GRACEFUL,
+    HUNG_UP,
     INDEX_MASK,
     READABLE,
     REFERRED_FROM,
@@ -121,7 +122,8 @@ class SimulatedBackend:
         peer = slot.peer
         comes = peer.said or peer.is_reset or (peer.has_ended and not slot.eof_said)
         room = peer.is_reset or len(peer.held) < peer.window
-        return (READABLE if comes else 0) | (WRITABLE if room else 0)
+        ended = HUNG_UP if peer.has_ended or peer.is_reset else 0
+        return (READABLE if comes else 0) | (WRITABLE if room else 0) | ended
 
     def wake(self) -> None:
         self._woken = True

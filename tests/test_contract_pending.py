@@ -15,6 +15,7 @@ from ringnet.completion import (
     EOF,
     ERROR,
     GRACEFUL,
+    HUNG_UP,
     NOW,
     READABLE,
     SHUT,
@@ -52,6 +53,26 @@ def test_what_the_peer_did_since_the_last_turn(made: Rig, what: str) -> None:
         made.settle()
         assert not made.backend.pending(handle) & READABLE
         assert made.received[handle] == b"x"
+
+
+@pytest.mark.parametrize("what", ["end", "reset"])
+def test_the_end_of_a_peer_whose_bytes_are_not_read(made: Rig, what: str) -> None:
+    handle, peer = made.pair()
+    made.backend.pause(handle)
+    made.turn()
+    peer.sendall(b"x" * 1000)
+    made_known(made, lambda: made.backend.pending(handle) & READABLE)
+    assert not made.backend.pending(handle) & HUNG_UP
+    if what == "end":
+        peer.shutdown(socket.SHUT_WR)
+    else:
+        reset(peer)
+    made_known(made, lambda: made.backend.pending(handle) & HUNG_UP)
+    made.settle()
+    assert made.kinds(handle) == []
+    made.backend.resume(handle)
+    made.until(handle, EOF if what == "end" else ERROR)
+    assert made.received[handle] == b"x" * 1000
 
 
 def made_known(made: Rig, holds: Callable[[], object]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import ringnet
+from contract_tools import reset
 from engine_tools import BACKENDS, Recorder, dial, on_loop, receive, served, until
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -161,6 +162,34 @@ def test_those_held_go_on_when_others_make_room(backend: str, reactors: int, how
             client.close()
         until(lambda: engine.count_connections() == 0)
         assert all(len(reactor.held) == 0 for reactor in engine.reactors)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("how", ["ends", "resets"])
+@pytest.mark.parametrize("bound", ["max_inbound", "max_buffered"])
+def test_one_who_was_held_and_has_gone_holds_nothing(backend: str, bound: str, how: str) -> None:
+    """It had sent more than may be kept, and then some, which nobody reads."""
+    handler = Messages()
+    options: dict[str, Any] = {bound: 20_000, "inbound_full": "pause"}
+    with served(backend, handler, **options) as engine:
+        culprit, holds = opened(handler, engine)
+        culprit.sendall(b"H" * 20_001)
+        until(lambda: not on_loop(holds.loop, lambda: holds.is_reading))
+        culprit.sendall(b"H" * 10_000)
+        victim, waits = opened(handler, engine)
+        victim.sendall(b"v" * 500)
+        if bound == "max_buffered":
+            until(lambda: not on_loop(waits.loop, lambda: waits.is_reading))
+        if how == "resets":
+            reset(culprit)
+        culprit.close()
+        handler.expect("close")
+        victim.sendall(b"v" * 500)
+        assert receive(victim, 1) == b"v"
+        victim.close()
+        until(lambda: engine.count_connections() == 0)
+        assert engine.buffered == 0
+        assert len(engine.reactors[0].held) == 0
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -11,10 +11,11 @@
 
 static int in_socket(const struct slot *slot)
 {
-	struct pollfd asked = {.fd = slot->fd, .events = BOTH};
+	struct pollfd asked = {.fd = slot->fd, .events = BOTH | POLLRDHUP};
 	if (poll(&asked, 1, 0) <= 0)
 		return 0;
-	return (asked.revents & (POLLIN | POLLHUP) ? POLLIN : 0) |
+	return (asked.revents & (POLLRDHUP | POLLHUP) ? POLLHUP : 0) |
+	       (asked.revents & (POLLIN | POLLHUP) ? POLLIN : 0) |
 	       (asked.revents & (POLLOUT | POLLERR | POLLHUP) ? POLLOUT : 0);
 }
 
