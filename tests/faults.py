@@ -34,7 +34,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ringnet.fallback import packets, pollers, sockets
-from ringnet.fallback.pollers import READ, WRITE, Poller
+from ringnet.fallback.pollers import EDGE, READ, WRITE, Poller
 
 # In the order of `enum kind` in uring_chance.h.
 URING_KINDS = (
@@ -265,10 +265,13 @@ class FaultyPoller:
 
     def _take_owed(self) -> dict[int, int]:
         owed, self.owed = self.owed, {}
-        masks = {
-            fd: mask & (self.interest.get(fd, 0) | ~(READ | WRITE)) for fd, mask in owed.items()
-        }
+        masks = {fd: mask & self._may_be_told(fd) for fd, mask in owed.items()}
         return {fd: mask for fd, mask in masks.items() if mask & 0xFFFFFFFF}
+
+    def _may_be_told(self, fd: int) -> int:
+        """Errors and ends always; of what may only break, some pollers tell it as readable."""
+        wanted = self.interest.get(fd, 0)
+        return wanted | ~(READ | WRITE) | (READ if wanted == EDGE else 0)
 
     def _make_up(self, ready: dict[int, int]) -> None:
         """For reading only: nothing is written or connected before the system says so."""

@@ -65,6 +65,17 @@ def test_a_descriptor_that_cannot_be_watched(name: str, monkeypatch: pytest.Monk
     made.end()
 
 
+def test_of_what_may_only_break_nothing_that_was_held_back_is_lost() -> None:
+    """kqueue and select tell of it as if it were readable."""
+    poller = faults.FaultyPoller(pollers.EpollPoller())
+    sock, peer = socket.socketpair()
+    with sock, peer:
+        poller.change(sock.fileno(), 0, pollers.EDGE)
+        poller.owed[sock.fileno()] = pollers.READ
+        assert list(poller.wait(0, 1)) == [(sock.fileno(), pollers.READ)]
+    poller.close()
+
+
 @pytest.fixture
 def shaken(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Faults beneath the fallbacks for one test."""
