@@ -181,6 +181,38 @@ def test_a_kernel_that_takes_nothing_in_the_middle_of_commands(number: str) -> N
     assert (done.returncode, done.stdout) == (0, "right\n"), done.stderr
 
 
+BROKEN = """
+import errno
+import seccomp
+from contract_tools import Rig, count_descriptors
+before = count_descriptors()
+made = Rig("io_uring")
+for _ in range(5):
+    made.pair()
+made.settle()
+seccomp.install(seccomp.RETURN_ERRNO | errno.EPERM, "enter")
+try:
+    made.turn()
+except OSError as error:
+    assert error.errno == errno.EPERM
+    made.end()
+    print(count_descriptors() - before)
+"""
+
+
+def test_a_ring_that_is_refused_while_it_runs_leaves_no_descriptor() -> None:
+    """Nor does one that is not quiet in time: what is not known to be over may use its memory."""
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
 def blocked() -> int:
     """Threads that count as waiting for I/O now, on the whole machine (proc(5))."""
     text = Path("/proc/stat").read_text(encoding="ascii")

@@ -270,6 +270,8 @@ int rn_dispose(struct rn_core *core)
 	io_uring_queue_exit(&core->ring);
 	if (quiet)
 		close_tables(core);
+	else
+		close(core->shared.wake_fd);
 	/* Else a request may still write to this memory: it is better lost than reused. */
 	return quiet ? 0 : -EBUSY;
 }
