@@ -9,6 +9,7 @@ import pytest
 
 from_root = Path(__file__).parent.parent
 SHARED = {"completion", "sockaddr"}  # plain vocabulary
+LARGEST_CIRCLE = 36  # files of the engine that name each other; it may only be lowered
 
 
 def imported(file: Path) -> set[str]:
@@ -33,6 +34,53 @@ def test_the_grounds_know_the_vocabulary_only(ground: str) -> None:
 def test_one_module_of_the_engine_imports_backends() -> None:
     users = {f.name for f in (from_root / "engine").glob("*.py") if imported(f) - SHARED}
     assert users == {"choose.py"}
+
+
+def named_by(file: Path, room: dict[str, Path]) -> set[str]:
+    """The files of a room that a file of it imports from, for types only as well."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {node.module} if node.module else {name.name for name in node.names}
+    return {name for name in found if name in room and room[name] != file}
+
+
+def reached_from(name: str, arrows: dict[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    todo = [name]
+    while todo:
+        new = arrows[todo.pop()] - reached
+        reached |= new
+        todo += new
+    return reached
+
+
+def circles(room: dict[str, Path]) -> list[set[str]]:
+    """Files that name each other, directly or by way of others."""
+    arrows = {name: named_by(file, room) for name, file in room.items()}
+    reached = {name: reached_from(name, arrows) for name in room}
+    found = {frozenset(b for b in reached[a] if a in reached[b]) for a in room if a in reached[a]}
+    return [set(circle) for circle in found]
+
+
+def test_no_larger_circle() -> None:
+    room = {file.stem: file for file in (from_root / "engine").glob("*.py")}
+    found = circles(room)
+    assert max(map(len, found), default=0) <= LARGEST_CIRCLE, found
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    texts = {
+        "low": "from os import path",
+        "one": "from .two import x\nfrom .low import y",
+        "two": "if TYPE_CHECKING:\n    from .three import X",
+        "three": "from . import one",
+        "high": "from .one import x",
+    }
+    room = {name: tmp_path / f"{name}.py" for name in texts}
+    for name, text in texts.items():
+        room[name].write_text(text, encoding="utf-8")
+    assert circles(room) == [{"one", "two", "three"}]
 
 
 def test_the_core_speaks_the_vocabulary() -> None:
