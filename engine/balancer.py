@@ -9,30 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, Protocol, TypeVar
 from zlib import crc32
 
 from .errors import UsageError, shown
 
-if TYPE_CHECKING:
-    from .reactor import Reactor
 
+class HasLoad(Protocol):
+    """What a balancer may ask a reactor."""
+
+    @property
+    def load(self) -> int: ...
+
+
+R = TypeVar("R", bound=HasLoad)
 # Given the reactors and the newcomer's address, as `socket.accept` gives it.
-Balancer = Callable[[Sequence["Reactor"], Any], "Reactor"]
+Balancer = Callable[[Sequence[R], Any], R]
 
 
-def round_robin() -> Balancer:
+def round_robin() -> Balancer[Any]:
     """One after the other. gnet: RoundRobin."""
     numbers = count()
     return lambda reactors, address: reactors[next(numbers) % len(reactors)]
 
 
-def least_connections() -> Balancer:
+def least_connections() -> Balancer[Any]:
     """The one with the fewest connections. gnet: LeastConnections."""
     return lambda reactors, address: min(reactors, key=attrgetter("load"))
 
 
-def source_hash() -> Balancer:
+def source_hash() -> Balancer[Any]:
     """The same reactor for all connections of one host. gnet: SourceAddrHash."""
     return lambda reactors, address: reactors[crc32(_host(address)) % len(reactors)]
 
@@ -42,23 +48,23 @@ def _host(address: Any) -> bytes:
     return host if isinstance(host, bytes) else str(host).encode()
 
 
-BALANCERS: dict[str, Callable[[], Balancer]] = {
+BALANCERS: dict[str, Callable[[], Balancer[Any]]] = {
     "round_robin": round_robin,
     "least_connections": least_connections,
     "source_hash": source_hash,
 }
 
 
-class Balancing:
+class Balancing(Generic[R]):
     """A balancer with what it is asked about."""
 
-    def __init__(self, chosen: str | Balancer, reactors: Sequence[Reactor]) -> None:
+    def __init__(self, chosen: str | Balancer[R], reactors: Sequence[R]) -> None:
         self._ask = BALANCERS[chosen]() if isinstance(chosen, str) else chosen
         self._reactors = tuple(reactors)
         self.has_choice = len(self._reactors) > 1 or not isinstance(chosen, str)
         self.needs_address = not isinstance(chosen, str) or chosen == "source_hash"
 
-    def pick(self, address: Any) -> Reactor:
+    def pick(self, address: Any) -> R:
         """The reactor for a newcomer. Raises UsageError for what is none of them."""
         found = self._ask(self._reactors, address)
         if not any(found is reactor for reactor in self._reactors):

@@ -43,7 +43,7 @@ class ReactorGroup:
 
     def __init__(self) -> None:
         super().__init__()
-        self.balancing: Balancing
+        self.balancing: Balancing[Reactor]
         self.max_connections = 0  # as many as the option says, or less where the system does
         self._reactors: list[Reactor] = []
         self._host: Reactor | None = None  # runs on the thread that asked for the engine

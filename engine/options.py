@@ -95,7 +95,7 @@ class Options:
         "each reactor listens by itself (SO_REUSEPORT); what is sent to a group, the first gets",
     )
     reuse_address: bool = _switch(True, "listen though old connections linger (SO_REUSEADDR)")
-    load_balancing: str | Balancer = _object(
+    load_balancing: str | Balancer[Any] = _object(
         "round_robin",
         _is_balancer,
         ", ".join(f"`{name}`" for name in BALANCERS) + ", or f(reactors, address)",
