@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from .eventloop import check_seconds
+from .checks import check_seconds
 from .handler import Action, check_action, split_reply
 from .logs import EXITS
 

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..completion import READABLE, WRITABLE
-from .eventloop import check_seconds
+from .checks import check_seconds
 
 if TYPE_CHECKING:
     from .connection import Connection

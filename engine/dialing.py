@@ -11,11 +11,12 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .address import parse_address
+from .checks import check_seconds
 from .connection import Connection
+from .current import current_loop
 from .dial import Dial
 from .enrolling import check_socket, enroll
 from .errors import AddressError, ConnectionClosed, EngineStateError, EngineStopped, shown
-from .eventloop import check_seconds, current_loop
 from .options import Options
 from .origin import Origin
 from .source import LocalAddress, parse_source

@@ -6,19 +6,17 @@ queue, and the reactor is woken at most once until it has looked.
 
 from __future__ import annotations
 
-import os
 import socket
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from functools import partial
-from math import inf
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from .errors import ConnectionClosed, EngineStateError, QueueFull, shown
+from .checks import check_call, check_seconds
+from .current import set_current
+from .errors import ConnectionClosed, EngineStateError, QueueFull
 from .timers import Timer, Timers
 
 if TYPE_CHECKING:
@@ -30,28 +28,6 @@ if TYPE_CHECKING:
     from .reactor import Reactor
     from .server import Engine
     from .source import LocalAddress
-
-F = TypeVar("F", bound=Callable[..., object])
-_here = threading.local()
-
-
-def current_loop() -> EventLoop | None:
-    """The event loop that the calling thread runs; None elsewhere."""
-    return getattr(_here, "loop", None)
-
-
-@contextmanager
-def borrowed_thread() -> Iterator[None]:
-    """A reactor may run on the calling thread, which is what it was before afterwards."""
-    before = current_loop()
-    has_cpus = hasattr(os, "sched_getaffinity")
-    cpus = os.sched_getaffinity(0) if has_cpus else set()
-    try:
-        yield
-    finally:
-        _here.loop = before
-        if has_cpus and os.sched_getaffinity(0) != cpus:
-            os.sched_setaffinity(0, cpus)
 
 
 class EventLoop:
@@ -191,34 +167,8 @@ class EventLoop:
     def _be_current(self) -> None:
         """This thread runs the loop from now on."""
         self.ident = get_ident()
-        _here.loop = self
+        set_current(self)
 
     @property
     def _reactor(self) -> Reactor:
         return cast("Reactor", self)
-
-
-def check_call(call: F) -> F:
-    """Raise TypeError for what could not be called later, where nobody would hear of it."""
-    if not callable(call):
-        raise TypeError(f"a call is a function or another callable, not {shown(call)}")
-    return call
-
-
-def check_patience(timeout: float | None) -> None:
-    """Raise TypeError or ValueError unless it is how long to wait; None: as long as it takes."""
-    if timeout is not None:
-        check_seconds("timeout", timeout, inf)
-
-
-def check_seconds(name: str, value: float, longest: float = sys.float_info.max) -> float:
-    """Raise TypeError or ValueError unless it is a time to wait, in seconds."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} is a number of seconds, not {shown(value)}")
-    try:
-        seconds = float(value)
-    except OverflowError:  # an int beyond all floats
-        seconds = -1.0
-    if not 0 <= seconds <= longest:
-        raise ValueError(f"{name} is 0 seconds or more, not {shown(value)}")
-    return seconds

@@ -11,7 +11,8 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 from .buffer import as_bytes
-from .errors import ConnectionClosed, is_plain, shown
+from .checks import check_callback
+from .errors import ConnectionClosed, is_plain
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -122,9 +123,3 @@ class AnyThread:
         if callback is not None:
             self._when_closed(callback)
         self._finish(None)
-
-
-def check_callback(callback: Callback | None) -> None:
-    """Raise TypeError for what could not be called later, where nobody would hear of it."""
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback is called with (conn, error), so not {shown(callback)}")

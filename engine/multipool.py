@@ -8,8 +8,8 @@ from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from .checks import check_patience
 from .errors import OptionError, PoolOverload
-from .eventloop import check_patience
 from .options import check_choice
 from .workers import WorkerPool
 

@@ -17,11 +17,12 @@ from .address import parse_address
 from .backend import Backend
 from .bells import Latch
 from .binding import open_listeners
+from .checks import check_patience, check_seconds
 from .choose import Choice, Verdict, choose, choose_instead, confirm
 from .connection import Connection
+from .current import borrowed_thread
 from .dialing import Dialing
 from .errors import BackendUnavailable, ConnectionClosed, EngineStateError, EngineStopped
-from .eventloop import borrowed_thread, check_patience, check_seconds
 from .group import STOP_GRACE, ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, close_all

@@ -18,8 +18,9 @@ from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from .bells import Bells
+from .checks import check_call, check_patience
+from .current import current_loop
 from .errors import OptionError, PoolClosed, PoolOverload, shown
-from .eventloop import check_call, check_patience, current_loop
 from .logs import ROOT, Log
 from .processes import note_pool
 from .tasks import Task, bring_back, fulfil

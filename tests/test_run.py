@@ -23,7 +23,7 @@ from engine_tools import (
     until,
 )
 from ringnet.engine.choose import Choice, choose
-from ringnet.engine.eventloop import current_loop
+from ringnet.engine.current import current_loop
 from test_hostile import break_backend
 
 

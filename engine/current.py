@@ -1,0 +1,35 @@
+"""Which event loop the calling thread runs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_here = threading.local()
+
+
+def set_current(loop: Any) -> None:
+    """The calling thread runs this event loop from now on; None: it runs none."""
+    _here.loop = loop
+
+
+def current_loop() -> Any:
+    """The event loop that the calling thread runs; None elsewhere."""
+    return getattr(_here, "loop", None)
+
+
+@contextmanager
+def borrowed_thread() -> Iterator[None]:
+    """A reactor may run on the calling thread, which is what it was before afterwards."""
+    before = current_loop()
+    has_cpus = hasattr(os, "sched_getaffinity")
+    cpus = os.sched_getaffinity(0) if has_cpus else set()
+    try:
+        yield
+    finally:
+        set_current(before)
+        if has_cpus and os.sched_getaffinity(0) != cpus:
+            os.sched_setaffinity(0, cpus)
