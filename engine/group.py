@@ -10,21 +10,17 @@ import threading
 from contextlib import suppress
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from .balancer import Balancing
 from .errors import ConnectionClosed, EngineStateError
+from .processes import STOP_GRACE
 from .reactor import Reactor
 
 if TYPE_CHECKING:
     from .listener import Listener
     from .options import Options
     from .server import Engine
-
-
-# Seconds that handlers get to return when the time to stop is over. Nothing waits for one that
-# takes longer: neither `stop` nor `run`, nor the end of the program.
-STOP_GRACE: Final = 1.0
 
 
 class ReactorGroup:

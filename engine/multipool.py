@@ -6,18 +6,17 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from .checks import check_patience
 from .errors import OptionError, PoolOverload
 from .options import check_choice
+from .tasks import OnLoop
 from .workers import WorkerPool
-
-if TYPE_CHECKING:
-    from .connection import Connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound=OnLoop)  # a connection
 R = TypeVar("R")
 STRATEGIES = ("round_robin", "least_tasks")
 
@@ -78,9 +77,9 @@ class MultiPool(Executor):
 
     def submit_to(
         self,
-        conn: Connection,
+        conn: C,
         call: Callable[P, T],
-        then: Callable[[Connection, T | None, BaseException | None], object],
+        then: Callable[[C, T | None, BaseException | None], object],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:

@@ -12,25 +12,41 @@ import os
 import weakref
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Final
-
-from .group import STOP_GRACE
-
-if TYPE_CHECKING:
-    from .server import Engine
-    from .workers import WorkerPool
+from typing import Final, Protocol
 
 EXIT_TIMEOUT: Final = 1.0  # seconds that connections have to end when the program does
-_running: weakref.WeakSet[Engine] = weakref.WeakSet()
-_pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+# Seconds that handlers get to return when the time to stop is over. Nothing waits for one that
+# takes longer: neither `stop` nor `run`, nor the end of the program.
+STOP_GRACE: Final = 1.0
 
 
-def note_running(engine: Engine) -> None:
+class Forked(Protocol):
+    """What a forked child has a copy of."""
+
+    def be_forked(self) -> None: ...
+
+
+class Running(Forked, Protocol):
+    """An engine, as the end of its program sees it."""
+
+    @property
+    def is_running(self) -> bool: ...
+    @property
+    def is_given_up(self) -> bool: ...
+    def request_stop(self, timeout: float | None = None) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+_running: weakref.WeakSet[Running] = weakref.WeakSet()
+_pools: weakref.WeakSet[Forked] = weakref.WeakSet()
+
+
+def note_running(engine: Running) -> None:
     """An engine has started."""
     _running.add(engine)
 
 
-def note_pool(pool: WorkerPool) -> None:
+def note_pool(pool: Forked) -> None:
     """A worker pool was made."""
     _pools.add(pool)
 

@@ -23,7 +23,7 @@ from .connection import Connection
 from .current import borrowed_thread
 from .dialing import Dialing
 from .errors import BackendUnavailable, ConnectionClosed, EngineStateError, EngineStopped
-from .group import STOP_GRACE, ReactorGroup
+from .group import ReactorGroup
 from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, close_all
 from .listening import Listening
@@ -31,7 +31,7 @@ from .logs import EXITS, EngineLog
 from .memory import keep_freed
 from .options import Options, make_options
 from .origin import Origin
-from .processes import note_running
+from .processes import STOP_GRACE, note_running
 from .reactor import Reactor
 from .resolvers import Resolvers
 from .shared import Shared

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..completion import ACCEPTED, NOW, STALLED, WOKEN
 from .errors import for_future
+from .timers import TRY_AGAIN
 
 if TYPE_CHECKING:
     from ..completion import Event
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 NO_EVENT: Final = -1  # the kind while none is being served
 _TRIES: Final = 100  # in a row, of turns that find no memory
 _REST: Final = 0.01  # seconds between them
-TRY_AGAIN: Final = 0.1  # seconds until a timer of ours that found no memory runs again
 
 
 class Setbacks:

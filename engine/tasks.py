@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .errors import ConnectionClosed, QueueFull
 from .logs import Log
 
-if TYPE_CHECKING:
-    from .connection import Connection
-
 Task = Callable[[], object]
+
+
+class Loop(Protocol):
+    """Where a result goes."""
+
+    def execute(self, call: Task) -> None: ...
+
+
+class OnLoop(Protocol):
+    """A connection, as work for it sees it."""
+
+    @property
+    def loop(self) -> Loop: ...
 
 
 def fulfil(future: Future[Any], call: Callable[..., Any], args: Any, kwargs: Any) -> None:
@@ -31,7 +41,7 @@ def fulfil(future: Future[Any], call: Callable[..., Any], args: Any, kwargs: Any
 
 def bring_back(
     log: Log,
-    conn: Connection,
+    conn: OnLoop,
     call: Callable[[], Any],
     then: Callable[..., object],
 ) -> None:

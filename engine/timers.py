@@ -17,6 +17,7 @@ from typing import Protocol
 from .errors import ConnectionClosed, QueueFull
 
 _CLEAN_FROM = 64  # cancelled timers; fewer are not worth a pass over the heap
+TRY_AGAIN = 0.1  # seconds until a call that found no memory is made again
 LONGEST_WAIT = 86_400.0  # seconds; epoll_wait(2) takes an int of milliseconds, 24 days
 
 Call = Callable[[], object]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
 from itertools import count, repeat
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from .bells import Bells
 from .checks import check_call, check_patience
@@ -23,13 +23,11 @@ from .current import current_loop
 from .errors import OptionError, PoolClosed, PoolOverload, shown
 from .logs import ROOT, Log
 from .processes import note_pool
-from .tasks import Task, bring_back, fulfil
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .tasks import OnLoop, Task, bring_back, fulfil
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound=OnLoop)  # a connection
 _CLOSED: Final = "the pool was released: it takes no more tasks"
 _here = threading.local()
 
@@ -176,9 +174,9 @@ class WorkerPool(Executor):
 
     def submit_to(
         self,
-        conn: Connection,
+        conn: C,
         call: Callable[P, T],
-        then: Callable[[Connection, T | None, BaseException | None], object],
+        then: Callable[[C, T | None, BaseException | None], object],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:

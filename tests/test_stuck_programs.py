@@ -8,8 +8,7 @@ from time import monotonic, sleep
 
 import pytest
 from engine_tools import IN_CHILDREN, WAIT, until
-from ringnet.engine.group import STOP_GRACE
-from ringnet.engine.processes import EXIT_TIMEOUT
+from ringnet.engine.processes import EXIT_TIMEOUT, STOP_GRACE
 from ringnet.engine.signals import HEED_WITHIN
 from test_run_signals import connect, echoes, program
 
