@@ -9,6 +9,7 @@ ringnet.run(Echo(), "tcp://127.0.0.1:9000")
 
 from __future__ import annotations
 
+from .engine.action import Action
 from .engine.client import Client
 from .engine.connection import Connection
 from .engine.datagram import Datagram
@@ -30,7 +31,7 @@ from .engine.errors import (
     UsageError,
     WrongThread,
 )
-from .engine.handler import Action, EventHandler
+from .engine.handler import EventHandler
 from .engine.linked_buffer import LinkedBuffer
 from .engine.listener import Listener
 from .engine.mixed_buffer import MixedBuffer

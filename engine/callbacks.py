@@ -11,8 +11,8 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from .action import Action, check_action, split_reply
 from .checks import check_seconds
-from .handler import Action, check_action, split_reply
 from .logs import EXITS
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from .action import Handler, check_handler
 from .connection import Connection
 from .errors import ConnectionClosed, EngineStopped
-from .handler import EventHandler, check_handler
 from .origin import Origin
 from .server import Engine
 
@@ -32,9 +32,7 @@ class Client:
     for any thread, but for those that wait: they raise EngineStateError on a reactor's thread.
     """
 
-    def __init__(
-        self, handler: EventHandler, *, engine: Engine | None = None, **options: Any
-    ) -> None:
+    def __init__(self, handler: Handler, *, engine: Engine | None = None, **options: Any) -> None:
         check_handler(handler)
         if engine is not None and options:
             raise TypeError("a client that shares an engine's reactors has that engine's options")

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .acceptor import Acceptor
+    from .action import Action
     from .backend import Backend
     from .connection import Connection
     from .dial import Dial
     from .endpoints import Endpoints
-    from .handler import Action
     from .handles import Handles
     from .options import Options
     from .origin import Origin

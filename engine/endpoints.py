@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ..completion import NAME_ROOM, NOW
 from ..sockaddr import ask_for_local
+from .action import check_action
 from .datagram import Datagram, WildcardDatagram
 from .endpoint import Endpoint
 from .errors import network_error
-from .handler import check_action
 from .origin import Origin
 
 if TYPE_CHECKING:

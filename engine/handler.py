@@ -6,28 +6,14 @@ reactor and must not block it: a reactor serves all its connections with one thr
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from .errors import MAY_GO_ON, UsageError
+from .action import Action, OpenReply, TickReply, default
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .listener import Listener
     from .server import Engine
-
-
-class Action(IntEnum):
-    """What a handler's method may return to have something done after it. gnet: Action."""
-
-    NONE = 0
-    CLOSE = 1  # close this connection, after what was written to it is sent
-    SHUTDOWN = 2  # stop the whole engine gracefully
-    AGAIN = 3  # call on_traffic again for what it left, after the others had their turn
-
-
-OpenReply = bytes | Action | tuple[bytes, Action] | None
-TickReply = float | Action | tuple[float, Action] | None
 
 
 class EventHandler:
@@ -44,6 +30,7 @@ class EventHandler:
     own is looked up then.
     """
 
+    @default
     def on_boot(self, engine: Engine) -> Action | None:
         """The engine is about to serve; its addresses are bound. On the thread of `start`.
 
@@ -51,15 +38,18 @@ class EventHandler:
         raises EngineStateError. An exception here is raised by `start`. gnet: OnBoot.
         """
 
+    @default
     def on_shutdown(self, engine: Engine) -> None:
         """Every connection is closed and told so; the last call of all. gnet: OnShutdown."""
 
+    @default
     def on_open(self, conn: Connection) -> OpenReply:
         """A connection was accepted or dialed. Returned bytes are sent, an action is done.
 
         gnet: OnOpen.
         """
 
+    @default
     def on_traffic(self, conn: Connection) -> Action | None:
         """Bytes have arrived. What is not consumed is kept, and comes again with more of it.
 
@@ -67,6 +57,7 @@ class EventHandler:
         consumed of it is gone. gnet: OnTraffic.
         """
 
+    @default
     def on_refused(self, listener: Listener, error: OSError) -> None:
         """A datagram of a listener was not sent, or did not arrive as far as the network says.
 
@@ -75,12 +66,14 @@ class EventHandler:
         ECONNREFUSED: nobody has that Unix socket. A dialed socket is closed with the error instead.
         """
 
+    @default
     def on_writable(self, conn: Connection) -> Action | None:
         """No more than `low_water` bytes wait to be sent, after there were more than `high_water`.
 
         See `Connection.is_writable`.
         """
 
+    @default
     def on_end(self, conn: Connection) -> Action | None:
         """The peer has ended its side: nothing more arrives. By default our side is closed too.
 
@@ -89,6 +82,7 @@ class EventHandler:
         """
         return Action.CLOSE
 
+    @default
     def on_drain(self, conn: Connection) -> Action | None:
         """The engine stops: it accepts no more. By default the connection is closed.
 
@@ -98,6 +92,7 @@ class EventHandler:
         """
         return Action.CLOSE
 
+    @default
     def on_close(self, conn: Connection, error: BaseException | None) -> Action | None:
         """The connection is closed: exactly once, and last of its calls.
 
@@ -106,70 +101,10 @@ class EventHandler:
         whatever class. gnet: OnClose.
         """
 
+    @default
     def on_tick(self) -> TickReply:
         """Called on the first reactor when it starts, and again after the seconds it returns.
 
         None ends the ticking. An exception is logged, and does not: the next call comes after the
         seconds that were returned last (1 where none were yet). gnet: OnTick.
         """
-
-
-_METHODS = (
-    "on_boot",
-    "on_shutdown",
-    "on_open",
-    "on_traffic",
-    "on_writable",
-    "on_end",
-    "on_drain",
-    "on_close",
-    "on_tick",
-)
-
-
-def check_handler(handler: object) -> None:
-    """Raise TypeError unless the object has every method of EventHandler."""
-    if isinstance(handler, type):
-        raise TypeError(f"the handler is a class: pass an instance, {handler.__name__}()")
-    missing = [name for name in _METHODS if not callable(getattr(handler, name, None))]
-    if missing:
-        raise TypeError(
-            f"{type(handler).__name__} lacks {', '.join(missing)}: derive it from "
-            "ringnet.EventHandler, whose methods do nothing"
-        )
-    for name in (*_METHODS, "on_refused"):  # which a handler of another class need not have
-        code = getattr(getattr(handler, name, None), "__code__", None)
-        if getattr(code, "co_flags", 0) & MAY_GO_ON:
-            raise TypeError(
-                f"{name} of {type(handler).__name__} is a coroutine or a generator: write it with "
-                "a plain def and no yield, since nobody awaits what it returns"
-            )
-
-
-def check_action(reply: object, method: str) -> Action:
-    """The action in a handler's reply; a reply of another kind is the handler's mistake."""
-    if reply is None:
-        return Action.NONE
-    if isinstance(reply, Action):
-        return reply
-    raise UsageError(f"{method} returned {reply!r}: return None or a ringnet.Action")
-
-
-def split_reply(
-    reply: object, first: type | tuple[type, ...], method: str
-) -> tuple[object, Action]:
-    """Take apart what `on_open` and `on_tick` return: a value, an action, or a pair of both."""
-    if isinstance(reply, tuple) and len(reply) == 2:
-        value, action = reply
-        return split_reply(value, first, method)[0], check_action(action, method)
-    if isinstance(reply, Action):
-        return None, reply
-    if reply is None or (isinstance(reply, first) and not isinstance(reply, bool)):
-        return reply, Action.NONE
-    raise UsageError(f"{method} returned {reply!r}, which it may not")
-
-
-def overrides(handler: object, method: str) -> bool:
-    """Whether the handler does something of its own there: by its class, or set on the instance."""
-    found = getattr(handler, method, None)
-    return getattr(found, "__func__", found) is not getattr(EventHandler, method)

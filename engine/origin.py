@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .handler import EventHandler, overrides
+from .action import Handler, overrides
 
 if TYPE_CHECKING:
     from .listener import Listener
@@ -23,7 +23,7 @@ class Origin:
         "prepares_each",
     )
 
-    def __init__(self, handler: EventHandler, listener: Listener | None = None) -> None:
+    def __init__(self, handler: Handler, listener: Listener | None = None) -> None:
         self.handler = handler
         self.listener = listener
         self.prepares_each = listener is not None and listener.prepares_each

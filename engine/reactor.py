@@ -35,12 +35,12 @@ from ..completion import (
     WOKEN,
 )
 from .acceptor import Acceptor
+from .action import check_action
 from .beginnings import Beginnings
 from .callbacks import FIRST_TICK, Callbacks
 from .endings import Endings
 from .endpoints import Endpoints
 from .eventloop import EventLoop
-from .handler import check_action
 from .handles import Handles
 from .held import Held
 from .logs import EXITS

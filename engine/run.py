@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from .handler import EventHandler
+from .action import Handler
 from .logs import be_helpful
 from .server import Engine
 from .signals import Bell, heeding
 
 
-def run(handler: EventHandler, *addresses: str, **options: Any) -> None:
+def run(handler: Handler, *addresses: str, **options: Any) -> None:
     """Serve until the engine is stopped, or SIGINT or SIGTERM comes; a second one ends at once.
 
     The first reactor runs on the calling thread, so with one reactor no other thread is needed.

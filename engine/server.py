@@ -13,6 +13,7 @@ from math import inf
 from time import monotonic
 from typing import Any, Self
 
+from .action import Action, Handler, check_action, check_handler, overrides
 from .address import parse_address
 from .backend import Backend
 from .bells import Latch
@@ -24,7 +25,6 @@ from .current import borrowed_thread
 from .dialing import Dialing
 from .errors import BackendUnavailable, ConnectionClosed, EngineStateError, EngineStopped
 from .group import ReactorGroup
-from .handler import Action, EventHandler, check_action, check_handler, overrides
 from .listener import Listener, close_all
 from .listening import Listening
 from .logs import EXITS, EngineLog
@@ -46,7 +46,7 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
 
     _needs_address = True
 
-    def __init__(self, handler: EventHandler, *addresses: str, **options: Any) -> None:
+    def __init__(self, handler: Handler, *addresses: str, **options: Any) -> None:
         super().__init__()
         check_handler(handler)
         self.handler = handler
@@ -70,7 +70,7 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
         self.is_forked = False  # this process has only a copy of it
 
     @classmethod
-    def _without_addresses(cls, handler: EventHandler, options: dict[str, Any]) -> Engine:
+    def _without_addresses(cls, handler: Handler, options: dict[str, Any]) -> Engine:
         """For clients, which serve nothing."""
         return _ClientEngine(handler, **options)
 

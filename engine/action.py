@@ -1,0 +1,107 @@
+"""What a handler is, for those that call it: its methods, and what they may return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Protocol, TypeVar
+
+from .errors import MAY_GO_ON, UsageError
+
+F = TypeVar("F", bound=Callable[..., object])
+_DEFAULTS: list[Callable[..., object]] = []  # the methods of EventHandler
+
+
+class Action(IntEnum):
+    """What a handler's method may return to have something done after it. gnet: Action."""
+
+    NONE = 0
+    CLOSE = 1  # close this connection, after what was written to it is sent
+    SHUTDOWN = 2  # stop the whole engine gracefully
+    AGAIN = 3  # call on_traffic again for what it left, after the others had their turn
+
+
+OpenReply = bytes | Action | tuple[bytes, Action] | None
+TickReply = float | Action | tuple[float, Action] | None
+
+
+class Handler(Protocol):
+    """An `EventHandler`, or an object of another class that has its methods."""
+
+    def on_boot(self, engine: Any, /) -> Action | None: ...
+    def on_shutdown(self, engine: Any, /) -> None: ...
+    def on_open(self, conn: Any, /) -> OpenReply: ...
+    def on_traffic(self, conn: Any, /) -> Action | None: ...
+    def on_writable(self, conn: Any, /) -> Action | None: ...
+    def on_end(self, conn: Any, /) -> Action | None: ...
+    def on_drain(self, conn: Any, /) -> Action | None: ...
+    def on_close(self, conn: Any, error: BaseException | None, /) -> Action | None: ...
+    def on_tick(self) -> TickReply: ...
+
+
+_METHODS = (
+    "on_boot",
+    "on_shutdown",
+    "on_open",
+    "on_traffic",
+    "on_writable",
+    "on_end",
+    "on_drain",
+    "on_close",
+    "on_tick",
+)
+
+
+def check_handler(handler: object) -> None:
+    """Raise TypeError unless the object has every method of EventHandler."""
+    if isinstance(handler, type):
+        raise TypeError(f"the handler is a class: pass an instance, {handler.__name__}()")
+    missing = [name for name in _METHODS if not callable(getattr(handler, name, None))]
+    if missing:
+        raise TypeError(
+            f"{type(handler).__name__} lacks {', '.join(missing)}: derive it from "
+            "ringnet.EventHandler, whose methods do nothing"
+        )
+    for name in (*_METHODS, "on_refused"):  # which a handler of another class need not have
+        code = getattr(getattr(handler, name, None), "__code__", None)
+        if getattr(code, "co_flags", 0) & MAY_GO_ON:
+            raise TypeError(
+                f"{name} of {type(handler).__name__} is a coroutine or a generator: write it with "
+                "a plain def and no yield, since nobody awaits what it returns"
+            )
+
+
+def check_action(reply: object, method: str) -> Action:
+    """The action in a handler's reply; a reply of another kind is the handler's mistake."""
+    if reply is None:
+        return Action.NONE
+    if isinstance(reply, Action):
+        return reply
+    raise UsageError(f"{method} returned {reply!r}: return None or a ringnet.Action")
+
+
+def split_reply(
+    reply: object, first: type | tuple[type, ...], method: str
+) -> tuple[object, Action]:
+    """Take apart what `on_open` and `on_tick` return: a value, an action, or a pair of both."""
+    if isinstance(reply, tuple) and len(reply) == 2:
+        value, action = reply
+        return split_reply(value, first, method)[0], check_action(action, method)
+    if isinstance(reply, Action):
+        return None, reply
+    if reply is None or (isinstance(reply, first) and not isinstance(reply, bool)):
+        return reply, Action.NONE
+    raise UsageError(f"{method} returned {reply!r}, which it may not")
+
+
+def default(method: F) -> F:
+    """A method of EventHandler, which does nothing of a user's."""
+    _DEFAULTS.append(method)
+    return method
+
+
+def overrides(handler: object, method: str) -> bool:
+    """Whether the handler does something of its own there: by its class, or set on the instance."""
+    found = getattr(handler, method, None)
+    function = getattr(found, "__func__", found)
+    return all(function is not default for default in _DEFAULTS)
