@@ -29,7 +29,7 @@ from .sockopts import SocketOptions
 if TYPE_CHECKING:
     from .listener import Listener
     from .origin import Origin
-    from .reactor import Reactor
+    from .owner import Owner
 
 
 class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
@@ -60,7 +60,7 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
         "loop",
     )
 
-    def __init__(self, loop: Reactor, handle: int, fd: int, origin: Origin) -> None:
+    def __init__(self, loop: Owner, handle: int, fd: int, origin: Origin) -> None:
         self.context: Any = None
         self.loop = loop
         self._origin = origin
@@ -142,6 +142,10 @@ class Connection(SocketOptions, AnyThread, TimeLimits, Outbound):
             self.loop.backend.resume(self._handle)
         if not self._peer_ended or self.outbound_buffered:
             self.loop.watch_close(self)  # else it waits for nobody
+
+    def _wake_later(self) -> None:
+        """It was woken while reading is paused: see `resume_reading`."""
+        self._wake_due = True
 
     def _when_closed(self, callback: Callback) -> None:
         """Have `callback` called right after `on_close`."""

@@ -15,14 +15,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..completion import READABLE, WRITABLE
 from .checks import check_seconds
 
 if TYPE_CHECKING:
-    from .connection import Connection
-    from .reactor import Reactor
+    from .owner import Owner
     from .timers import Timer
 
 _PARTS = 8  # looks in the time of a limit
@@ -30,6 +29,23 @@ _SHORTEST = 0.002  # seconds between two looks
 _SOONEST = 0.0001  # seconds to the last look
 _GRACE = 256  # turns in which bytes that wait unread are read before a deadline is enforced
 _COUNTS = 2  # the parts in which a countdown counts
+
+
+class Limited(Protocol):
+    """A connection, as its limits see it."""
+
+    _handle: int
+    _owner: int
+    _peer_ended: bool
+
+    @property
+    def loop(self) -> Owner: ...
+    @property
+    def is_reading(self) -> bool: ...
+    @property
+    def outbound_buffered(self) -> int: ...
+    def _fail(self, error: Exception) -> None: ...
+    def _heard_something(self) -> bool: ...
 
 
 class TimeLimits:
@@ -93,7 +109,7 @@ class Deadlines:
         "_write",
     )
 
-    def __init__(self, conn: Connection) -> None:
+    def __init__(self, conn: Limited) -> None:
         now = monotonic()
         self._conn = conn
         # Seconds; 0: no limit. That for the first byte is lifted by it.
@@ -106,7 +122,7 @@ class Deadlines:
         self._sent_count = conn.loop.sent(conn._handle)
         self._timer: Timer | None = None
 
-    def begin(self, loop: Reactor) -> None:
+    def begin(self, loop: Owner) -> None:
         """The limits that the engine's options set for a new connection."""
         options = loop.options
         self._read = options.read_timeout
@@ -240,7 +256,7 @@ class Countdown:
 
     __slots__ = ("_call", "_left", "_loop", "_part", "_timer")
 
-    def __init__(self, loop: Reactor, seconds: float, call: Callable[[], object]) -> None:
+    def __init__(self, loop: Owner, seconds: float, call: Callable[[], object]) -> None:
         self._loop = loop
         self._part = seconds / _COUNTS
         self._left = _COUNTS

@@ -11,8 +11,7 @@ from .errors import BufferLimitExceeded, ConnectionClosed, EngineStateError
 from .origin import Origin
 
 if TYPE_CHECKING:
-    from .datagram import Datagram
-    from .reactor import Reactor
+    from .owner import Owner
 
 LARGEST_UDP = {
     socket.AF_INET: 65_507,
@@ -25,7 +24,7 @@ LARGEST = 1 << 30  # bytes of a packet of another kind, where the system would t
 class Endpoint:
     """A socket of packets: what it is sent goes through here. On the reactor's thread."""
 
-    def __init__(self, loop: Reactor, handle: int, sock: socket.socket, origin: Origin) -> None:
+    def __init__(self, loop: Owner, handle: int, sock: socket.socket, origin: Origin) -> None:
         self.loop = loop
         self.origin = origin
         self.on_traffic = origin.on_traffic
@@ -34,7 +33,7 @@ class Endpoint:
         self.only_v6 = _is_only_v6(sock)
         self.has_end = sock.type == getattr(socket, "SOCK_SEQPACKET", None)
         self.is_open = True
-        self.kind: Callable[[Endpoint, bytes, int, int], Datagram]  # of what arrives, at a listener
+        self.kind: Callable[[Endpoint, bytes, int, int], Any]  # of what arrives, at a listener
         self.handle = handle
         self.fd = sock.detach()
         self._least = 1 if self.has_end else 0

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from .buffer import as_bytes
 from .checks import check_callback
 from .errors import ConnectionClosed, is_plain
 
 if TYPE_CHECKING:
-    from .connection import Connection
-    from .reactor import Reactor
+    from .owner import Owner
 
 Callback = Callable[[Any, BaseException | None], object]  # (the connection, what went wrong)
 
@@ -27,7 +26,7 @@ class AnyThread:
     __slots__ = ()
 
     if TYPE_CHECKING:  # what Connection has
-        loop: Reactor
+        loop: Owner
         _error: BaseException | None
         _fd: int
         _owner: int
@@ -36,6 +35,7 @@ class AnyThread:
         def write(self, data: bytes) -> None: ...
         def _finish(self, error: BaseException | None) -> None: ...
         def _misuse(self) -> Exception: ...
+        def _wake_later(self) -> None: ...
         def _when_closed(self, callback: Callback) -> None: ...
 
     def async_write(self, data: bytes, callback: Callback | None = None) -> None:
@@ -109,9 +109,9 @@ class AnyThread:
     def _wake(self, callback: Callback | None) -> None:
         error = None if self._owner else self._misuse()
         if error is None and self._paused:
-            cast("Connection", self)._wake_due = True
+            self._wake_later()
         elif error is None:
-            self.loop.traffic(cast("Connection", self))
+            self.loop.traffic(self)
         if callback is not None:
             self.loop.guard(callback, self, error)
 

@@ -14,13 +14,12 @@ the end.
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..completion import HUNG_UP
 
 if TYPE_CHECKING:
-    from .connection import Connection
-    from .reactor import Reactor
+    from .owner import Owner
 
 LOOK_EVERY: Final = 0.02  # seconds
 _ENDS_EVERY: Final = 0.2  # seconds, where nobody waits for others
@@ -28,36 +27,47 @@ _ASKED_AT_ONCE: Final = 64  # whether their peers have ended
 _SHARE: Final = 16  # the part of `max_buffered` that is room for one connection, if it is small
 
 
+class Holdable(Protocol):
+    """A connection, as it is held."""
+
+    _handle: int
+    _held: bool
+    _paused: bool
+
+    def _go_on(self) -> None: ...
+    def _let_go(self) -> None: ...
+
+
 class Held:
     """Those of one reactor, on its thread."""
 
-    def __init__(self, loop: Reactor) -> None:
+    def __init__(self, loop: Owner) -> None:
         self._loop = loop
-        self._line: dict[Connection, None] = {}
-        self._full: dict[Connection, None] = {}  # they wait for their own handler
-        self._ended: set[Connection] = set()  # held no more, whatever they hold
+        self._line: dict[Holdable, None] = {}
+        self._full: dict[Holdable, None] = {}  # they wait for their own handler
+        self._ended: set[Holdable] = set()  # held no more, whatever they hold
         self._asked = 0  # of all of them, in this round
         self._looks = False
 
     def __len__(self) -> int:
         return len(self._line) + len(self._full) + len(self._ended)
 
-    def add(self, conn: Connection, *, is_full: bool = False) -> None:
+    def add(self, conn: Holdable, *, is_full: bool = False) -> None:
         """It stands behind the others; or it holds too much itself, and waits for no room."""
         (self._full if is_full else self._line)[conn] = None
         self._look_later()
 
-    def discard(self, conn: Connection) -> None:
+    def discard(self, conn: Holdable) -> None:
         """It goes on by itself."""
         self._line.pop(conn, None)
         self._full.pop(conn, None)
 
-    def forget(self, conn: Connection) -> None:
+    def forget(self, conn: Holdable) -> None:
         """It has ended."""
         self.discard(conn)
         self._ended.discard(conn)
 
-    def may_hold(self, conn: Connection) -> bool:
+    def may_hold(self, conn: Holdable) -> bool:
         """Not to the end of what is there already of a peer that has ended."""
         return conn not in self._ended
 

@@ -17,7 +17,7 @@ from .ring_buffer import RingBuffer
 if TYPE_CHECKING:
     from .backend import Memory
     from .deadlines import Deadlines
-    from .reactor import Reactor
+    from .owner import Owner
 
 NOTHING = RingBuffer()  # what is inbound once a connection is closing
 # The offset of a connection that no byte has reached since somebody looked: beyond all memory, so
@@ -38,7 +38,7 @@ class Inbound:
     _paused: bool  # by the handler
 
     if TYPE_CHECKING:  # what Connection has
-        loop: Reactor
+        loop: Owner
         _deadlines: Deadlines | None
         _handle: int
         _owner: int
@@ -133,7 +133,7 @@ class Inbound:
         self._paused = False
         if not self._held:
             self._read_again()
-        self.loop.call_again(self)  # type: ignore[arg-type]
+        self.loop.call_again(self)
 
     @property
     def is_reading(self) -> bool:
@@ -213,16 +213,16 @@ class Inbound:
         if self.inbound_buffered > options.max_inbound:
             self._too_much(f"more than max_inbound={options.max_inbound} bytes were left unread")
             if self._held:
-                loop.held.add(self, is_full=True)  # type: ignore[arg-type]
+                loop.held.add(self, is_full=True)
         elif loop.buffered > loop.buffer_share and not loop.engine.may_buffer(0):
             self._too_much(f"the engine holds max_buffered={options.max_buffered} bytes already")
             if self._held:
-                loop.held.add(self)  # type: ignore[arg-type]
+                loop.held.add(self)
 
     def _too_much(self, why: str) -> None:
         if self.loop.options.inbound_full == "close":
             self._fail(BufferLimitExceeded(why))
-        elif not self._held and self.loop.held.may_hold(self):  # type: ignore[arg-type]
+        elif not self._held and self.loop.held.may_hold(self):
             self._held = True
             if not self._paused:
                 self.loop.backend.pause(self._handle)
@@ -239,7 +239,7 @@ class Inbound:
         if self._inbound is not None:
             self.loop.buffered -= len(self._inbound)
         if self.loop.held:
-            self.loop.held.forget(self)  # type: ignore[arg-type]
+            self.loop.held.forget(self)
         self._inbound = NOTHING
         self._length = 0
 
@@ -252,7 +252,7 @@ class Inbound:
         if not self._paused:
             self._read_again()  # first: there may be no memory for it
         self._held = False
-        self.loop.held.discard(self)  # type: ignore[arg-type]
+        self.loop.held.discard(self)
 
     def _read_again(self) -> None:
         self.loop.backend.resume(self._handle)

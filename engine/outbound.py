@@ -264,7 +264,7 @@ class Outbound(Inbound):
         self._congested = False
         self._count_outbound(0)  # as before it was congested
         if self._owner:
-            self.loop.call_on_writable(self)  # type: ignore[arg-type]
+            self.loop.call_on_writable(self)
 
     def _count_outbound(self, waiting: int) -> None:
         self.loop.buffered += waiting - self._counted
