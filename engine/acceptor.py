@@ -10,25 +10,51 @@ import errno
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..completion import NOW
 from .errors import ConnectionClosed, QueueFull
 from .sockopts import borrowed, close_descriptor
 
 if TYPE_CHECKING:
+    from .backend import Backend
+    from .host import Host
+    from .logs import Log, Seldom
+    from .options import Options
     from .origin import Origin
-    from .reactor import Reactor
 
 REST = 0.1  # seconds between tries while memory is exhausted
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
+class Loop(Protocol):
+    """A reactor, as its acceptor and those of others see it."""
+
+    backend: Backend
+    options: Options
+    log: Log
+    seldom: Seldom
+    begun: int
+    given: int
+
+    @property
+    def engine(self) -> Host: ...
+    @property
+    def is_stopping(self) -> bool: ...
+    def take_handle(self) -> int | None: ...
+    def give_back_handle(self, handle: int) -> None: ...
+    def add_timer(self, delay: float, call: Callable[[], object]) -> object: ...
+    def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
+    def open(self, fd: int, origin: Origin) -> None: ...
+    def hand(self, giver: Any, call: Callable[..., object], *arguments: Any) -> None: ...
+
+
 class Acceptor:
     """On the reactor's thread."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Loop) -> None:
         self._reactor = reactor
         self._listeners: dict[int, Origin] = {}
         # A descriptor that is given up when there are no others, so that newcomers can be accepted
@@ -112,16 +138,17 @@ class Acceptor:
         else:
             self._hand_over(target, fd, origin)
 
-    def _pick(self, fd: int) -> Reactor:
+    def _pick(self, fd: int) -> Loop:
         balancing = self._reactor.engine.balancing
         try:
-            return balancing.pick(_peer(fd) if balancing.needs_address else None)
+            picked: Loop = balancing.pick(_peer(fd) if balancing.needs_address else None)
+            return picked
         except BaseException as error:
             text = "%r: load_balancing raised; the acceptor keeps the connection"
             self._reactor.failed(text, self._reactor, error=error)
             return self._reactor
 
-    def _hand_over(self, target: Reactor, fd: int, origin: Origin) -> None:
+    def _hand_over(self, target: Loop, fd: int, origin: Origin) -> None:
         target.given += 1  # by the one reactor that has the listeners of which there is one
         try:
             target.hand(self._reactor, target.open, fd, origin)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .connection import Connection
 from .deadlines import Deadlines
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .logs import Seldom
     from .options import Options
     from .origin import Origin
-    from .reactor import Reactor
 
 
 class Beginnings:
@@ -50,7 +49,7 @@ class Beginnings:
         def drain(self, conn: Connection) -> None: ...
         def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
         @property
-        def _reactor(self) -> Reactor: ...
+        def _reactor(self) -> Any: ...
         def _call_on_open(self, conn: Connection) -> None: ...
 
     def open(self, fd: int, origin: Origin) -> None:

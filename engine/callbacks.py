@@ -18,8 +18,8 @@ from .logs import EXITS
 if TYPE_CHECKING:
     from .backend import Backend
     from .connection import Connection
+    from .host import Host
     from .logs import Log, Seldom
-    from .server import Engine
     from .timers import Timers
 
 FIRST_TICK: Final = 1.0  # seconds to the next tick after one that raised before any had returned
@@ -30,7 +30,7 @@ class Callbacks:
 
     if TYPE_CHECKING:  # what Reactor has
         backend: Backend
-        engine: Engine
+        engine: Host
         log: Log
         seldom: Seldom
         _stopping: bool

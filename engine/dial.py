@@ -15,12 +15,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..completion import NOW, RESET
 from ..sockaddr import pack
 from .address import Address
 from .deadlines import Countdown
+from .enrolling import Loop as TakesSockets
 from .enrolling import introduce
 from .errors import ConnectionClosed, EngineStopped, for_future, is_plain, shortened
 from .resolve import Target, check_host, resolve, unknown_host
@@ -29,8 +30,8 @@ from .source import Source
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .host import Host
     from .origin import Origin
-    from .reactor import Reactor
     from .timers import Timer
 
 _AGAIN: Final = 0.01  # seconds until a Unix listener with a full backlog is tried again
@@ -38,12 +39,28 @@ _AT_ONCE: Final = 16  # addresses that fail at once, before others on the loop a
 _NAMED: Final = 8  # failures that an error names; how many there are, DNS decides
 
 
+class Loop(TakesSockets, Protocol):
+    """A reactor, as its dials see it."""
+
+    dials: dict[int, Dial]
+    dialing: set[Dial]
+
+    @property
+    def engine(self) -> Host: ...
+    @property
+    def is_stopping(self) -> bool: ...
+    def take_handle(self) -> int | None: ...
+    def give_back_handle(self, handle: int) -> None: ...
+    def post_own(self, call: Callable[..., object], *arguments: Any) -> None: ...
+    def connected(self, handle: int, fd: int, origin: Origin) -> Connection: ...
+
+
 class Dial:
     """One dial in progress."""
 
     def __init__(
         self,
-        loop: Reactor,
+        loop: Loop,
         origin: Origin,
         address: Address,
         timeout: float,

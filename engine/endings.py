@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..completion import GRACEFUL, NOW
 from .deadlines import Countdown
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from .dial import Dial
     from .endpoints import Endpoints
     from .handles import Handles
+    from .host import Host
     from .options import Options
     from .origin import Origin
-    from .reactor import Reactor
-    from .server import Engine
     from .timers import Timers
 
 STOP_LINGER = 0.05  # seconds for a peer to end its side when the engine stops
@@ -53,7 +52,7 @@ class Endings:
         dials: dict[int, Dial]
         ended: int
         endpoints: Endpoints
-        engine: Engine
+        engine: Host
         options: Options
         _acceptor: Acceptor
         _handles: Handles
@@ -62,6 +61,8 @@ class Endings:
         _stopping: bool
         _timers: Timers
 
+        @property
+        def _reactor(self) -> Any: ...
         def _call(
             self, conn: Connection, method: Callable[[Connection], Action | None], name: str
         ) -> None: ...
@@ -106,9 +107,7 @@ class Endings:
     def watch_close(self, conn: Connection) -> None:
         """Bound the time a closing connection has to send what it owes."""
         timeout = self.options.close_timeout
-        conn._timer = Countdown(
-            cast("Reactor", self), timeout, partial(self._close_timed_out, conn)
-        )
+        conn._timer = Countdown(self._reactor, timeout, partial(self._close_timed_out, conn))
 
     def _close_timed_out(self, conn: Connection) -> None:
         conn._timer = None
@@ -132,7 +131,7 @@ class Endings:
 
     def _linger(self, conn: Connection, seconds: float) -> None:
         close = partial(self.backend.close, conn._handle, NOW)
-        conn._timer = Linger(cast("Reactor", self), seconds, close)
+        conn._timer = Linger(self._reactor, seconds, close)
 
     def _on_closed(self, handle: int, lost: int, status: int) -> None:
         conn = self.connections.pop(handle, None)
@@ -193,7 +192,7 @@ class Endings:
             self._close_all_now()
         elif monotonic() + timeout < self._over_at:  # however often it is asked for
             self._over_at = monotonic() + timeout
-            Countdown(cast("Reactor", self), timeout, self._close_all_now)
+            Countdown(self._reactor, timeout, self._close_all_now)
 
     @property
     def is_stopping(self) -> bool:

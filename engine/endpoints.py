@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..completion import NAME_ROOM, NOW
 from ..sockaddr import ask_for_local
@@ -13,15 +13,34 @@ from .datagram import Datagram, WildcardDatagram
 from .endpoint import Endpoint
 from .errors import network_error
 from .origin import Origin
+from .owner import Owner
 
 if TYPE_CHECKING:
-    from .reactor import Reactor
+    from .action import Action
+    from .connection import Connection
+    from .host import Host
+    from .logs import Log
+
+
+class Loop(Owner, Protocol):
+    """A reactor, as its sockets of datagrams see it."""
+
+    log: Log
+    connections: dict[int, Connection]
+
+    @property
+    def engine(self) -> Host: ...
+    def take_handle(self) -> int | None: ...
+    def give_back_handle(self, handle: int) -> None: ...
+    def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
+    def _act(self, conn: Connection, action: Action) -> None: ...
+    def _handler_failed(self, conn: Connection, method: str, error: BaseException) -> None: ...
 
 
 class Endpoints:
     """The sockets of datagrams that a reactor listens on."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Loop) -> None:
         self._reactor = reactor
         self._open: dict[int, Endpoint] = {}
         self.truncated = 0  # datagrams that were too large for max_datagram

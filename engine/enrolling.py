@@ -10,16 +10,26 @@ import socket
 import sys
 import weakref
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..completion import NOW
 from .errors import EngineStopped, QueueFull, for_future, is_plain, shown
+from .owner import Owner
 from .sockopts import borrowed, close_socket, listens, prepare_socket
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .origin import Origin
-    from .reactor import Reactor
+
+
+class Loop(Owner, Protocol):
+    """A reactor, as it gets connections from elsewhere."""
+
+    connections: dict[int, Connection]
+
+    def own(self, sock: socket.socket, origin: Origin) -> Connection: ...
+    def welcome(self, conn: Connection) -> None: ...
+
 
 _UNIX = getattr(socket, "AF_UNIX", -1)
 _PACKETS = getattr(socket, "SOCK_SEQPACKET", -1)
@@ -69,7 +79,7 @@ class _Place:
 
     _latest: dict[int, _Place] = {}  # by descriptor: the system has only so many  # noqa: RUF012
 
-    def __init__(self, loop: Reactor, sock: socket.socket) -> None:
+    def __init__(self, loop: Loop, sock: socket.socket) -> None:
         self._loop = weakref.ref(loop)
         self._sock = weakref.ref(sock)  # which has the descriptor while it is on its way
         self.handle: int | None = None  # of the connection
@@ -88,7 +98,7 @@ class _Place:
         return is_on_its_way or (conn is not None and conn._fd == fd)
 
 
-def enroll(loop: Reactor, origin: Origin, sock: socket.socket, context: Any) -> Future[Connection]:
+def enroll(loop: Loop, origin: Origin, sock: socket.socket, context: Any) -> Future[Connection]:
     """Take a socket that was checked over. From any thread; raises what `post` raises."""
     future: Future[Connection] = Future()
     future.set_running_or_notify_cancel()
@@ -107,7 +117,7 @@ def enroll(loop: Reactor, origin: Origin, sock: socket.socket, context: Any) -> 
 
 
 def _enroll(
-    loop: Reactor,
+    loop: Loop,
     origin: Origin,
     sock: socket.socket,
     context: Any,
@@ -128,7 +138,7 @@ def _enroll(
         introduce(loop, conn, context, future)
 
 
-def introduce(loop: Reactor, conn: Connection, context: Any, future: Future[Connection]) -> None:
+def introduce(loop: Loop, conn: Connection, context: Any, future: Future[Connection]) -> None:
     """Tell the handler of a connection that somebody waits for, and then him."""
     conn.context = context
     try:
@@ -140,7 +150,7 @@ def introduce(loop: Reactor, conn: Connection, context: Any, future: Future[Conn
         loop.guard(future.set_result, conn)
 
 
-def _fail(loop: Reactor, future: Future[Connection], error: BaseException) -> None:
+def _fail(loop: Loop, future: Future[Connection], error: BaseException) -> None:
     error.__traceback__ = None  # whose frames refer to the future
     loop.guard(future.set_exception, for_future(error))
     if not is_plain(error):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .checks import check_call, check_seconds
 from .current import set_current
@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 
     from .backend import Backend
     from .connection import Connection
+    from .host import Host
     from .options import Options
-    from .reactor import Reactor
-    from .server import Engine
     from .source import LocalAddress
+
+
+class HasBackend(Protocol):
+    """Another reactor, as it wakes this one."""
+
+    backend: Backend
 
 
 class EventLoop:
@@ -38,7 +43,7 @@ class EventLoop:
         begun: int
         connections: dict[int, Connection]
         ended: int
-        engine: Engine
+        engine: Host
         given: int
         ident: int
         options: Options
@@ -116,7 +121,7 @@ class EventLoop:
             return False
         return True
 
-    def hand(self, giver: Reactor, call: Callable[..., object], *arguments: Any) -> None:
+    def hand(self, giver: HasBackend, call: Callable[..., object], *arguments: Any) -> None:
         """`post`, on the thread of another reactor, which wakes this one at the end of its turn."""
         with self._foreign_lock:
             if self._queue(call, arguments):
@@ -170,5 +175,5 @@ class EventLoop:
         set_current(self)
 
     @property
-    def _reactor(self) -> Reactor:
-        return cast("Reactor", self)
+    def _reactor(self) -> Any:
+        return self

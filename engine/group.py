@@ -18,9 +18,9 @@ from .processes import STOP_GRACE
 from .reactor import Reactor
 
 if TYPE_CHECKING:
+    from .host import Host
     from .listener import Listener
     from .options import Options
-    from .server import Engine
 
 
 class ReactorGroup:
@@ -48,7 +48,7 @@ class ReactorGroup:
         self._give_up_at = inf  # by monotonic(): until then reactors wait for each other
         self._failure: BaseException | None = None
 
-    def _start_reactors(self, engine: Engine, here: bool) -> None:
+    def _start_reactors(self, engine: Host, here: bool) -> None:
         """Start all; with `here` the first begins on this thread, which is to call its `serve`."""
         reactors, failure = self._begin_reactors(engine, here)
         if failure is not None and engine.fall_back(failure):
@@ -67,7 +67,7 @@ class ReactorGroup:
         self.balancing = Balancing(self.options.load_balancing, reactors)
 
     def _begin_reactors(
-        self, engine: Engine, here: bool
+        self, engine: Host, here: bool
     ) -> tuple[list[Reactor], BaseException | None]:
         """All of them with their backends, or what has failed; then none is left."""
         reactors = [Reactor(engine, number) for number in range(self.options.reactors)]

@@ -53,13 +53,13 @@ if TYPE_CHECKING:
     from .backend import Backend, Memory
     from .connection import Connection
     from .dial import Dial
-    from .server import Engine
+    from .host import Host
 
 
 class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
     """An event loop of the engine; `conn.loop` is the one of a connection. gnet: EventLoop."""
 
-    def __init__(self, engine: Engine, number: int) -> None:
+    def __init__(self, engine: Host, number: int) -> None:
         self.engine = engine
         self.number = number
         self.options = engine.options
