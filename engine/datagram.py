@@ -16,10 +16,10 @@ from .deadlines import Deadlines
 from .destination import destination
 from .endpoint import Endpoint
 from .errors import UsageError, peer_text
-from .foreign import Callback
 from .origin import Origin
 from .packets import PacketConnection
 from .sockopts import borrowed
+from .stream import Callback
 
 
 class Datagram(PacketConnection):

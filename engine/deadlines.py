@@ -18,7 +18,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from ..completion import READABLE, WRITABLE
-from .checks import check_seconds
 
 if TYPE_CHECKING:
     from .owner import Owner
@@ -46,47 +45,6 @@ class Limited(Protocol):
     def outbound_buffered(self) -> int: ...
     def _fail(self, error: Exception) -> None: ...
     def _heard_something(self) -> bool: ...
-
-
-class TimeLimits:
-    """The part of a connection that sets its limits; on its reactor's thread."""
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:  # what Connection has
-
-        def _limits(self) -> Deadlines: ...
-
-    def set_read_timeout(self, seconds: float | None) -> None:
-        """Close with TimeoutError when no byte arrived for so long. None or 0: no limit.
-
-        It does not run while reading is paused or held by a bound, nor once the peer has ended its
-        side. The time begins now. Raises ValueError and TypeError. gnet: SetReadDeadline (not
-        implemented there).
-        """
-        self._limits().set_read(_checked(seconds))
-
-    def set_write_timeout(self, seconds: float | None) -> None:
-        """Close with TimeoutError when bytes wait and the kernel took none for so long.
-
-        gnet: SetWriteDeadline (not implemented there).
-        """
-        self._limits().set_write(_checked(seconds))
-
-    def set_idle_timeout(self, seconds: float | None) -> None:
-        """Close with TimeoutError when nothing arrived and nothing was sent for so long.
-
-        It does not run while reading is paused or held by a bound.
-        """
-        self._limits().set_idle(_checked(seconds))
-
-    def set_deadline(self, seconds: float | None) -> None:
-        """Close with TimeoutError so many seconds from now, whatever happens; None: never.
-
-        For what must be over by then, such as a request that comes a byte at a time. gnet:
-        SetDeadline (not implemented there).
-        """
-        self._limits().set_deadline(_checked(seconds))
 
 
 class Deadlines:
@@ -277,10 +235,3 @@ class Countdown:
         call, self._call = self._call, None
         if call is not None:
             call()
-
-
-def _checked(seconds: float | None) -> float:
-    """Raise unless it is a time limit."""
-    if seconds is None:
-        return 0.0
-    return check_seconds("a time limit", seconds)

@@ -6,37 +6,19 @@ reactor. The methods with an underscore are those calls, and run on its thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
 
 from .buffer import as_bytes
 from .checks import check_callback
 from .errors import ConnectionClosed, is_plain
-
-if TYPE_CHECKING:
-    from .owner import Owner
-
-Callback = Callable[[Any, BaseException | None], object]  # (the connection, what went wrong)
+from .stream import Callback, Stream
 
 
-class AnyThread:
+class AnyThread(Stream):
     """The part of a connection that is for any thread."""
 
     __slots__ = ()
-
-    if TYPE_CHECKING:  # what Connection has
-        loop: Owner
-        _error: BaseException | None
-        _fd: int
-        _owner: int
-        _paused: bool
-
-        def write(self, data: bytes) -> None: ...
-        def _finish(self, error: BaseException | None) -> None: ...
-        def _misuse(self) -> Exception: ...
-        def _wake_later(self) -> None: ...
-        def _when_closed(self, callback: Callback) -> None: ...
 
     def async_write(self, data: bytes, callback: Callback | None = None) -> None:
         """`write` from any thread; the calls of one thread keep their order.
@@ -109,7 +91,7 @@ class AnyThread:
     def _wake(self, callback: Callback | None) -> None:
         error = None if self._owner else self._misuse()
         if error is None and self._paused:
-            self._wake_later()
+            self._wake_due = True
         elif error is None:
             self.loop.traffic(self)
         if callback is not None:
@@ -121,5 +103,5 @@ class AnyThread:
                 self.loop.guard(callback, self, self._error)
             return
         if callback is not None:
-            self._when_closed(callback)
+            self._on_closed = [*(self._on_closed or []), callback]
         self._finish(None)

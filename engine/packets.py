@@ -9,8 +9,8 @@ from .buffer import as_bytes
 from .connection import Connection
 from .endpoint import Endpoint
 from .errors import UsageError
-from .foreign import Callback
-from .outbound import Readable
+from .stream import Callback
+from .writing import Readable
 
 
 class PacketConnection(Connection):

@@ -1,7 +1,4 @@
-"""Socket options: those of an engine, set on each socket it makes, and those of a connection.
-
-A connection has only a descriptor; a socket object is borrowed for the call.
-"""
+"""Socket options: how they are checked, and which an engine sets on the sockets that it makes."""
 
 from __future__ import annotations
 
@@ -11,8 +8,7 @@ import socket
 import struct
 import sys
 from contextlib import suppress
-from threading import get_ident
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from . import multicast
 from .errors import shown
@@ -36,7 +32,7 @@ def prepare_socket(sock: socket.socket, options: Options) -> None:
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     if options.bind_to_device:
-        set_option(sock, "SO_BINDTODEVICE", _device(options.bind_to_device))
+        set_option(sock, "SO_BINDTODEVICE", device_bytes(options.bind_to_device))
     if sock.type == socket.SOCK_STREAM:
         _prepare_tcp(sock, options)
         return
@@ -49,9 +45,9 @@ def prepare_socket(sock: socket.socket, options: Options) -> None:
 def _prepare_tcp(sock: socket.socket, options: Options) -> None:
     set_option(sock, "TCP_NODELAY", int(options.tcp_nodelay))
     if options.linger >= 0:
-        set_option(sock, "SO_LINGER", _linger(options.linger))
+        set_option(sock, "SO_LINGER", linger_bytes(options.linger))
     if options.tcp_keepalive:
-        _keep_alive(
+        keep_alive(
             sock,
             options.tcp_keepalive,
             options.tcp_keepalive_interval,
@@ -59,31 +55,31 @@ def _prepare_tcp(sock: socket.socket, options: Options) -> None:
         )
 
 
-def _keep_alive(sock: socket.socket, idle: int, interval: int, count: int) -> None:
+def keep_alive(sock: socket.socket, idle: int, interval: int, count: int) -> None:
     set_option(sock, "SO_KEEPALIVE", 1)
     for name, value in ((_IDLE, idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", count)):
         set_option(sock, name, value)
 
 
-def _linger(seconds: int) -> bytes:
-    if _whole("SO_LINGER", seconds) > LONGEST_LINGER:
+def linger_bytes(seconds: int) -> bytes:
+    if whole_number("SO_LINGER", seconds) > LONGEST_LINGER:
         raise ValueError(f"SO_LINGER is at most {LONGEST_LINGER} seconds, not {shown(seconds)}")
     return _LINGER.pack(int(seconds >= 0), max(0, seconds))
 
 
-def _whole(name: str, value: int) -> int:
+def whole_number(name: str, value: int) -> int:
     if not isinstance(value, int):
         raise TypeError(f"{name} takes a whole number, not {shown(value)}")
     return value
 
 
-def _size(name: str, size: int) -> int:
-    if _whole(name, size) < 1:  # Linux would take it for a very large one
+def byte_count(name: str, size: int) -> int:
+    if whole_number(name, size) < 1:  # Linux would take it for a very large one
         raise ValueError(f"{name} is 1 byte or more, not {shown(size)}")
     return size
 
 
-def _device(name: str) -> bytes:
+def device_bytes(name: str) -> bytes:
     if not isinstance(name, str):
         raise TypeError(f"SO_BINDTODEVICE takes the name of an interface, not {shown(name)}")
     if not multicast.is_interface_name(name):
@@ -100,7 +96,7 @@ def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
         raise OSError(errno.ENOPROTOOPT, f"this system has no {name}")
     if (
         not isinstance(value, bytes)
-        and not -multicast.INT_RANGE <= _whole(name, value) < multicast.INT_RANGE
+        and not -multicast.INT_RANGE <= whole_number(name, value) < multicast.INT_RANGE
     ):
         raise ValueError(
             f"{name}={shown(value)} does not fit into the int that setsockopt(2) takes"
@@ -169,79 +165,3 @@ def close_descriptor(fd: int) -> None:
             never_linger(sock)
     finally:
         os.close(fd)
-
-
-class SocketOptions:
-    """Each `set_` raises OSError with its errno and the option's name where the system refuses it,
-    ValueError with the name for a number that the option cannot have, and TypeError.
-
-    On the connection's thread, like all its methods.
-    """
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:  # what Connection has
-        _fd: int
-        _owner: int
-
-        def _misuse(self) -> Exception: ...
-
-    def set_no_delay(self, on: bool) -> None:
-        """Send small writes at once (TCP_NODELAY, tcp(7)). gnet: SetNoDelay."""
-        self._set("TCP_NODELAY", int(_whole("TCP_NODELAY", on)))
-
-    def set_read_buffer(self, size: int) -> None:
-        """Bytes of the kernel's receive buffer (SO_RCVBUF, socket(7)). gnet: SetReadBuffer."""
-        self._set("SO_RCVBUF", _size("SO_RCVBUF", size))
-
-    def set_write_buffer(self, size: int) -> None:
-        """Bytes of the kernel's send buffer (SO_SNDBUF, socket(7)). gnet: SetWriteBuffer."""
-        self._set("SO_SNDBUF", _size("SO_SNDBUF", size))
-
-    def set_linger(self, seconds: int) -> None:
-        """SO_LINGER (socket(7)): negative turns it off, 0 resets on close. gnet: SetLinger.
-
-        With a time, no close of ours waits, on a loop or elsewhere: it is turned off before, and
-        the kernel goes on sending. It counts for a duplicate that others close later.
-        """
-        self._set("SO_LINGER", _linger(seconds))
-
-    def set_keep_alive(self, on: bool, idle: int = 60, interval: int = 10, count: int = 5) -> None:
-        """Probe an idle peer (SO_KEEPALIVE, tcp(7)): after `idle` seconds, every `interval`
-        seconds, and give up after `count` probes. gnet: SetKeepAlive,
-        SetKeepAlivePeriod."""
-        with self._borrow() as sock:
-            if on:
-                _keep_alive(sock, idle, interval, count)
-            else:
-                set_option(sock, "SO_KEEPALIVE", 0)
-
-    def set_bind_to_device(self, name: str) -> None:
-        """Use only this interface (SO_BINDTODEVICE, socket(7)). gnet: WithBindToDevice."""
-        self._set("SO_BINDTODEVICE", _device(name))
-
-    def set_multicast_interface(self, interface: str | int) -> None:
-        """Send multicast datagrams from this interface, by name or index."""
-        with self._borrow() as sock:
-            multicast.send_from(sock, interface)
-
-    def _borrow(self) -> borrowed:
-        if self._owner != get_ident():
-            raise self._misuse()
-        return borrowed(self._fd)
-
-    def _set(self, name: str, value: int | bytes) -> None:
-        with self._borrow() as sock:
-            set_option(sock, name, value)
-
-    def _ask(self, question: str) -> Any:
-        """`getsockname` or `getpeername`; None where the socket can no longer be asked."""
-        if self._owner != get_ident():
-            if self._owner:
-                raise self._misuse()
-            return None
-        try:
-            with borrowed(self._fd) as sock:
-                return getattr(sock, question)()
-        except OSError:
-            return None
