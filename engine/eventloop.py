@@ -7,32 +7,23 @@ queue, and the reactor is woken at most once until it has looked.
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .checks import check_call, check_seconds
 from .current import set_current
-from .errors import ConnectionClosed, EngineStateError, QueueFull
 from .timers import Timer, Timers
 
 if TYPE_CHECKING:
-    from threading import RLock
-
     from .backend import Backend
     from .connection import Connection
     from .host import Host
+    from .mailbox import Mailbox
     from .options import Options
     from .source import LocalAddress
-
-
-class HasBackend(Protocol):
-    """Another reactor, as it wakes this one."""
-
-    backend: Backend
 
 
 class EventLoop:
@@ -47,10 +38,7 @@ class EventLoop:
         given: int
         ident: int
         options: Options
-        _accepts_calls: bool
-        _foreign: list[tuple[Callable[..., object], tuple[Any, ...]]]
-        _foreign_lock: RLock
-        _is_woken_later: bool
+        mailbox: Mailbox
         _timers: Timers
 
         def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
@@ -60,7 +48,7 @@ class EventLoop:
 
         Raises QueueFull, and ConnectionClosed once the loop has stopped. gnet: Execute.
         """
-        self.post(self.guard, check_call(call))
+        self.mailbox.post(self.guard, check_call(call))
 
     def schedule(self, delay: float, call: Callable[[], object]) -> Timer:
         """Run `call` on this loop's thread after `delay` seconds, never earlier. From any thread.
@@ -115,59 +103,7 @@ class EventLoop:
     @property
     def is_posting(self) -> bool:
         """Whether the caller has interrupted this thread in `post`, and holds the loop up."""
-        try:
-            threading.Condition(self._foreign_lock).notify()  # raises unless it is held here
-        except RuntimeError:
-            return False
-        return True
-
-    def hand(self, giver: HasBackend, call: Callable[..., object], *arguments: Any) -> None:
-        """`post`, on the thread of another reactor, which wakes this one at the end of its turn."""
-        with self._foreign_lock:
-            if self._queue(call, arguments):
-                self._is_woken_later = True  # who posts meanwhile does not wait for that
-                try:
-                    giver.backend.wake_other(self.backend)
-                except MemoryError:  # the call is in the queue already
-                    self.backend.wake()
-
-    def post(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Have a call made on the loop's thread; calls of one thread keep their order."""
-        with self._foreign_lock:
-            if self._queue(call, arguments) or self._is_woken_later:
-                self._is_woken_later = False
-                self.backend.wake()
-
-    def post_own(self, call: Callable[..., object], *arguments: Any) -> None:
-        """`post` for the few calls of the engine itself, which a full queue may not hold up."""
-        with self._foreign_lock:
-            if self._queue(call, arguments, is_bounded=False) or self._is_woken_later:
-                self._is_woken_later = False
-                self.backend.wake()
-
-    def wake_up(self) -> None:
-        """Have the loop look at its calls, if it is still there. From any thread."""
-        with self._foreign_lock:
-            if self._accepts_calls:
-                self.backend.wake()
-
-    def _queue(
-        self, call: Callable[..., object], arguments: tuple[Any, ...], is_bounded: bool = True
-    ) -> bool:
-        """Whether nobody has woken the loop for an earlier call."""
-        if not self._accepts_calls:
-            if self.engine.is_forked:
-                raise EngineStateError("this engine belongs to the process that was forked")
-            raise ConnectionClosed("the engine has stopped: its reactors take no more calls")
-        if is_bounded and len(self._foreign) >= self.options.max_foreign_calls:
-            raise QueueFull(
-                f"{len(self._foreign)} calls wait for {self!r} already "
-                f"(max_foreign_calls={self.options.max_foreign_calls})"
-            )
-        # Asked before: a handler of a signal may post between two steps of this.
-        is_first = not self._foreign
-        self._foreign.append((call, arguments))
-        return is_first
+        return self.mailbox.is_posting
 
     def _be_current(self) -> None:
         """This thread runs the loop from now on."""

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from itertools import islice
 from math import inf
-from threading import RLock, Thread
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING
 
 from ..completion import (
     ACCEPTED,
@@ -44,6 +44,7 @@ from .eventloop import EventLoop
 from .handles import Handles
 from .held import Held
 from .logs import EXITS
+from .mailbox import Mailbox
 from .setbacks import NO_EVENT, Setbacks
 from .timers import Timer, Timers
 from .watches import Watches
@@ -78,14 +79,15 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self.backend: Backend
         self.memory: Memory
         self._handles: Handles
+        self.mailbox = Mailbox(self, self.options.max_foreign_calls)
+        self.post = self.mailbox.post
+        self.post_own = self.mailbox.post_own
+        self.hand = self.mailbox.hand
+        self.wake_up = self.mailbox.wake_up
         self._timers = Timers(self)
         self._acceptor = Acceptor(self)
         self.endpoints = Endpoints(self)
         self.watches = Watches(self)
-        self._foreign: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
-        self._foreign_lock = RLock()  # a handler of a signal may interrupt who holds it
-        self._is_woken_later = False
-        self._accepts_calls = True
         self._stopping = False
         self._is_over = False  # the time to stop is: no connection may be left
         self._over_at = inf  # when it will be, by monotonic()
@@ -184,8 +186,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
 
     def discard(self) -> None:
         """End what has begun, since another reactor could not begin. On the thread of `begin`."""
-        with self._foreign_lock:
-            self._accepts_calls = False
+        self.mailbox.close()
         if self.ready.exception() is None:
             self.backend.dispose()
         self.ident = 0
@@ -261,7 +262,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
 
     def _is_done(self) -> bool:
         busy = self.connections or self._acceptor.is_open or self.endpoints.is_open
-        return not (busy or self._foreign or self.engine.needs(self))
+        return not (busy or self.mailbox or self.engine.needs(self))
 
     def call_again(self, conn: Connection) -> None:
         """Have `on_traffic` called for what is left, when the others had their turn."""
@@ -300,10 +301,9 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self._acceptor.go_on()
 
     def be_forked(self) -> None:
-        """In a forked child, where no thread is left that could hold the lock."""
+        """In a forked child, where its thread is not."""
         self.ident = 0
-        self._accepts_calls = False
-        self._foreign_lock = RLock()
+        self.mailbox.be_forked()
         self.endpoints.abandon()
         for conn in list(self.connections.values()):
             conn._owner = 0
@@ -320,10 +320,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
 
     def _refuse_calls(self) -> None:
         """From now on; those that came before are made."""
-        with self._foreign_lock:
-            self._accepts_calls = False
-            late, self._foreign = self._foreign, []
-        for call, arguments in late:
+        for call, arguments in self.mailbox.close():
             self.guard(call, *arguments)
 
     # Events
@@ -339,11 +336,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
             self.endpoints.on_drained(handle)
 
     def _on_woken(self, handle: int, a: int, b: int) -> None:
-        with self._foreign_lock:
-            calls = iter(self._foreign)  # first: there may be no memory for it
-            self._foreign = []
-            self._is_woken_later = False
-        for call, arguments in calls:
+        for call, arguments in self.mailbox.take():
             try:
                 call(*arguments)
             except BaseException as error:

@@ -37,13 +37,13 @@ class Setbacks:
         connections: dict[int, Connection]
         dials: dict[int, Dial]
         _acceptor: Acceptor
+        wake_up: Callable[[], None]
         _timers: Timers
         _tried: float
         _tries: int
 
         def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
         def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
-        def wake_up(self) -> None: ...
 
     def break_off(self, conn: Connection, error: BaseException) -> None:
         """Nothing more can be done for a connection: close it at once, with the error."""

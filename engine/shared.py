@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ class Shared:
             with suppress(ConnectionClosed):
                 reactor.post_own(reactor.go_on_accepting)
 
-    def _post_all(self, call: object) -> None:
+    def _post_all(self, call: Callable[[], object]) -> None:
         for reactor in self._reactors:
             with suppress(ConnectionClosed):
-                reactor.post_own(call)  # type: ignore[arg-type]
+                reactor.post_own(call)

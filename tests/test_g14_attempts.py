@@ -122,7 +122,7 @@ def test_two_attempts_that_end_in_the_same_turn(backend: str, second: str, names
         until(lambda: names.threads)
         hold = Hold(loop)
         names.may_answer.set()
-        until(lambda: loop._foreign)  # the answer
+        until(lambda: loop.mailbox)  # the answer
         loop.execute(lambda: spin(0.02))
         hold.let_go.set()
         conn = future.result(WAIT)
