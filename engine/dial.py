@@ -89,8 +89,10 @@ class Dial:
         """On the loop: the clock runs from here."""
         try:
             self._step(self._begin)
-        except BaseException as error:  # no memory even for that
+        except BaseException as error:  # no memory even for that, or an interrupt
             self._fail(error)
+            if not is_plain(error):
+                raise
 
     def on_connected(self, handle: int) -> None:
         """An attempt has worked: the first wins, the others are given up."""
@@ -114,7 +116,7 @@ class Dial:
         try:
             step(*arguments)
         except BaseException as error:
-            self._fail(for_future(error))
+            self._fail(error)
             if not is_plain(error):
                 raise  # an interrupt, which goes its own way
 
@@ -134,8 +136,9 @@ class Dial:
         if self._loop.is_stopping:
             self.give_up("the engine is stopping: it takes no more connections")
             return
-        if len(self._loop.dialing) >= self._loop.backend.capacity:
-            raise OSError(errno.EMFILE, "the reactor dials max_connections already")
+        most = self._loop.backend.capacity
+        if len(self._loop.dialing) >= most:
+            raise OSError(errno.EMFILE, f"the reactor has {most} dials on their way already")
         self._loop.dialing.add(self)
         time_out = partial(self._step, self._time_out)
         self._limit = Countdown(self._loop, self._timeout, time_out)
@@ -264,7 +267,7 @@ class Dial:
             self._tidy()
             # Their frames refer to this dial, and it to the future.
             error.__traceback__ = error.__cause__ = error.__context__ = None
-            self._loop.guard(self.future.set_exception, error)
+            self._loop.guard(self.future.set_exception, for_future(error))
 
     def _tidy(self) -> None:
         self._is_over = True

@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..completion import NOW
-from .errors import EngineStopped, QueueFull, for_future, is_plain, shown
+from .errors import ConnectionClosed, EngineStateError, EngineStopped, for_future, is_plain, shown
+from .mailbox import Mailbox
 from .owner import Owner
 from .sockopts import borrowed, close_socket, listens, prepare_socket
 
@@ -26,6 +27,7 @@ class Loop(Owner, Protocol):
     """A reactor, as it gets connections from elsewhere."""
 
     connections: dict[int, Connection]
+    mailbox: Mailbox
 
     def own(self, sock: socket.socket, origin: Origin) -> Connection: ...
     def welcome(self, conn: Connection) -> None: ...
@@ -102,16 +104,15 @@ def enroll(loop: Loop, origin: Origin, sock: socket.socket, context: Any) -> Fut
     """Take a socket that was checked over. From any thread; raises what `post` raises."""
     future: Future[Connection] = Future()
     future.set_running_or_notify_cancel()
-    timeout = sock.gettimeout()
-    own = socket.socket(fileno=sock.detach())
+
+    def take() -> tuple[Any, ...]:
+        own = socket.socket(fileno=sock.detach())
+        return loop, origin, own, context, future, _Place(loop, own)
+
     try:
-        loop.post(_enroll, loop, origin, own, context, future, _Place(loop, own))
-    except QueueFull:  # which may pass: it begins anew, with the descriptor that it had
-        socket.socket.__init__(sock, sock.family, sock.type, sock.proto, own.detach())
-        sock.settimeout(timeout)
-        raise
-    except BaseException:
-        close_socket(own)
+        loop.mailbox.post_made(_enroll, take)
+    except (ConnectionClosed, EngineStateError):  # the loop is over, and takes nothing any more
+        close_socket(sock)
         raise
     return future
 

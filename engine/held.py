@@ -7,19 +7,21 @@ all that may be held, also those of another reactor. So it does not go on by wha
 The laws of this file: those held go on in their order when there is room again, no more of them at
 once than there is room for. While there are any, the reactor looks each LOOK_EVERY; whoever makes
 room need not know of them. And whoever has gone holds nothing for good: where the end of a peer has
-arrived, no more comes than the system has already, and that is read, so that the handler hears of
-the end.
+arrived, no more comes than the system has already, and that is read, one peer after the other, so
+that the handler hears of the end.
 """
 
 from __future__ import annotations
 
 from itertools import chain, islice
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..completion import HUNG_UP
 
 if TYPE_CHECKING:
     from .owner import Owner
+    from .timers import Timer
 
 LOOK_EVERY: Final = 0.02  # seconds
 _ENDS_EVERY: Final = 0.2  # seconds, where nobody waits for others
@@ -33,6 +35,7 @@ class Holdable(Protocol):
     _handle: int
     _held: bool
     _paused: bool
+    _peer_ended: bool
 
     def _go_on(self) -> None: ...
     def _let_go(self) -> None: ...
@@ -46,8 +49,9 @@ class Held:
         self._line: dict[Holdable, None] = {}
         self._full: dict[Holdable, None] = {}  # they wait for their own handler
         self._ended: set[Holdable] = set()  # held no more, whatever they hold
+        self._draining: Holdable | None = None  # the last of them, until it is read to its end
         self._asked = 0  # of all of them, in this round
-        self._looks = False
+        self._timer: Timer | None = None  # of the next look
 
     def __len__(self) -> int:
         return len(self._line) + len(self._full) + len(self._ended)
@@ -55,7 +59,7 @@ class Held:
     def add(self, conn: Holdable, *, is_full: bool = False) -> None:
         """It stands behind the others; or it holds too much itself, and waits for no room."""
         (self._full if is_full else self._line)[conn] = None
-        self._look_later()
+        self._look_within(self._interval())
 
     def discard(self, conn: Holdable) -> None:
         """It goes on by itself."""
@@ -66,35 +70,56 @@ class Held:
         """It has ended."""
         self.discard(conn)
         self._ended.discard(conn)
+        if conn is self._draining:
+            self._draining = None
+            self._look_within(0.0)  # the next may follow
 
     def may_hold(self, conn: Holdable) -> bool:
         """Not to the end of what is there already of a peer that has ended."""
         return conn not in self._ended
 
-    def _look_later(self) -> None:
-        if (self._line or self._full) and not self._looks:
-            self._looks = True
-            self._loop.add_timer(LOOK_EVERY if self._line else _ENDS_EVERY, self._look)
+    def _interval(self) -> float:
+        is_busy = self._line or self._asked or self._draining is not None
+        return LOOK_EVERY if is_busy else _ENDS_EVERY
+
+    def _look_within(self, seconds: float) -> None:
+        if self._timer is not None:
+            if self._timer.when <= monotonic() + seconds:
+                return
+            self._timer.cancel()
+            self._timer = None
+        self._timer = self._loop.add_timer(seconds, self._look)
 
     def _look(self) -> None:
         """Let as many go on as there is room for what each may bring at once."""
-        self._looks = False
+        self._timer = None
         for conn in list(islice(self._line, self._count())):
             conn._go_on()  # first: where that fails, it is tried again
             self.discard(conn)
             if conn._held:
                 self._full[conn] = None
-        self._ask_for_ends()
-        self._look_later()
+        self._drain_next()
+        if self._line or self._full:
+            self._look_within(self._interval())
 
-    def _ask_for_ends(self) -> None:
+    def _drain_next(self) -> None:
+        """Read the next peer that has ended to its end: one after the other, since each brings as
+        much as its socket holds."""
+        last = self._draining
+        if last is not None and not (last._peer_ended or last._paused):
+            return
+        self._draining = None
         everyone = chain(self._line, self._full)
         asked = list(islice(everyone, self._asked, self._asked + _ASKED_AT_ONCE))
-        self._asked = self._asked + len(asked) if len(asked) == _ASKED_AT_ONCE else 0
         for conn in asked:
             if not conn._paused and self._loop.backend.pending(conn._handle) & HUNG_UP:
+                conn._let_go()  # first: there may be no memory for it
                 self._ended.add(conn)
-                conn._let_go()
+                self._draining = conn
+                return
+            self._asked += 1
+        if len(asked) < _ASKED_AT_ONCE:
+            self._asked = 0  # the round is over
 
     def _count(self) -> int:
         options = self._loop.options

@@ -65,6 +65,14 @@ class Mailbox:
                 self._is_woken_later = False
                 self._loop.backend.wake()
 
+    def post_made(self, call: Callable[..., object], make: Callable[[], tuple[Any, ...]]) -> None:
+        """`post`, with arguments that are made once there is room for the call."""
+        with self._lock:
+            self._check_room()
+            if self._append(call, make()) or self._is_woken_later:
+                self._is_woken_later = False
+                self._loop.backend.wake()
+
     def hand(self, giver: HasBackend, call: Callable[..., object], *arguments: Any) -> None:
         """`post`, on the thread of another reactor, which wakes this one at the end of its turn."""
         with self._lock:
@@ -94,6 +102,10 @@ class Mailbox:
         self, call: Callable[..., object], arguments: tuple[Any, ...], is_bounded: bool = True
     ) -> bool:
         """Whether nobody has woken the loop for an earlier call."""
+        self._check_room(is_bounded)
+        return self._append(call, arguments)
+
+    def _check_room(self, is_bounded: bool = True) -> None:
         if not self._is_open:
             if self._loop.engine.is_forked:
                 raise EngineStateError("this engine belongs to the process that was forked")
@@ -103,6 +115,8 @@ class Mailbox:
                 f"{len(self._calls)} calls wait for {self._loop!r} already "
                 f"(max_foreign_calls={self._most})"
             )
+
+    def _append(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
         # Asked before: a handler of a signal may post between two steps of this.
         is_first = not self._calls
         self._calls.append((call, arguments))

@@ -13,7 +13,6 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from ..completion import ACCEPTED, NOW, STALLED, WOKEN
-from .errors import for_future
 from .timers import TRY_AGAIN
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class Setbacks:
             return
         self.failed("%r: an event of kind %d is lost", self, kind, error=error)
         if dial is not None:
-            dial._fail(for_future(error))
+            dial._fail(error)
         elif kind == ACCEPTED:
             self._acceptor.lose_newcomer()
         elif kind == WOKEN:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -360,3 +361,37 @@ def test_whoever_waits_for_a_connection_hears_of_it(
         bystander.sendall(b"x")
         assert receive(bystander, 1) == b"x"
         assert engine.is_running
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", EXITS)
+@pytest.mark.parametrize("way", ["enroll", "register", "register a name", "register a path"])
+def test_what_ends_a_program_ends_the_engine_where_it_is_at_work(
+    backend: str,
+    kind: type[BaseException],
+    way: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And whoever waits for the connection hears that there will be none."""
+    wish = kind("of the engine")
+
+    def interrupted(*_: object) -> None:
+        raise wish
+
+    engine = ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend).start()
+    port = engine.addresses[0].rpartition(":")[2]
+    addresses = {
+        "register": engine.addresses[0],
+        "register a name": f"tcp://localhost:{port}",
+        "register a path": f"unix://{tmp_path}/s",
+    }
+    ours, theirs = socket.socketpair()
+    with ours, theirs, monkeypatch.context() as patch:
+        patch.setattr("ringnet.engine.enrolling.prepare_socket", interrupted)
+        patch.setattr("ringnet.engine.dial.prepare_socket", interrupted)
+        future = engine.enroll(ours) if way == "enroll" else engine.register(addresses[way])
+        with pytest.raises(ringnet.ConnectionClosed, match="of the engine"):
+            future.result(WAIT)
+        with pytest.raises(kind, match="of the engine"):
+            engine.wait(WAIT)
