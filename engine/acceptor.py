@@ -29,7 +29,7 @@ REST = 0.1  # seconds between tries while memory is exhausted
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
-class Loop(Protocol):
+class AcceptorLoop(Protocol):
     """A reactor, as its acceptor and those of others see it."""
 
     backend: Backend
@@ -54,7 +54,7 @@ class Loop(Protocol):
 class Acceptor:
     """On the reactor's thread."""
 
-    def __init__(self, reactor: Loop) -> None:
+    def __init__(self, reactor: AcceptorLoop) -> None:
         self._reactor = reactor
         self._listeners: dict[int, Origin] = {}
         # A descriptor that is given up when there are no others, so that newcomers can be accepted
@@ -138,17 +138,17 @@ class Acceptor:
         else:
             self._hand_over(target, fd, origin)
 
-    def _pick(self, fd: int) -> Loop:
+    def _pick(self, fd: int) -> AcceptorLoop:
         balancing = self._reactor.engine.balancing
         try:
-            picked: Loop = balancing.pick(_peer(fd) if balancing.needs_address else None)
+            picked: AcceptorLoop = balancing.pick(_peer(fd) if balancing.needs_address else None)
             return picked
         except BaseException as error:
             text = "%r: load_balancing raised; the acceptor keeps the connection"
             self._reactor.failed(text, self._reactor, error=error)
             return self._reactor
 
-    def _hand_over(self, target: Loop, fd: int, origin: Origin) -> None:
+    def _hand_over(self, target: AcceptorLoop, fd: int, origin: Origin) -> None:
         target.given += 1  # by the one reactor that has the listeners of which there is one
         try:
             target.hand(self._reactor, target.open, fd, origin)

@@ -17,7 +17,7 @@ from .origin import Origin
 from .server import Engine
 
 if TYPE_CHECKING:
-    from .reactor import Reactor
+    from .owner import LoopFace
     from .source import LocalAddress
 
 
@@ -113,7 +113,7 @@ class Client:
         address: str,
         timeout: float | None = None,
         context: Any = None,
-        loop: Reactor | None = None,
+        loop: LoopFace[Connection] | None = None,
         *,
         local_address: LocalAddress = None,
     ) -> Future[Connection]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..completion import INDEX_MASK, NOW, RESET
 from .errors import peer_text
 from .foreign import AnyThread
+from .owner import LoopFace, Owner
 from .socket_options import SocketOptions
 from .sockopts import borrowed
 from .time_limits import TimeLimits
@@ -21,6 +22,10 @@ from .writing import Writing
 
 if TYPE_CHECKING:
     from .listener import Listener
+
+
+class ConnectionLoop(Owner, LoopFace["Connection"], Protocol):
+    """A reactor, as `conn.loop` shows it."""
 
 
 class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
@@ -34,6 +39,7 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
     """
 
     __slots__ = ()
+    loop: ConnectionLoop
 
     def __repr__(self) -> str:
         state = "open" if self._owner else "closed"

@@ -38,7 +38,7 @@ class Datagram(PacketConnection):
     def __init__(self, endpoint: Endpoint, sender: bytes, offset: int, length: int) -> None:
         # Only what a datagram needs of a connection: there is one of these for each.
         self.context: Any = None
-        self.loop = loop = endpoint.loop
+        self.loop = loop = endpoint.loop  # type: ignore[assignment]  # the same reactor
         self._owner = loop.ident
         self._memory = loop.memory
         self._offset = offset

@@ -21,8 +21,7 @@ from ..completion import NOW, RESET
 from ..sockaddr import pack
 from .address import Address
 from .deadlines import Countdown
-from .enrolling import Loop as TakesSockets
-from .enrolling import introduce
+from .enrolling import EnrollingLoop, introduce
 from .errors import ConnectionClosed, EngineStopped, for_future, is_plain, shortened
 from .resolve import Target, check_host, resolve, unknown_host
 from .sockopts import is_itself, prepare_socket
@@ -39,7 +38,7 @@ _AT_ONCE: Final = 16  # addresses that fail at once, before others on the loop a
 _NAMED: Final = 8  # failures that an error names; how many there are, DNS decides
 
 
-class Loop(TakesSockets, Protocol):
+class DialLoop(EnrollingLoop, Protocol):
     """A reactor, as its dials see it."""
 
     dials: dict[int, Dial]
@@ -60,7 +59,7 @@ class Dial:
 
     def __init__(
         self,
-        loop: Loop,
+        loop: DialLoop,
         origin: Origin,
         address: Address,
         timeout: float,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from concurrent.futures import Future
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .address import parse_address
 from .checks import check_seconds
@@ -22,6 +22,7 @@ from .origin import Origin
 from .source import LocalAddress, parse_source
 
 if TYPE_CHECKING:
+    from .owner import LoopFace
     from .reactor import Reactor
 
 
@@ -68,7 +69,7 @@ class Dialing:
         address: str,
         timeout: float | None,
         context: Any,
-        reactor: Reactor | None = None,
+        reactor: LoopFace[Any] | None = None,
         local_address: LocalAddress = None,
     ) -> Future[Connection]:
         """`register` for one of the engine's clients."""
@@ -88,7 +89,11 @@ class Dialing:
         return dial.future
 
     def enroll_for(
-        self, origin: Origin, sock: socket.socket, context: Any, reactor: Reactor | None = None
+        self,
+        origin: Origin,
+        sock: socket.socket,
+        context: Any,
+        reactor: LoopFace[Any] | None = None,
     ) -> Future[Connection]:
         """`enroll` for one of the engine's clients."""
         check_socket(sock)
@@ -97,14 +102,14 @@ class Dialing:
         except ConnectionClosed as error:
             return _too_late(error)
 
-    def _chosen_loop(self, origin: Origin, reactor: Reactor | None) -> Reactor:
+    def _chosen_loop(self, origin: Origin, reactor: LoopFace[Any] | None) -> Reactor:
         """The one that was asked for, or the one with the fewest connections."""
         if reactor is not None and getattr(reactor, "engine", None) is not self:
             raise TypeError(f"loop is an event loop of {self!r}, not {shown(reactor)}")
         if origin.is_over:
             raise EngineStopped("the client has stopped: make another")
         if reactor is not None:
-            return reactor
+            return cast("Reactor", reactor)
         self.validate()
         if not self._reactors:
             raise EngineStateError(

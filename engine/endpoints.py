@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .logs import Log
 
 
-class Loop(Owner, Protocol):
+class EndpointsLoop(Owner, Protocol):
     """A reactor, as its sockets of datagrams see it."""
 
     log: Log
@@ -40,7 +40,7 @@ class Loop(Owner, Protocol):
 class Endpoints:
     """The sockets of datagrams that a reactor listens on."""
 
-    def __init__(self, reactor: Loop) -> None:
+    def __init__(self, reactor: EndpointsLoop) -> None:
         self._reactor = reactor
         self._open: dict[int, Endpoint] = {}
         self.truncated = 0  # datagrams that were too large for max_datagram

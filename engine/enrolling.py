@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .origin import Origin
 
 
-class Loop(Owner, Protocol):
+class EnrollingLoop(Owner, Protocol):
     """A reactor, as it gets connections from elsewhere."""
 
     connections: dict[int, Connection]
@@ -81,7 +81,7 @@ class _Place:
 
     _latest: dict[int, _Place] = {}  # by descriptor: the system has only so many  # noqa: RUF012
 
-    def __init__(self, loop: Loop, sock: socket.socket) -> None:
+    def __init__(self, loop: EnrollingLoop, sock: socket.socket) -> None:
         self._loop = weakref.ref(loop)
         self._sock = weakref.ref(sock)  # which has the descriptor while it is on its way
         self.handle: int | None = None  # of the connection
@@ -100,7 +100,9 @@ class _Place:
         return is_on_its_way or (conn is not None and conn._fd == fd)
 
 
-def enroll(loop: Loop, origin: Origin, sock: socket.socket, context: Any) -> Future[Connection]:
+def enroll(
+    loop: EnrollingLoop, origin: Origin, sock: socket.socket, context: Any
+) -> Future[Connection]:
     """Take a socket that was checked over. From any thread; raises what `post` raises."""
     future: Future[Connection] = Future()
     future.set_running_or_notify_cancel()
@@ -118,7 +120,7 @@ def enroll(loop: Loop, origin: Origin, sock: socket.socket, context: Any) -> Fut
 
 
 def _enroll(
-    loop: Loop,
+    loop: EnrollingLoop,
     origin: Origin,
     sock: socket.socket,
     context: Any,
@@ -139,8 +141,10 @@ def _enroll(
         introduce(loop, conn, context, future)
 
 
-def introduce(loop: Loop, conn: Connection, context: Any, future: Future[Connection]) -> None:
-    """Tell the handler of a connection that somebody waits for, and then him."""
+def introduce(
+    loop: EnrollingLoop, conn: Connection, context: Any, future: Future[Connection]
+) -> None:
+    """Tell the handler of a connection that somebody waits for, and then that one."""
     conn.context = context
     try:
         loop.welcome(conn)
@@ -151,7 +155,7 @@ def introduce(loop: Loop, conn: Connection, context: Any, future: Future[Connect
         loop.guard(future.set_result, conn)
 
 
-def _fail(loop: Loop, future: Future[Connection], error: BaseException) -> None:
+def _fail(loop: EnrollingLoop, future: Future[Connection], error: BaseException) -> None:
     error.__traceback__ = None  # whose frames refer to the future
     loop.guard(future.set_exception, for_future(error))
     if not is_plain(error):

@@ -1,7 +1,7 @@
 """What a reactor offers to users: calls, timers and connections of their own. gnet: EventLoop.
 
-The law of this file: all of it is for any thread. What comes from elsewhere is posted to a bounded
-queue, and the reactor is woken at most once until it has looked.
+The law of this file: all of it is for any thread. What comes from elsewhere is posted to the
+reactor's mailbox.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class HasBackend(Protocol):
     backend: Backend
 
 
-class Loop(HasBackend, Protocol):
+class MailboxLoop(HasBackend, Protocol):
     """The reactor whose calls these are."""
 
     @property
@@ -38,7 +38,7 @@ class Loop(HasBackend, Protocol):
 class Mailbox:
     """The calls that wait for one reactor, at most `most` of users'."""
 
-    def __init__(self, loop: Loop, most: int) -> None:
+    def __init__(self, loop: MailboxLoop, most: int) -> None:
         self._loop = loop
         self._most = most
         self._calls: list[Posted] = []

@@ -5,13 +5,18 @@ Connections stand below reactors: nothing of theirs imports one.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
 
 from .backend import Backend, Memory
 from .logs import Seldom
 from .options import Options
+from .source import LocalAddress
 from .timers import Timer
+
+C = TypeVar("C")
 
 
 class Budget(Protocol):
@@ -34,23 +39,28 @@ class Line(Protocol):
     def may_hold(self, conn: Any, /) -> bool: ...
 
 
-class Loop(Protocol):
-    """The face that `conn.loop` shows to users; see `eventloop.py`."""
+class LoopFace(Protocol[C]):
+    """What `conn.loop` offers to users, whose connections are of class `C`: see `eventloop.py`."""
 
     def execute(self, call: Callable[[], object]) -> None: ...
     def schedule(self, delay: float, call: Callable[[], object]) -> Timer: ...
     def repeat(self, every: float, call: Callable[[], object]) -> Timer: ...
-    @property
-    def register(self) -> Callable[..., Any]: ...
-    @property
-    def enroll(self) -> Callable[..., Any]: ...
+    def register(
+        self,
+        address: str,
+        timeout: float | None = None,
+        context: Any = None,
+        *,
+        local_address: LocalAddress = None,
+    ) -> Future[C]: ...
+    def enroll(self, sock: socket.socket, context: Any = None) -> Future[C]: ...
     @property
     def load(self) -> int: ...
     @property
     def is_current(self) -> bool: ...
 
 
-class Owner(Loop, Protocol):
+class Owner(Protocol):
     """A reactor, as its connections see it."""
 
     ident: int  # its thread; 0 where it does not run

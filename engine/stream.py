@@ -92,7 +92,7 @@ class Stream:
     _local: Any
     _remote: Any
 
-    __slots__ = tuple(__annotations__)  # which a class has while it is made
+    __slots__ = tuple(__annotations__)  # a slot for each of the above
 
     def __init__(self, loop: Owner, handle: int, fd: int, origin: Origin) -> None:
         self.context = None

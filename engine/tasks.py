@@ -13,7 +13,7 @@ from .logs import Log
 Task = Callable[[], object]
 
 
-class Loop(Protocol):
+class Executes(Protocol):
     """Where a result goes."""
 
     def execute(self, call: Task) -> None: ...
@@ -23,7 +23,7 @@ class OnLoop(Protocol):
     """A connection, as work for it sees it."""
 
     @property
-    def loop(self) -> Loop: ...
+    def loop(self) -> Executes: ...
 
 
 def fulfil(future: Future[Any], call: Callable[..., Any], args: Any, kwargs: Any) -> None:

@@ -8,7 +8,6 @@ is posted to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from heapq import heapify, heappop, heappush, heapreplace
 from threading import get_ident
 from time import monotonic
@@ -62,9 +61,12 @@ class Timer:
             self._cancel()
         elif self.pending:
             self._is_dropped = True
-            # A loop that is over, or has too much to do, need not know: see `_next`.
-            with suppress(ConnectionClosed, QueueFull):
+            try:
                 loop.post(self._cancel)
+            except QueueFull:
+                pass  # the loop sees that it was dropped when it is due
+            except ConnectionClosed:
+                self._call = None  # the loop is over, and runs nothing more
 
     def after(self, now: float) -> float:
         """When it runs again: it does not drift, and leaves out what it has missed by now."""

@@ -11,7 +11,7 @@ from .backend import Backend
 from .timers import TRY_AGAIN
 
 
-class Loop(Protocol):
+class WatchingLoop(Protocol):
     """What watches need of their reactor."""
 
     backend: Backend
@@ -25,7 +25,7 @@ class Loop(Protocol):
 class Watches:
     """On the reactor's thread. The descriptors stay their owners'."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: WatchingLoop) -> None:
         self._loop = loop
         self._calls: dict[int, tuple[int, Callable[[], object]]] = {}
 

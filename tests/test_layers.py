@@ -41,6 +41,10 @@ def named_by(file: Path, room: dict[str, Path]) -> set[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level == 1:
             found |= {node.module} if node.module else {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            modules = [node.module or "" if isinstance(node, ast.ImportFrom) else ""]
+            modules += [name.name for name in node.names]
+            assert not any(m.startswith(("ringnet", "engine")) for m in modules), file.name
     return {name for name in found if name in room and room[name] != file}
 
 

@@ -188,7 +188,7 @@ enum { STREAM_GROUP, PACKET_GROUP, GROUPS };
 
 /* Receive buffers of one size, and those who wait for one of them. */
 struct group {
-	struct io_uring_buf_ring *ring; /* NULL until it is needed */
+	struct io_uring_buf_ring *ring; /* NULL where it is not open */
 	uint32_t count;
 	uint32_t size;	/* bytes that the kernel may fill of each */
 	size_t offset;	/* of the first in the shared memory */
