@@ -20,6 +20,8 @@ class Reading(Stream):
         """
         if self._owner != get_ident():
             raise self._misuse()
+        if n == -1 and self._inbound is None:
+            return self._memory[self._offset : self._offset + self._length]
         return self._look(self._count(n))
 
     def discard(self, n: int = -1) -> int:
@@ -29,6 +31,9 @@ class Reading(Stream):
         """
         if self._owner != get_ident():
             raise self._misuse()
+        if self._inbound is None and (n == -1 or n == self._length):
+            count, self._length = self._length, 0
+            return count
         count = self._count(n)
         self._drop(count)
         return count

@@ -15,10 +15,12 @@ MAX_LINE = 64 * 1024  # bytes of a line: a length, or a command typed by hand
 MAX_WORDS = 1024 * 1024  # of a command, its name included
 MAX_WORD = 32 * 1024 * 1024  # bytes; less than max_inbound, or it could never be complete
 MAX_COMMAND = 2 * MAX_WORD  # bytes of all its words
+MAX_SPLIT = 1024 * 1024  # bytes that are cut at line ends, of which each may be one
 
 # How commands of few words begin, and short words: nearly all do.
 COUNTS = {b"*%d" % count: count for count in range(1, 10)}
-SIZES = {b"$%d" % size: size for size in range(4096)}
+STEPS = {start: 1 + 2 * count for start, count in COUNTS.items()}
+SIZES = [b"$%d" % size for size in range(4096)]
 
 # A word typed by hand: as it is, and then perhaps in quotes.
 # Nothing of it is given back once it was taken: no match without a word or quotes.
@@ -54,7 +56,39 @@ class Requests:
     @property
     def used(self) -> int:
         """Bytes that the commands so far were made of."""
+        if not self._at:
+            return self._used
         return self._used + 2 * self._at + len(b"".join(self._parts[: self._at]))
+
+    def alike(self, data: bytes) -> list[list[bytes]] | None:
+        """All commands in `data`, where these are one, or several of as many words each; they are
+        complete, and have no line ends in them. Else None: ask `commands`, which takes all kinds.
+
+        This is what most clients send, and it is taken apart by a few calls for all of it.
+        """
+        if len(data) > MAX_SPLIT:
+            return None
+        parts = data.split(b"\r\n")
+        last = len(parts) - 1
+        step = STEPS.get(parts[0])  # parts that a command has
+        if step is None or self._left or last % step or parts[last]:
+            return None
+        self._used, self._at, self.need = len(data), 0, 1
+        if last == step:
+            words = parts[2::2]
+            return [words] if are_sizes(parts[1:last:2], words) else None
+        if parts[0:last:step].count(parts[0]) * step != last:
+            return None
+        columns = [parts[at:last:step] for at in range(1, step)]
+        if not all(map(are_sizes, columns[::2], columns[1::2])):
+            return None
+        return list(map(list, zip(*columns[1::2], strict=True)))
+
+    def only_used(self, count: int, data: bytes) -> None:
+        """Of the commands that `alike` gave for `data`, so many; the others will come again."""
+        parts = data.split(b"\r\n")
+        step = STEPS[parts[0]]
+        self._used = len(b"\r\n".join(parts[: count * step])) + 2
 
     def commands(self, data: bytes) -> Iterator[list[bytes]]:
         """The complete commands in `data`, which begins with the first byte that was not used.
@@ -63,7 +97,7 @@ class Requests:
         """
         self._used, self._parts, self._at = 0, [], 0
         self.need = 1
-        if not self._left and data[:1] == b"*":
+        if not self._left and data[:1] == b"*" and len(data) <= MAX_SPLIT:
             # Commands of a few words without line ends in them, up to the first other one.
             parts = self._parts = data.split(b"\r\n")
             last = len(parts) - 1
@@ -71,8 +105,7 @@ class Requests:
             while at < last and (count := COUNTS.get(parts[at])):
                 end = at + 1 + 2 * count
                 words = parts[at + 2 : end : 2]
-                sizes = map(SIZES.get, parts[at + 1 : end : 2])
-                if end > last or list(sizes) != list(map(len, words)):
+                if end > last or not are_sizes(parts[at + 1 : end : 2], words):
                     break
                 self._at = at = end
                 yield words
@@ -148,6 +181,14 @@ class Requests:
         self._used += len(line) + 1
         line = line.partition(b"\0")[0]
         return split(line) if b'"' in line or b"'" in line else line.split()
+
+
+def are_sizes(sizes: list[bytes], words: list[bytes]) -> bool:
+    """Whether each is that of the word after it; False where a word is long."""
+    try:
+        return [SIZES[len(word)] for word in words] == sizes
+    except IndexError:
+        return False
 
 
 def split(line: bytes) -> list[bytes]:

@@ -36,8 +36,10 @@ class Session:
 
         Raises ProtocolError and Quit, with the replies before that in `replies`.
         """
+        requests = self.requests
+        alike = requests.alike(data)
         size = 0
-        for words in self.requests.commands(data):
+        for words in requests.commands(data) if alike is None else alike:
             try:
                 reply = execute(self.table, store, words)
             except Hello as hello:
@@ -46,6 +48,8 @@ class Session:
             replies.append(reply)
             size += len(reply)
             if size > MAX_REPLIES:
+                if alike is not None:
+                    requests.only_used(len(replies), data)
                 return True
         return False
 
@@ -65,7 +69,7 @@ class RedisServer(ringnet.EventHandler):
 
     def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
         requests = conn.context.requests
-        if conn.inbound_buffered < requests.need:
+        if requests.need > 1 and conn.inbound_buffered < requests.need:
             return None  # of a long argument the rest is still to come
         replies: list[bytes] = []
         action: ringnet.Action | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import socket
 import threading
@@ -9,7 +10,7 @@ import threading
 import pytest
 import redis
 from engine_tools import IN_CHILDREN, WAIT, receive
-from real_clients import example, run
+from real_clients import EXAMPLES, example, run
 
 EACH = pytest.mark.parametrize("backend", IN_CHILDREN)
 
@@ -177,3 +178,46 @@ def test_reactors_share_the_store(backend: str) -> None:
             thread.join(WAIT)
         with client(port) as r:
             assert r.get("counter") == b"1200"
+
+
+PIECES = """
+*1|$4|PING|
+*2|$3|GET|$1|k|
+*2|$3|GET|$0||
+*2|$3|GET|$2|||
+*2|$4|ECHO|$4|*1||
+*2|$3|GET|$02|ab|
+*2|$3|GET|$1|
+*3|$3|SET|$1|k|$2|vv|
+PING|
+*0|
+|
+""".strip().split("\n")
+
+
+def test_commands_that_are_alike_are_taken_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quick way gives what the other gives, or leaves it to that."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    from redis_requests import MAX_SPLIT, Requests
+
+    rng = random.Random(7)
+    pieces = [piece.replace("|", "\r\n").encode() for piece in PIECES]
+    pieces += [b"*2\r\n$3\r\nGET\r\n$5000\r\n%b\r\n" % bytes(5000), bytes(MAX_SPLIT)]
+    taken = 0
+    for _ in range(3_000):
+        kinds = rng.sample(pieces, rng.choice([1, 1, 2, 3]))
+        data = b"".join(rng.choice(kinds) for _ in range(rng.randrange(1, 6)))
+        quick, slow = Requests(), Requests()
+        alike = quick.alike(data)
+        if alike is None:
+            continue
+        taken += 1
+        assert alike == list(slow.commands(data))
+        assert (quick.used, quick.need) == (slow.used, slow.need) == (len(data), 1)
+        first = rng.randrange(1, len(alike) + 1)
+        quick.only_used(first, data)
+        commands = slow.commands(data)
+        for _ in range(first):
+            next(commands)
+        assert quick.used == slow.used
+    assert taken > 500
