@@ -18,8 +18,11 @@ from .packets import PacketConnection
 from .sockopts import borrowed, close_descriptor, close_socket, prepare_socket
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .acceptor import Acceptor
     from .backend import Backend
+    from .callbacks import Callbacks
     from .endpoints import Endpoints
     from .handles import Handles
     from .logs import Seldom
@@ -31,6 +34,8 @@ class Beginnings:
     """The part of a reactor that makes connections, on its thread."""
 
     if TYPE_CHECKING:  # what Reactor has
+        callbacks: Callbacks
+        break_off: Callable[[Connection, BaseException], None]
         backend: Backend
         begun: int
         connections: dict[int, Connection]
@@ -45,12 +50,9 @@ class Beginnings:
         options: Options
         seldom: Seldom
 
-        def break_off(self, conn: Connection, error: BaseException) -> None: ...
         def drain(self, conn: Connection) -> None: ...
-        def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
         @property
         def _reactor(self) -> Any: ...
-        def _call_on_open(self, conn: Connection) -> None: ...
 
     def open(self, fd: int, origin: Origin) -> None:
         """Make a connection of an accepted descriptor, which is the reactor's from now on."""
@@ -60,7 +62,7 @@ class Beginnings:
             conn = (self._own_stream if origin.is_stream else self._own_packets)(fd, origin)
         except BaseException as error:
             conn = None
-            self.failed("%r: a newcomer was closed", self, error=error)
+            self.callbacks.failed("%r: a newcomer was closed", self, error=error)
         if conn is None:
             close_descriptor(fd)
             self.ended += 1
@@ -105,7 +107,7 @@ class Beginnings:
                 conn._deadlines.begin(self._reactor)
         except BaseException as error:
             self.break_off(conn, error)
-        self._call_on_open(conn)
+        self.callbacks.on_open(conn)
         if self._stopping:
             self.drain(conn)
 

@@ -17,11 +17,9 @@ from .errors import network_error, release_frames
 from .logs import EXITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .acceptor import Acceptor
-    from .action import Action
     from .backend import Backend
+    from .callbacks import Callbacks
     from .connection import Connection
     from .dial import Dial
     from .endpoints import Endpoints
@@ -44,6 +42,7 @@ class Endings:
     """The part of a reactor that ends connections, on its thread."""
 
     if TYPE_CHECKING:  # what Reactor has
+        callbacks: Callbacks
         again: dict[Connection, None]
         backend: Backend
         buffered: int
@@ -63,11 +62,6 @@ class Endings:
 
         @property
         def _reactor(self) -> Any: ...
-        def _call(
-            self, conn: Connection, method: Callable[[Connection], Action | None], name: str
-        ) -> None: ...
-        def _call_on_close(self, conn: Connection) -> None: ...
-        def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
 
     # The peer's end, and the network's failures
 
@@ -83,7 +77,7 @@ class Endings:
         """Tell the handler that the peer has ended its side."""
         conn._end_due = False
         if conn._owner:
-            self._call(conn, conn._origin.handler.on_end, "on_end")
+            self.callbacks.call(conn, conn._origin.handler.on_end, "on_end")
         if conn._owner and conn._is_shut:
             conn._finish(None)
 
@@ -135,11 +129,11 @@ class Endings:
 
     def _on_closed(self, handle: int, lost: int, status: int) -> None:
         conn = self.connections.pop(handle, None)
-        self.guard(self._handles.give_back, handle)
+        self.callbacks.guard(self._handles.give_back, handle)
         if conn is not None:
-            self.guard(self._tidy_up, conn, lost, status)
-            self._call_on_close(conn)
-            self.guard(self._let_loose, conn)
+            self.callbacks.guard(self._tidy_up, conn, lost, status)
+            self.callbacks.on_close(conn)
+            self.callbacks.guard(self._let_loose, conn)
             if self.engine.is_resting:
                 self.engine.connection_ended()
         elif self.dials.pop(handle, None) is None and not self.endpoints.on_closed(handle):
@@ -182,12 +176,12 @@ class Endings:
         """
         first, self._stopping = not self._stopping, True
         if first:
-            self.guard(self._acceptor.close, GRACEFUL)
-            self.guard(self._give_up_dials)
+            self.callbacks.guard(self._acceptor.close, GRACEFUL)
+            self.callbacks.guard(self._give_up_dials)
             for conn in list(self.connections.values()):
-                self.guard(self.drain, conn)
-                self.guard(self._linger_less, conn)
-            self.guard(self.endpoints.close, GRACEFUL)
+                self.callbacks.guard(self.drain, conn)
+                self.callbacks.guard(self._linger_less, conn)
+            self.callbacks.guard(self.endpoints.close, GRACEFUL)
         if timeout <= 0:
             self._close_all_now()
         elif monotonic() + timeout < self._over_at:  # however often it is asked for
@@ -202,7 +196,7 @@ class Endings:
     def drain(self, conn: Connection) -> None:
         """Tell the handler that the engine stops."""
         if conn._owner:
-            self._call(conn, conn._origin.handler.on_drain, "on_drain")
+            self.callbacks.call(conn, conn._origin.handler.on_drain, "on_drain")
 
     def _linger_less(self, conn: Connection) -> None:
         """It may have begun to linger before the engine was stopped."""
@@ -214,29 +208,31 @@ class Endings:
         """Close the connections of an origin after what was written is sent, and end its dials."""
         for dial in list(self.dialing):
             if dial.origin is origin:
-                self.guard(dial.give_up, "the client has stopped")
+                self.callbacks.guard(dial.give_up, "the client has stopped")
         for conn in list(self.connections.values()):
             if conn._origin is origin:
-                self.guard(conn._finish, None)
+                self.callbacks.guard(conn._finish, None)
 
     def _give_up_dials(self) -> None:
         for dial in list(self.dialing):
-            self.guard(dial.give_up, "the engine is stopping: it takes no more connections")
+            self.callbacks.guard(
+                dial.give_up, "the engine is stopping: it takes no more connections"
+            )
 
     def _close_all_now(self) -> None:
         self._is_over = True
-        self.guard(self._acceptor.close, NOW)
+        self.callbacks.guard(self._acceptor.close, NOW)
         for conn in self.connections.values():
-            self.guard(conn._end, NOW, None)
-        self.guard(self.endpoints.close, NOW)
+            self.callbacks.guard(conn._end, NOW, None)
+        self.callbacks.guard(self.endpoints.close, NOW)
 
     def _abandon(self, failure: BaseException | None) -> None:
         """Tell the connections that are left when the backend has failed."""
         error = None if isinstance(failure, EXITS) else failure  # which is none of theirs
-        self.guard(self._give_up_dials)
+        self.callbacks.guard(self._give_up_dials)
         for handle, conn in list(self.connections.items()):
             conn._owner = 0
             conn._error = error if conn._error is None else conn._error
-            self.guard(conn._forget_inbound)
-            self.guard(self._on_closed, handle, 0, 0)
-        self.guard(self.endpoints.abandon)
+            self.callbacks.guard(conn._forget_inbound)
+            self.callbacks.guard(self._on_closed, handle, 0, 0)
+        self.callbacks.guard(self.endpoints.abandon)

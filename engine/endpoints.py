@@ -16,7 +16,7 @@ from .origin import Origin
 from .owner import Owner
 
 if TYPE_CHECKING:
-    from .action import Action
+    from .callbacks import Callbacks
     from .connection import Connection
     from .host import Host
     from .logs import Log
@@ -26,6 +26,7 @@ class EndpointsLoop(Owner, Protocol):
     """A reactor, as its sockets of datagrams see it."""
 
     log: Log
+    callbacks: Callbacks
     connections: dict[int, Connection]
 
     @property
@@ -33,8 +34,6 @@ class EndpointsLoop(Owner, Protocol):
     def take_handle(self) -> int | None: ...
     def give_back_handle(self, handle: int) -> None: ...
     def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
-    def _act(self, conn: Connection, action: Action) -> None: ...
-    def _handler_failed(self, conn: Connection, method: str, error: BaseException) -> None: ...
 
 
 class Endpoints:
@@ -86,9 +85,9 @@ class Endpoints:
         try:
             action = endpoint.on_traffic(conn)
             if action is not None:
-                reactor._act(conn, check_action(action, "on_traffic"))
+                reactor.callbacks.act(conn, check_action(action, "on_traffic"))
         except BaseException as error:
-            reactor._handler_failed(conn, "on_traffic", error)
+            reactor.callbacks.handler_failed(conn, "on_traffic", error)
         conn._length = 0
 
     def _on_packet(self, handle: int, a: int, b: int) -> None:

@@ -19,6 +19,7 @@ from .timers import Timer, Timers
 
 if TYPE_CHECKING:
     from .backend import Backend
+    from .callbacks import Callbacks
     from .connection import Connection
     from .host import Host
     from .mailbox import Mailbox
@@ -38,17 +39,16 @@ class EventLoop:
         given: int
         ident: int
         options: Options
+        callbacks: Callbacks
         mailbox: Mailbox
         _timers: Timers
-
-        def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
 
     def execute(self, call: Callable[[], object]) -> None:
         """Run `call` on this loop's thread soon. From any thread.
 
         Raises QueueFull, and ConnectionClosed once the loop has stopped. gnet: Execute.
         """
-        self.mailbox.post(self.guard, check_call(call))
+        self.mailbox.post(self.callbacks.guard, check_call(call))
 
     def schedule(self, delay: float, call: Callable[[], object]) -> Timer:
         """Run `call` on this loop's thread after `delay` seconds, never earlier. From any thread.
@@ -56,7 +56,7 @@ class EventLoop:
         Returns a timer with `cancel()`. An exception of the call is logged. gnet: Schedule.
         """
         seconds = check_seconds("delay", delay)
-        return self._timers.add(seconds, partial(self.guard, check_call(call)))
+        return self._timers.add(seconds, partial(self.callbacks.guard, check_call(call)))
 
     def repeat(self, every: float, call: Callable[[], object]) -> Timer:
         """Run `call` after `every` seconds, and again and again, until `cancel()`. Any thread.
@@ -65,7 +65,7 @@ class EventLoop:
         """
         if check_seconds("every", every) == 0:
             raise ValueError("every is the seconds between two runs, and more than 0")
-        return self._timers.add(every, partial(self.guard, check_call(call)), every)
+        return self._timers.add(every, partial(self.callbacks.guard, check_call(call)), every)
 
     def register(
         self,

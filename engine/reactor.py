@@ -37,7 +37,7 @@ from ..completion import (
 from .acceptor import Acceptor
 from .action import check_action
 from .beginnings import Beginnings
-from .callbacks import FIRST_TICK, Callbacks
+from .callbacks import Callbacks
 from .endings import Endings
 from .endpoints import Endpoints
 from .eventloop import EventLoop
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .host import Host
 
 
-class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
+class Reactor(EventLoop, Beginnings, Endings):
     """An event loop of the engine; `conn.loop` is the one of a connection. gnet: EventLoop."""
 
     def __init__(self, engine: Host, number: int) -> None:
@@ -79,6 +79,13 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self.backend: Backend
         self.memory: Memory
         self._handles: Handles
+        self.callbacks = Callbacks(self)
+        self.guard = self.callbacks.guard
+        self.failed = self.callbacks.failed
+        self.traffic = self.callbacks.traffic
+        self.call_on_writable = self.callbacks.on_writable
+        self.setbacks = Setbacks(self)
+        self.break_off = self.setbacks.break_off
         self.mailbox = Mailbox(self, self.options.max_foreign_calls)
         self.post = self.mailbox.post
         self.post_own = self.mailbox.post_own
@@ -91,8 +98,6 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
         self._stopping = False
         self._is_over = False  # the time to stop is: no connection may be left
         self._over_at = inf  # when it will be, by monotonic()
-        self._tick_delay = FIRST_TICK  # seconds that on_tick returned last
-        self._tries, self._tried = 0, 0.0  # turns in a row that found no memory, and the last one
         # Bytes of its connections that wait in memory, in both directions, beyond the stages.
         self.buffered = 0
         self.held = Held(self)
@@ -243,9 +248,9 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
                         on_traffic = conn._origin.on_traffic  # no method, so no call of one
                         action = on_traffic(conn)
                         if action is not None:
-                            self._act(conn, check_action(action, "on_traffic"))
+                            self.callbacks.act(conn, check_action(action, "on_traffic"))
                     except BaseException as error:
-                        self._handler_failed(conn, "on_traffic", error)
+                        self.callbacks.handler_failed(conn, "on_traffic", error)
                     if conn._length:
                         conn._keep_leftover()
                 kind = NO_EVENT
@@ -258,7 +263,7 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
                     return
                 events = iter(turn(0.0 if again else timers.timeout() if heap else None))
             except BaseException as error:
-                events = self._survive(events, handle, kind, error)
+                events = self.setbacks.survive(events, handle, kind, error)
 
     def _is_done(self) -> bool:
         busy = self.connections or self._acceptor.is_open or self.endpoints.is_open
@@ -294,11 +299,15 @@ class Reactor(EventLoop, Callbacks, Beginnings, Endings, Setbacks):
             try:
                 call()
             except BaseException as error:
-                self._timer_failed(call, error)
+                self.setbacks.timer_failed(call, error)
 
     def go_on_accepting(self) -> None:
         """A connection has ended somewhere."""
         self._acceptor.go_on()
+
+    def lose_newcomer(self) -> None:
+        """Nothing could be done for the one that was accepted last."""
+        self._acceptor.lose_newcomer()
 
     def be_forked(self) -> None:
         """In a forked child, where its thread is not."""

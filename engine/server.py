@@ -314,7 +314,7 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
                 close_all(fds)
         if overrides(self.handler, "on_tick"):
             with suppress(ConnectionClosed):
-                first.post_own(first.tick)
+                first.post_own(first.callbacks.tick)
 
     # For the reactors
 

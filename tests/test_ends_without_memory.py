@@ -125,7 +125,7 @@ def test_the_news_of_calls(backend: str, monkeypatch: pytest.MonkeyPatch) -> Non
         loop = engine.reactors[0]
         woken: list[int] = []
         monkeypatch.setattr(loop, "wake_up", lambda: woken.append(1))
-        on_loop(loop, lambda: loop._survive(iter(()), 0, WOKEN, MemoryError()))
+        on_loop(loop, lambda: loop.setbacks.survive(iter(()), 0, WOKEN, MemoryError()))
         assert woken
 
 

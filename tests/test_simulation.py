@@ -50,12 +50,12 @@ def test_the_simulation_notices_a_lost_byte(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_simulation_notices_a_second_end(monkeypatch: pytest.MonkeyPatch) -> None:
     from ringnet.engine.callbacks import Callbacks
 
-    once = Callbacks._call_on_close
+    once = Callbacks.on_close
 
     def twice(self: Callbacks, conn: object) -> None:
         once(self, conn)  # type: ignore[arg-type]
         once(self, conn)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Callbacks, "_call_on_close", twice)
+    monkeypatch.setattr(Callbacks, "on_close", twice)
     with pytest.raises(AssertionError):
         simulation.run(1)
