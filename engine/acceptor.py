@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .logs import Log, Seldom
     from .options import Options
     from .origin import Origin
+    from .streams import Streams
 
 REST = 0.1  # seconds between tries while memory is exhausted
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
@@ -47,7 +48,8 @@ class AcceptorLoop(Protocol):
     def give_back_handle(self, handle: int) -> None: ...
     def add_timer(self, delay: float, call: Callable[[], object]) -> object: ...
     def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
-    def open(self, fd: int, origin: Origin) -> None: ...
+    @property
+    def streams(self) -> Streams: ...
     def hand(self, giver: Any, call: Callable[..., object], *arguments: Any) -> None: ...
 
 
@@ -134,7 +136,7 @@ class Acceptor:
         if target is self._reactor:
             target.begun += 1  # each counter has one writer
             self._newcomer = -1
-            target.open(fd, origin)
+            target.streams.open(fd, origin)
         else:
             self._hand_over(target, fd, origin)
 
@@ -151,7 +153,7 @@ class Acceptor:
     def _hand_over(self, target: AcceptorLoop, fd: int, origin: Origin) -> None:
         target.given += 1  # by the one reactor that has the listeners of which there is one
         try:
-            target.hand(self._reactor, target.open, fd, origin)
+            target.hand(self._reactor, target.streams.open, fd, origin)
             self._newcomer = -1
         except (ConnectionClosed, QueueFull, MemoryError) as error:
             target.given -= 1

@@ -51,7 +51,6 @@ class DialLoop(EnrollingLoop, Protocol):
     def take_handle(self) -> int | None: ...
     def give_back_handle(self, handle: int) -> None: ...
     def post_own(self, call: Callable[..., object], *arguments: Any) -> None: ...
-    def connected(self, handle: int, fd: int, origin: Origin) -> Connection: ...
 
 
 class Dial:
@@ -202,7 +201,7 @@ class Dial:
             self._failures.note(target, error)
             return False
         if not self._address.is_stream:
-            self._won(self._loop.own(sock, self.origin))
+            self._won(self._loop.streams.own(sock, self.origin))
         return True
 
     def _connect(self, target: Target, sock: socket.socket, packed: bytes) -> None:
@@ -242,7 +241,7 @@ class Dial:
             # Nobody listens there, and the kernel had given us that very port (RFC 9293, 3.5).
             self._refused(handle, errno.ECONNREFUSED, RESET)
             return
-        conn = self._loop.connected(handle, fd, self.origin)
+        conn = self._loop.streams.connected(handle, fd, self.origin)
         del self._loop.dials[handle], self._attempts[handle]
         self._won(conn)
 

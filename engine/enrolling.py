@@ -21,6 +21,7 @@ from .sockopts import borrowed, close_socket, listens, prepare_socket
 if TYPE_CHECKING:
     from .connection import Connection
     from .origin import Origin
+    from .streams import Streams
 
 
 class EnrollingLoop(Owner, Protocol):
@@ -29,8 +30,8 @@ class EnrollingLoop(Owner, Protocol):
     connections: dict[int, Connection]
     mailbox: Mailbox
 
-    def own(self, sock: socket.socket, origin: Origin) -> Connection: ...
-    def welcome(self, conn: Connection) -> None: ...
+    @property
+    def streams(self) -> Streams: ...
 
 
 _UNIX = getattr(socket, "AF_UNIX", -1)
@@ -132,7 +133,7 @@ def _enroll(
         if origin.is_over:
             raise EngineStopped("the client has stopped")
         prepare_socket(sock, loop.options)
-        conn = loop.own(sock, origin)
+        conn = loop.streams.own(sock, origin)
         place.handle = conn._handle
     except BaseException as error:
         close_socket(sock)
@@ -147,7 +148,7 @@ def introduce(
     """Tell the handler of a connection that somebody waits for, and then that one."""
     conn.context = context
     try:
-        loop.welcome(conn)
+        loop.streams.welcome(conn)
     except BaseException as error:
         conn._end(NOW, error)
         _fail(loop, future, error)

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from itertools import islice
-from math import inf
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -36,9 +35,7 @@ from ..completion import (
 )
 from .acceptor import Acceptor
 from .action import check_action
-from .beginnings import Beginnings
 from .callbacks import Callbacks
-from .endings import Endings
 from .endpoints import Endpoints
 from .eventloop import EventLoop
 from .handles import Handles
@@ -46,6 +43,9 @@ from .held import Held
 from .logs import EXITS
 from .mailbox import Mailbox
 from .setbacks import NO_EVENT, Setbacks
+from .sockopts import close_descriptor
+from .stopping import Stopping
+from .streams import Streams
 from .timers import Timer, Timers
 from .watches import Watches
 
@@ -55,9 +55,10 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .dial import Dial
     from .host import Host
+    from .origin import Origin
 
 
-class Reactor(EventLoop, Beginnings, Endings):
+class Reactor(EventLoop):
     """An event loop of the engine; `conn.loop` is the one of a connection. gnet: EventLoop."""
 
     def __init__(self, engine: Host, number: int) -> None:
@@ -92,12 +93,14 @@ class Reactor(EventLoop, Beginnings, Endings):
         self.hand = self.mailbox.hand
         self.wake_up = self.mailbox.wake_up
         self._timers = Timers(self)
-        self._acceptor = Acceptor(self)
+        self.acceptor = Acceptor(self)
+        self.streams = Streams(self)
+        self.watch_close = self.streams.watch_close
+        self.stopping = Stopping(self)
+        self.stop = self.stopping.stop
+        self.close_all = self.stopping.close_all
         self.endpoints = Endpoints(self)
         self.watches = Watches(self)
-        self._stopping = False
-        self._is_over = False  # the time to stop is: no connection may be left
-        self._over_at = inf  # when it will be, by monotonic()
         # Bytes of its connections that wait in memory, in both directions, beyond the stages.
         self.buffered = 0
         self.held = Held(self)
@@ -106,7 +109,6 @@ class Reactor(EventLoop, Beginnings, Endings):
         # Bytes that a connection may write before somebody has to look how many wait: one integer
         # for all of them.
         self.write_room = min(self.options.stage_bytes, self.options.high_water)
-        self._has_limits = self.options.has_time_limits
         self.again: dict[Connection, None] = {}  # those to call again, in order
         self._dispatch = self._routes()
         self.thread: Thread | None = None  # its own, if it has one
@@ -114,13 +116,13 @@ class Reactor(EventLoop, Beginnings, Endings):
     def _routes(self) -> dict[int, Callable[[int, int, int], None]]:
         """Where each kind of event goes, but for DATA."""
         return {
-            EOF: self._on_eof,
+            EOF: self.streams.on_eof,
             ERROR: self._on_error,
-            ACCEPTED: self._acceptor.on_accepted,
-            STALLED: self._acceptor.on_stalled,
+            ACCEPTED: self.acceptor.on_accepted,
+            STALLED: self.acceptor.on_stalled,
             DRAINED: self._on_drained,
-            SHUT: self._on_shut,
-            CLOSED: self._on_closed,
+            SHUT: self.streams.on_shut,
+            CLOSED: self.closed,
             WOKEN: self._on_woken,
             CONNECTED: self._on_connected,
             READY: self.watches.on_ready,
@@ -229,6 +231,7 @@ class Reactor(EventLoop, Beginnings, Endings):
         timers = self._timers
         heap = timers.heap
         again = self.again
+        stopping = self.stopping
         events: Iterator[Event] = iter(())
         handle, kind = 0, NO_EVENT
         conn: Connection | None = None
@@ -259,14 +262,14 @@ class Reactor(EventLoop, Beginnings, Endings):
                     self._call_those_again()
                 if heap and timers.are_due():
                     self._run_those_due()
-                if (self._stopping and self._is_done()) or self.engine.is_forked:
+                if (stopping.has_begun and self._is_done()) or self.engine.is_forked:
                     return
                 events = iter(turn(0.0 if again else timers.timeout() if heap else None))
             except BaseException as error:
                 events = self.setbacks.survive(events, handle, kind, error)
 
     def _is_done(self) -> bool:
-        busy = self.connections or self._acceptor.is_open or self.endpoints.is_open
+        busy = self.connections or self.acceptor.is_open or self.endpoints.is_open
         return not (busy or self.mailbox or self.engine.needs(self))
 
     def call_again(self, conn: Connection) -> None:
@@ -292,7 +295,7 @@ class Reactor(EventLoop, Beginnings, Endings):
             conn._wake_due = False
             self.traffic(conn)
         if conn._end_due and not (conn._paused or conn in self.again):
-            self.tell_end(conn)
+            self.streams.tell_end(conn)
 
     def _run_those_due(self) -> None:
         for call in self._timers.due():
@@ -303,11 +306,11 @@ class Reactor(EventLoop, Beginnings, Endings):
 
     def go_on_accepting(self) -> None:
         """A connection has ended somewhere."""
-        self._acceptor.go_on()
+        self.acceptor.go_on()
 
     def lose_newcomer(self) -> None:
         """Nothing could be done for the one that was accepted last."""
-        self._acceptor.lose_newcomer()
+        self.acceptor.lose_newcomer()
 
     def be_forked(self) -> None:
         """In a forked child, where its thread is not."""
@@ -321,8 +324,8 @@ class Reactor(EventLoop, Beginnings, Endings):
         """The last steps, each of which is taken whatever becomes of the others."""
         try:
             self.guard(self._refuse_calls)
-            self.guard(self._abandon, failure)
-            self.guard(self._acceptor.give_up)
+            self.guard(self.stopping.abandon, failure)
+            self.guard(self.acceptor.give_up)
             self.guard(self.backend.dispose)
         finally:
             self.engine.reactor_ended(self, failure)
@@ -332,7 +335,44 @@ class Reactor(EventLoop, Beginnings, Endings):
         for call, arguments in self.mailbox.close():
             self.guard(call, *arguments)
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the engine drains: it accepts no more, and ends what is there."""
+        return self.stopping.has_begun
+
+    def listen(self, fd: int, origin: Origin) -> None:
+        """Serve a listening or bound descriptor, which is the reactor's from now on."""
+        assert origin.listener is not None
+        if self.is_stopping:
+            close_descriptor(fd)
+            return
+        serving = self.endpoints if origin.listener.parsed.is_datagram else self.acceptor
+        try:
+            serving.listen(fd, origin)
+        except BaseException:
+            close_descriptor(fd)
+            raise
+
     # Events
+
+    def _on_error(self, handle: int, result: int, b: int) -> None:
+        conn = self.connections.get(handle)
+        dial = self.dials.get(handle)
+        if conn is not None:
+            self.streams.on_error(conn, result)
+        elif dial is not None:
+            dial.on_error(handle, result)
+        elif not self.endpoints.on_error(handle, result):
+            self.acceptor.on_error(handle, result)
+
+    def closed(self, handle: int, lost: int, status: int) -> None:
+        """The final event of whatever had the handle."""
+        conn = self.connections.pop(handle, None)
+        self.guard(self.give_back_handle, handle)
+        if conn is not None:
+            self.streams.on_closed(conn, lost, status)
+        elif self.dials.pop(handle, None) is None and not self.endpoints.on_closed(handle):
+            self.acceptor.on_closed(handle)
 
     def _on_connected(self, handle: int, a: int, b: int) -> None:
         self.dials[handle].on_connected(handle)

@@ -254,7 +254,7 @@ def check(reactor: Reactor, handler: Chaos, dials: list[Future[Any]]) -> None:
             assert wrote.startswith(got), "what arrived is no beginning of what was written"
         assert peer.sent.startswith(bytes(book.read)), "what was read is no beginning of the sent"
         whole = book.error is None and not (book.cut or peer.is_reset or has_failed)
-        if whole and not reactor._is_over:
+        if whole and not reactor.stopping.is_over:
             assert got == wrote, f"{len(wrote)} bytes were written and {len(got)} arrived"
 
 

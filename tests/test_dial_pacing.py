@@ -47,7 +47,9 @@ class FakeLoop:
         self.most = 0  # timers that waited at once
         self.begun: list[tuple[float, str]] = []
         self.handles = 0
-        self.backend = SimpleNamespace(connect=self.connect, close=lambda handle, mode: None)
+        self.backend = SimpleNamespace(
+            connect=self.connect, close=lambda handle, mode: None, capacity=100
+        )
         self.resolved: list[tuple[int, Any]] = []
         self.engine = SimpleNamespace(resolvers=SimpleNamespace(submit=lambda call: call()))
         self.fds: list[int] = []

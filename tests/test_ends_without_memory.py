@@ -107,7 +107,7 @@ def test_a_newcomer(backend: str, method: str, monkeypatch: pytest.MonkeyPatch) 
     """It is closed, and the next one is served."""
     handler = Recorder()
     with served(backend, handler) as engine:
-        acceptor = engine.reactors[0]._acceptor
+        acceptor = engine.reactors[0].acceptor
         refuse_once(monkeypatch, type(acceptor), method)
         with dial(engine) as client:
             assert client.recv(1) == b""
@@ -136,7 +136,7 @@ def test_what_was_enrolled_in_vain(backend: str, monkeypatch: pytest.MonkeyPatch
     number = ours.fileno()
     with served(backend, Recorder()) as engine, peer:
         loop = engine.reactors[0]
-        monkeypatch.setattr(loop, "post", lambda call, loop, origin, sock, *more: sock.close())
+        monkeypatch.setattr(loop.mailbox, "post_made", lambda call, make: make()[2].close())
         engine.enroll(ours)
         monkeypatch.undo()
         again, other = socket.socketpair()

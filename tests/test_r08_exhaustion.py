@@ -200,15 +200,15 @@ def test_a_shortage_does_not_end_the_rest(backend: str, number: int) -> None:
         first, second = (stack.enter_context(dial(engine)) for _ in range(2))
         assert is_served(first)
         until(lambda: engine.is_resting)
-        (listener,) = reactor._acceptor._listeners
+        (listener,) = reactor.acceptor._listeners
         for _ in range(3):
-            on_loop(reactor, lambda: reactor._acceptor.on_stalled(listener, -number, 0))
+            on_loop(reactor, lambda: reactor.acceptor.on_stalled(listener, -number, 0))
         others = [stack.enter_context(dial(engine)) for _ in range(20)]
         over = Event()
         reactor.schedule(0.3, over.set)  # longer than it rests for want of memory
         assert over.wait(WAIT)
         assert is_served(first)
-        assert len(reactor._acceptor._waiting) == 1
+        assert len(reactor.acceptor._waiting) == 1
         for there, then in pairwise([first, second, *others]):
             there.close()
             assert is_served(then), "its turn has come"

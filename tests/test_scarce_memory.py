@@ -22,9 +22,10 @@ from engine_tools import (
     udp_peer,
     until,
 )
-from ringnet.engine import inbound, outbound, reactor
+from ringnet.engine import stream
 from ringnet.engine.connection import Connection
 from ringnet.engine.datagram import Datagram
+from ringnet.engine.streams import Streams
 from ringnet.engine.timers import Timers
 
 PROGRAM = """
@@ -144,11 +145,11 @@ def expect_only_its_end(handler: Recorder, error: type[BaseException]) -> None:
 @pytest.mark.parametrize(
     ("place", "name", "orders"),
     [
-        (inbound, "RingBuffer", [b"k"]),
+        (stream, "RingBuffer", [b"k"]),
         (Connection, "_put", [b"k"]),
         (Connection, "_append", [b"k", b"k"]),
         (Connection, "_keep_leftover", [b"k"]),
-        (outbound.LinkedBuffer, "write", [b"w"]),
+        (stream.LinkedBuffer, "write", [b"w"]),
         (Connection, "_pump", [b"w"]),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -193,7 +194,7 @@ def ends_in_any_way(client: socket.socket) -> bool:
 @pytest.mark.parametrize(
     ("place", "name"),
     [
-        (reactor.Reactor, "_own_stream"),
+        (Streams, "_own_stream"),
         (Connection, "__init__"),
         (Timers, "add"),
     ],
@@ -242,7 +243,7 @@ def test_a_dial(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The future says so, and nothing of it is left."""
     with served(backend, Recorder()) as engine:
         with monkeypatch.context() as patch:
-            patch.setattr(reactor.Reactor, "connected", Refusing(reactor.Reactor.connected))
+            patch.setattr(Streams, "connected", Refusing(Streams.connected))
             with pytest.raises(MemoryError):
                 engine.register(engine.addresses[0]).result(WAIT)
         until(lambda: engine.count_connections() == 0)

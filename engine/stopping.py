@@ -1,0 +1,105 @@
+"""How a reactor stops: in good order, at once, or because its backend has failed.
+
+The law of this file: each step is taken whatever becomes of the others.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from ..completion import GRACEFUL, NOW
+from .deadlines import Countdown
+from .logs import EXITS
+from .owner import Owner
+
+if TYPE_CHECKING:
+    from .acceptor import Acceptor
+    from .callbacks import Callbacks
+    from .connection import Connection
+    from .dial import Dial
+    from .endpoints import Endpoints
+    from .origin import Origin
+    from .streams import Streams
+
+
+class StoppingLoop(Owner, Protocol):
+    """A reactor, as it stops."""
+
+    acceptor: Acceptor
+    callbacks: Callbacks
+    connections: dict[int, Connection]
+    dialing: set[Dial]
+    endpoints: Endpoints
+    streams: Streams
+
+    def closed(self, handle: int, lost: int, status: int) -> None: ...
+
+
+class Stopping:
+    """On the reactor's thread."""
+
+    def __init__(self, loop: StoppingLoop) -> None:
+        self._loop = loop
+        self.has_begun = False
+        self.is_over = False  # the time to stop is: no connection may be left
+        self._over_at = inf  # when it will be, by monotonic()
+
+    def stop(self, timeout: float) -> None:
+        """Accept no more, have every connection drained, then end the loop. gnet: Stop.
+
+        What is still open after `timeout` seconds is closed at once; called again with 0, now.
+        """
+        first, self.has_begun = not self.has_begun, True
+        if first:
+            self._begin()
+        if timeout <= 0:
+            self._close_all_now()
+        elif monotonic() + timeout < self._over_at:  # however often it is asked for
+            self._over_at = monotonic() + timeout
+            Countdown(self._loop, timeout, self._close_all_now)
+
+    def _begin(self) -> None:
+        loop, guard = self._loop, self._loop.callbacks.guard
+        guard(loop.acceptor.close, GRACEFUL)
+        guard(self._give_up_dials)
+        for conn in list(loop.connections.values()):
+            guard(loop.streams.drain, conn)
+            guard(loop.streams.linger_less, conn)
+        guard(loop.endpoints.close, GRACEFUL)
+
+    def close_all(self, origin: Origin) -> None:
+        """Close the connections of an origin after what was written is sent, and end its dials."""
+        guard = self._loop.callbacks.guard
+        for dial in list(self._loop.dialing):
+            if dial.origin is origin:
+                guard(dial.give_up, "the client has stopped")
+        for conn in list(self._loop.connections.values()):
+            if conn._origin is origin:
+                guard(conn._finish, None)
+
+    def abandon(self, failure: BaseException | None) -> None:
+        """End the connections that are left when the backend has failed."""
+        loop, guard = self._loop, self._loop.callbacks.guard
+        error = None if isinstance(failure, EXITS) else failure  # which is none of theirs
+        guard(self._give_up_dials)
+        for handle, conn in list(loop.connections.items()):
+            conn._owner = 0
+            conn._error = error if conn._error is None else conn._error
+            guard(conn._forget_inbound)
+            guard(loop.closed, handle, 0, 0)
+        guard(loop.endpoints.abandon)
+
+    def _give_up_dials(self) -> None:
+        why = "the engine is stopping: it takes no more connections"
+        for dial in list(self._loop.dialing):
+            self._loop.callbacks.guard(dial.give_up, why)
+
+    def _close_all_now(self) -> None:
+        self.is_over = True
+        loop, guard = self._loop, self._loop.callbacks.guard
+        guard(loop.acceptor.close, NOW)
+        for conn in loop.connections.values():
+            guard(conn._end, NOW, None)
+        guard(loop.endpoints.close, NOW)
