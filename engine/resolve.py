@@ -68,7 +68,8 @@ def _not_a_host(host: str) -> str:
         encoded = host.encode("idna") if host else b""
     except UnicodeError as error:
         return str(error)
-    if not host.isascii() and _is_number(encoded.decode("ascii")):
+    text = encoded.decode("ascii")
+    if not host.isascii() and (":" in text or _is_number(text)):
         return "it is a number in digits that are not ASCII"
     return ""
 

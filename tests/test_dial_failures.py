@@ -186,10 +186,15 @@ def test_any_exception_on_the_way_ends_the_dial(
                 future = client.register("tcp://several.test:1", 0.2 if step == "_time_out" else 20)
                 with pytest.raises((type(error), OSError)):
                     future.result(WAIT)
-        for name in ("connected", "welcome", "take_handle"):
+        (loop,) = client.engine.reactors
+        for place, name in [
+            (loop.streams, "connected"),
+            (loop.streams, "welcome"),
+            (loop, "take_handle"),
+        ]:
             names.addresses = [endpoint(engine)]
             with monkeypatch.context() as patch:
-                patch.setattr(client.engine.reactors[0], name, fail)
+                patch.setattr(place, name, fail)
                 with pytest.raises((type(error), OSError)):
                     client.register("tcp://several.test:1").result(WAIT)
         client.dial(engine.addresses[0])

@@ -14,7 +14,8 @@ from ringnet.engine.acceptor import Acceptor
 from ringnet.engine.connection import Connection
 from ringnet.engine.endpoints import Endpoints
 from ringnet.engine.handles import Handles
-from ringnet.engine.reactor import Reactor
+from ringnet.engine.stopping import Stopping
+from ringnet.engine.streams import Streams
 from setback_tools import Breakable
 
 
@@ -44,11 +45,11 @@ def failing_first(call: Callable[..., Any], error: BaseException) -> Callable[..
     ("place", "name"),
     [
         (Acceptor, "close"),
-        (Reactor, "_give_up_dials"),
+        (Stopping, "_give_up_dials"),
         (Endpoints, "close"),
-        (Reactor, "drain"),
-        (Reactor, "_cancel_timer"),
-        (Reactor, "_tidy_up"),
+        (Streams, "drain"),
+        (Streams, "_cancel_timer"),
+        (Streams, "_tidy_up"),
         (Handles, "give_back"),
         (Connection, "outbound_buffered"),
     ],
@@ -85,8 +86,8 @@ def test_a_step_of_stop_that_fails(
     ("place", "name"),
     [
         (Acceptor, "give_up"),
-        (Reactor, "_give_up_dials"),
-        (Reactor, "_tidy_up"),
+        (Stopping, "_give_up_dials"),
+        (Streams, "_tidy_up"),
         (Connection, "_forget_inbound"),
     ],
     ids=lambda value: getattr(value, "__name__", value),

@@ -96,6 +96,8 @@ def test_options(name: str, value: Any) -> None:
 @example("127.0.0.1\0.example")
 @example("\uff11\uff12\uff17.0.0.1")
 @example("\u00fc" * 80)
+@example("::1\u00aa")  # which IDNA takes for ::1a
+@example("\uff1a\uff1a1")
 def test_hosts(host: str) -> None:
     """A number is resolved, and all others refused, with the one error that is for that."""
     try:

@@ -106,7 +106,7 @@ def test_datagrams_that_are_not_to_be_received_any_more(
         duplicate.shutdown(socket.SHUT_RD)
     turn_for(made, 0.1)
     start = thread_time()
-    assert idle_turns(made) < 2 / RETRY_PERIOD
+    assert idle_turns(made) < 2.2 / RETRY_PERIOD  # two for each, and those at both ends
     assert thread_time() - start < 0.1 * PATIENCE
     made.backend.send_to(handle, b"still sent")
     assert made.packets_at(peer, 1) == [b"still sent"]
