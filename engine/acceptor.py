@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..completion import NOW
 from .errors import ConnectionClosed, QueueFull
+from .handles import HasHandles
 from .sockopts import borrowed, close_descriptor
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ REST = 0.1  # seconds between tries while memory is exhausted
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
-class AcceptorLoop(Protocol):
+class AcceptorLoop(HasHandles, Protocol):
     """A reactor, as its acceptor and those of others see it."""
 
     backend: Backend
@@ -44,8 +45,6 @@ class AcceptorLoop(Protocol):
     def engine(self) -> Host: ...
     @property
     def is_stopping(self) -> bool: ...
-    def take_handle(self) -> int | None: ...
-    def give_back_handle(self, handle: int) -> None: ...
     def add_timer(self, delay: float, call: Callable[[], object]) -> object: ...
     def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
     @property

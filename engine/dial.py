@@ -23,6 +23,7 @@ from .address import Address
 from .deadlines import Countdown
 from .enrolling import EnrollingLoop, introduce
 from .errors import ConnectionClosed, EngineStopped, for_future, is_plain, shortened
+from .handles import HasHandles
 from .resolve import Target, check_host, resolve, unknown_host
 from .sockopts import is_itself, prepare_socket
 from .source import Source
@@ -38,7 +39,7 @@ _AT_ONCE: Final = 16  # addresses that fail at once, before others on the loop a
 _NAMED: Final = 8  # failures that an error names; how many there are, DNS decides
 
 
-class DialLoop(EnrollingLoop, Protocol):
+class DialLoop(EnrollingLoop, HasHandles, Protocol):
     """A reactor, as its dials see it."""
 
     dials: dict[int, Dial]
@@ -48,8 +49,6 @@ class DialLoop(EnrollingLoop, Protocol):
     def engine(self) -> Host: ...
     @property
     def is_stopping(self) -> bool: ...
-    def take_handle(self) -> int | None: ...
-    def give_back_handle(self, handle: int) -> None: ...
     def post_own(self, call: Callable[..., object], *arguments: Any) -> None: ...
 
 

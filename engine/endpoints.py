@@ -12,6 +12,7 @@ from .action import check_action
 from .datagram import Datagram, WildcardDatagram
 from .endpoint import Endpoint
 from .errors import network_error
+from .handles import HasHandles
 from .origin import Origin
 from .owner import Owner
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .logs import Log
 
 
-class EndpointsLoop(Owner, Protocol):
+class EndpointsLoop(Owner, HasHandles, Protocol):
     """A reactor, as its sockets of datagrams see it."""
 
     log: Log
@@ -31,8 +32,6 @@ class EndpointsLoop(Owner, Protocol):
 
     @property
     def engine(self) -> Host: ...
-    def take_handle(self) -> int | None: ...
-    def give_back_handle(self, handle: int) -> None: ...
     def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
 
 

@@ -7,8 +7,16 @@ after the final event of its handle, so an event can never be taken for another'
 from __future__ import annotations
 
 from array import array
+from typing import Protocol
 
 from ..completion import GENERATION_MASK, INDEX_BITS, INDEX_MASK
+
+
+class HasHandles(Protocol):
+    """A reactor, as its parts get handles for their operations."""
+
+    def take_handle(self) -> int | None: ...
+    def give_back_handle(self, handle: int) -> None: ...
 
 
 class Handles:

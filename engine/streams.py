@@ -17,6 +17,7 @@ from .connection import Connection
 from .deadlines import Countdown, Deadlines
 from .endpoint import Endpoint
 from .errors import ConnectionClosed, network_error, release_frames
+from .handles import HasHandles
 from .owner import Owner
 from .packets import PacketConnection
 from .sockopts import borrowed, close_descriptor, close_socket, prepare_socket
@@ -41,7 +42,7 @@ class Stops(Protocol):
     is_over: bool  # no connection may be left
 
 
-class StreamsLoop(Owner, Protocol):
+class StreamsLoop(Owner, HasHandles, Protocol):
     """A reactor, as its connections begin and end."""
 
     callbacks: Callbacks
@@ -56,8 +57,6 @@ class StreamsLoop(Owner, Protocol):
     def is_stopping(self) -> bool: ...
     @property
     def stopping(self) -> Stops: ...
-    def take_handle(self) -> int | None: ...
-    def give_back_handle(self, handle: int) -> None: ...
     def break_off(self, conn: Connection, error: BaseException) -> None: ...
 
 

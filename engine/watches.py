@@ -8,16 +8,15 @@ from typing import Protocol
 
 from ..completion import READABLE
 from .backend import Backend
+from .handles import HasHandles
 from .timers import TRY_AGAIN
 
 
-class WatchingLoop(Protocol):
+class WatchingLoop(HasHandles, Protocol):
     """What watches need of their reactor."""
 
     backend: Backend
 
-    def take_handle(self) -> int | None: ...
-    def give_back_handle(self, handle: int) -> None: ...
     def add_timer(self, delay: float, call: Callable[[], object]) -> object: ...
     def guard(self, call: Callable[..., object]) -> None: ...
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import sysconfig
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from queue import Queue
 from time import monotonic, sleep
 from typing import Any
@@ -165,3 +168,15 @@ class Talker(ringnet.EventHandler):
         while len(data) < count:
             data += self.got.get(timeout=WAIT)
         return data
+
+
+def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own, which has the helpers of the tests beside it."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )

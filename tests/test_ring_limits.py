@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import pytest
 import ringnet
 from contract_tools import Rig
-from engine_tools import WAIT, Recorder, dial, open_descriptors, receive, until
+from engine_tools import WAIT, Recorder, dial, open_descriptors, receive, run_here, until
 from ringnet.completion import DATA, Bounds
 from ringnet.engine import choose
 from ringnet.engine.backend import Backend
@@ -170,14 +168,7 @@ print("right")
 @pytest.mark.parametrize("number", ["EAGAIN", "EBUSY"])
 def test_a_kernel_that_takes_nothing_in_the_middle_of_commands(number: str) -> None:
     """More requests in a turn than the queue holds: they are submitted when it takes some."""
-    done = subprocess.run(
-        [sys.executable, SECCOMP, f"{number}:submit", "-c", BUSY],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=WAIT,
-        check=False,
-    )
+    done = run_here(SECCOMP, f"{number}:submit", "-c", BUSY)
     assert (done.returncode, done.stdout) == (0, "right\n"), done.stderr
 
 
@@ -202,14 +193,7 @@ except OSError as error:
 
 def test_a_ring_that_is_refused_while_it_runs_leaves_no_descriptor() -> None:
     """Nor does one that is not quiet in time: what is not known to be over may use its memory."""
-    done = subprocess.run(
-        [sys.executable, "-c", BROKEN],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=WAIT,
-        check=False,
-    )
+    done = run_here("-c", BROKEN)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
 

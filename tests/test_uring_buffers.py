@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from contract_tools import OLDER_RINGS, rig
-from engine_tools import WAIT
+from engine_tools import run_here
 from ringnet.completion import DATAGRAM, Bounds
 
-HERE = Path(__file__).parent
 HEAD = 16  # bytes of struct io_uring_recvmsg_out, before the sender's name
 
 
@@ -79,12 +75,5 @@ for attempt in (refused, adopted):
 
 def test_what_the_kernel_refuses_keeps_no_memory() -> None:
     """io_uring_register(2) takes the rings of buffers; each attempt has tables for them."""
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSED],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=WAIT,
-        check=False,
-    )
+    done = run_here("-c", REFUSED)
     assert (done.returncode, done.stdout) == (0, "refused True\nadopted True\n"), done.stderr
