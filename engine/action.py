@@ -91,7 +91,11 @@ def split_reply(
         return None, reply
     if reply is None or (isinstance(reply, first) and not isinstance(reply, bool)):
         return reply, Action.NONE
-    raise UsageError(f"{method} returned {reply!r}, which it may not")
+    kinds = first if isinstance(first, tuple) else (first,)
+    value = "a number" if float in kinds else " or ".join(kind.__name__ for kind in kinds)
+    raise UsageError(
+        f"{method} returned {reply!r}: return {value}, a ringnet.Action, a pair of both, or None"
+    )
 
 
 def default(method: F) -> F:

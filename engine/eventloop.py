@@ -84,9 +84,9 @@ class EventLoop:
         return self.engine.dial_for(origin, address, timeout, context, self._reactor, local_address)
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
-        """Take over a connected socket of any kind, on this loop. From any thread.
+        """Take over a connected socket of any kind, on this loop, as `Engine.enroll` does.
 
-        gnet: EventLoop.Enroll.
+        Where the loop is over the socket is closed. From any thread. gnet: EventLoop.Enroll.
         """
         return self.engine.enroll_for(self.engine.origin, sock, context, self._reactor)
 

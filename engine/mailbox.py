@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from .backend import Backend
-from .errors import ConnectionClosed, EngineStateError, QueueFull
+from .errors import EngineStateError, EngineStopped, QueueFull
 
 Posted = tuple[Callable[..., object], tuple[Any, ...]]
 
@@ -109,7 +109,7 @@ class Mailbox:
         if not self._is_open:
             if self._loop.engine.is_forked:
                 raise EngineStateError("this engine belongs to the process that was forked")
-            raise ConnectionClosed("the engine has stopped: its reactors take no more calls")
+            raise EngineStopped("the engine has stopped: its reactors take no more calls")
         if is_bounded and len(self._calls) >= self._most:
             raise QueueFull(
                 f"{len(self._calls)} calls wait for {self._loop!r} already "

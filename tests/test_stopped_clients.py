@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Queue
 from typing import Any
@@ -221,3 +222,21 @@ def test_who_dials_while_the_engine_stops_has_the_error_in_the_future(
         with pytest.raises(ringnet.EngineStopped, match="is stopping"):
             futures.get().result(WAIT)
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loop_that_is_over_says_that_the_engine_has_stopped(backend: str) -> None:
+    """With the error that README names, whatever is asked of it."""
+    engine = ringnet.Engine(ringnet.EventHandler(), "tcp://127.0.0.1:0", backend=backend).start()
+    loop = engine.reactors[0]
+    engine.stop()
+    asked: list[Callable[[], object]] = [
+        lambda: loop.execute(int),
+        lambda: loop.schedule(0, int),
+        lambda: loop.repeat(1, int),
+        lambda: loop.register("tcp://127.0.0.1:1"),
+        lambda: engine.register("tcp://127.0.0.1:1"),
+    ]
+    for ask in asked:
+        with pytest.raises(ringnet.EngineStopped):
+            ask()
