@@ -25,6 +25,7 @@ from ringnet.engine import deadlines, logs, timers
 from ringnet.engine.address import Address
 from ringnet.engine.balancer import Balancing
 from ringnet.engine.choose import Choice
+from ringnet.engine.current import borrowed_thread
 from ringnet.engine.listener import Listener
 from ringnet.engine.origin import Origin
 from ringnet.engine.reactor import Reactor
@@ -185,7 +186,8 @@ def _run(seed: int) -> list[str]:
         reactor, dials = prepare(handler, backend, bounds, chance)
         try:
             reactor.may_serve.set_result(True)
-            reactor._main()
+            with borrowed_thread():
+                reactor._main()
         except BaseException as error:
             error.add_note("\n".join(handler.log[-30:]))
             raise
