@@ -20,7 +20,7 @@
  * What is refused at set-up is in uring_refusals.c, and what the seed decides in uring_chance.c.
  * Without a seed nothing is changed. A ring belongs to one thread, and so does what is here.
  */
-#include "../uring/core.h"
+#include "../uring/core/core.h"
 #include "uring_chance.h"
 
 #include <errno.h>
@@ -271,7 +271,7 @@ int __real_io_uring_submit_and_get_events(struct io_uring *ring);
 typedef int wait_call(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned count,
 		      struct __kernel_timespec *timeout, sigset_t *mask);
 wait_call __real_io_uring_submit_and_wait_timeout;
-wait_call __real_submit_and_wait_idly; /* the core's own, of uring/idle.c */
+wait_call __real_submit_and_wait_idly; /* the core's own, of uring/core/idle.c */
 int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
 				      struct io_uring_params *params);
 void __real_io_uring_queue_exit(struct io_uring *ring);

@@ -41,7 +41,7 @@ int __wrap_io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uri
 	return ret < 0 ? ret : submitted;
 }
 
-/* The core's own, of uring/idle.c. */
+/* The core's own, of uring/core/idle.c. */
 int __wrap_submit_and_wait_idly(struct io_uring *ring, struct io_uring_cqe **cqe, unsigned count,
 				struct __kernel_timespec *timeout, sigset_t *mask)
 {

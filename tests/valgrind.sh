@@ -34,7 +34,7 @@ PYTHONMALLOC=malloc RINGNET_PATIENCE=10 valgrind --quiet --log-file=build/valgri
 	"$venv/bin/python" -m pytest -q -n 2 -p no:cacheprovider -p no:hypothesispytest --assert=plain \
 	--timeout 500 -o faulthandler_timeout=0 \
 	-k "not ($others or $left_out)" "$@" || failed=1
-ours=$(basename -s .c -a uring/*.c | paste -sd '|')
+ours=$(basename -s .c -a uring/core/*.c | paste -sd '|')
 if grep -E "($ours)\.c:|/_ring\." build/valgrind.*.log; then
 	echo "valgrind has something to say: see build/valgrind.*.log"
 	exit 1

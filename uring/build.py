@@ -1,4 +1,4 @@
-"""How cffi builds the C core: `ring.h` is what Python sees, the `.c` files are the rest.
+"""How cffi builds the C core: `core/ring.h` is what Python sees.
 
 liburing is linked statically where its archive is installed, so that a wheel needs nothing at run
 time. The extension is optional: where liburing, a compiler or Linux is missing, the installation
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from cffi import FFI
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
+CORE = Path(__file__).parent / "core"
+ROOT = CORE.parent.parent
 SOURCES = [
     "ring.c",
     "enter.c",
@@ -47,7 +47,7 @@ HEADERS = ["ring.h", "kernel.h", "core.h", "lists.h", "calls.h"]
 
 def declarations() -> str:
     """ring.h without the lines for the C preprocessor, which cffi does not read."""
-    lines = (HERE / "ring.h").read_text(encoding="utf-8").splitlines()
+    lines = (CORE / "ring.h").read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if not line.startswith("#"))
 
 
@@ -62,8 +62,8 @@ def static_liburing() -> str | None:
 
 
 def from_root(name: str) -> str:
-    """A file of this folder as setuptools wants it: relative to the root of the project."""
-    return os.path.relpath(HERE / name, ROOT)
+    """A file of the core as setuptools wants it: relative to the root of the project."""
+    return os.path.relpath(CORE / name, ROOT)
 
 
 archive = static_liburing()
