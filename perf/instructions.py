@@ -26,12 +26,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-import callgrind
-from programs import HERE
-from servers import end, first_line, port_in
+from figures import callgrind
+from measuring.programs import PERF
+from measuring.servers import end, first_line, port_in
 
-BASELINE = HERE / "baseline.json"
-SERVER = HERE / "peers" / "counted_server.py"
+BASELINE = PERF / "baseline.json"
+SERVER = PERF / "peers" / "counted_server.py"
 BACKENDS = ("io_uring", "epoll")
 CORE = "/uring/_ring"  # in the name of the extension
 THRESHOLD = 0.03

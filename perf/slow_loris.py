@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import ringnet
-from cpus import place
+from measuring.cpus import place
 from ringnet.fallback.pollers import SELECT_CAPACITY
 
 CLIENTS = 10

@@ -23,17 +23,13 @@ try:
 except ImportError as error:
     sys.exit(f"{error}: pip install '.[perf]' in the root of the project")
 
-import compare
-import cpus
-import profiling
-import programs
-import record
-import report
-from load import Load, Settings
-from measure import Measurement, Results
-from peers import PEERS, Peer
-from progress import Progress
-from scenarios import SCENARIOS, Scenario
+from measuring import cpus, profiling, programs
+from measuring.load import Load, Settings
+from measuring.measurement import Measurement, Results
+from measuring.roster import PEERS, Peer
+from measuring.scenarios import SCENARIOS, Scenario
+from report import compare, pages, record
+from report.progress import Progress
 
 FULL = Settings(seconds=1.0, warmup=0.25, runs=3, spare=300.0)
 QUICK = Settings(seconds=0.3, warmup=0.1, runs=1, spare=10.0)
@@ -148,11 +144,11 @@ def main() -> int:
     if results is None or not results.samples:
         return 2
     made = record.record(results, placement)
-    report.print_tables(made)
+    pages.print_tables(made)
     if given.json is not None:
         record.write(made, given.json)
     if given.report is not None:
-        report.write(made, given.report)
+        pages.write(made, given.report)
     return 1 if results.failures else 0
 
 

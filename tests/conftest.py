@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
-sys.path.append(str(Path(__file__).parent.parent / "perf"))  # scripts, no package
+sys.path.append(str(Path(__file__).parent.parent / "perf"))  # scripts and their rooms
 
 import faults
 import kqueue_shim

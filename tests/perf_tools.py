@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from record import Record
-from samples import Sample
+from figures.samples import Sample
+from report.record import Record
 
 
 def samples(scenario: str, peer: str, *values: float, **more: Any) -> list[Sample]:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import profiling
 import pytest
-from areas import AREAS, KERNEL, OTHER, OTHER_KERNEL, USER, Profile, area_of, counted, shares
+from figures.areas import (
+    AREAS,
+    KERNEL,
+    OTHER,
+    OTHER_KERNEL,
+    USER,
+    Profile,
+    area_of,
+    counted,
+    shares,
+)
+from measuring import profiling
+from measuring.scenarios import SCENARIOS
 from perf_tools import record_of, samples
-from record import Record, read, write
-from report import page, profile_table
-from scenarios import SCENARIOS
+from report.pages import page, profile_table
+from report.record import Record, read, write
 
 SCRIPT = """\
 11543.100000000: cpu-clock: \n\

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from compare import changes, left_out, main
+from figures.samples import Sample
 from perf_tools import record_of, samples
-from record import BadRecord, read, write
-from samples import Sample
+from report.compare import changes, left_out, main
+from report.record import BadRecord, read, write
 
 
 def _run(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from programs import build
+from measuring.programs import build
 
 SECONDS = 30.0
 Serve = Callable[[socket.socket], None]

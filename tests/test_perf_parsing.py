@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
-from callgrind import cost_by_object, share_of
-from cpus import parse_busy, parse_cpu_list
+from figures.callgrind import cost_by_object, share_of
 from instructions import growth
-from kinds import parse_redis_benchmark, parse_wrk
-from load import is_whole
-from measure import rotated
-from servers import CannotServe, port_in
+from measuring.cpus import parse_busy, parse_cpu_list
+from measuring.kinds import parse_redis_benchmark, parse_wrk
+from measuring.load import is_whole
+from measuring.measurement import rotated
+from measuring.servers import CannotServe, port_in
 
 CALLGRIND = """\
 version: 1

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from programs import pinned
+from measuring.programs import pinned
 
 
 def test_a_command_is_pinned_before_it_runs_and_has_an_alarm() -> None:

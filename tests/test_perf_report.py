@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import obstacles
 import pytest
-import targets
+from figures.samples import Sample
+from figures.summary import of_scenario
+from measuring.scenarios import SCENARIOS
 from perf_tools import record_of, samples
-from report import columns, markdown, number, page, rows
-from samples import Sample
-from scenarios import SCENARIOS
-from summary import of_scenario
+from report import obstacles, targets
+from report.pages import columns, markdown, number, page, rows
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from figures.samples import (
+    DISTURBED,
+    FAR,
+    LOAD_LIMITED,
+    MOVED,
+    NEAR,
+    OVERLOADED,
+    UNKNOWN,
+    Sample,
+    marks_of,
+)
+from figures.summary import better_limit, of_scenario, ratios, spread, summarize
 from perf_tools import samples
-from samples import DISTURBED, FAR, LOAD_LIMITED, MOVED, NEAR, OVERLOADED, UNKNOWN, Sample, marks_of
-from summary import better_limit, of_scenario, ratios, spread, summarize
-from targets import Target, judged, reached
+from report.targets import Target, judged, reached
 
 
 def test_a_spread_has_the_median_and_the_ends() -> None:

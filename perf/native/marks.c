@@ -89,7 +89,7 @@ static void print_percentiles(const char *name, const struct histogram *h)
 	printf("\"max\": %.2f}", largest_us(h));
 }
 
-/* One line of JSON. Its only reader is perf/load.py, by name. */
+/* One line of JSON. Its only reader is perf/measuring/load.py, by name. */
 void report(void)
 {
 	const struct mark *a = &load.start, *b = &load.finish;

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import plots
-import targets
-from areas import AREAS, KERNEL_AREAS, Profile
-from obstacles import obstacle
-from record import Record
-from samples import FAR, MARKS, MEANINGS, MOVED, NEAR_NS, Sample
-from scenarios import SCENARIOS, Scenario
-from summary import Summary, better_limit, of_scenario, ratios
+from figures.areas import AREAS, KERNEL_AREAS, Profile
+from figures.samples import FAR, MARKS, MEANINGS, MOVED, NEAR_NS, Sample
+from figures.summary import Summary, better_limit, of_scenario, ratios
+from measuring.scenarios import SCENARIOS, Scenario
+
+from . import plots, targets
+from .obstacles import obstacle
+from .record import Record
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from record import Record
-from scenarios import SCENARIOS, Scenario
-from summary import PERCENTILES, Summary, of_scenario
+from figures.summary import PERCENTILES, Summary, of_scenario
+from measuring.scenarios import SCENARIOS, Scenario
+
+from .record import Record
 
 OURS, LIMIT, OTHERS = "#1b7f79", "#b0b0b0", "#d9a441"
 COLUMNS = 3

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from samples import FAR, NEAR, UNKNOWN, Sample
+from .samples import FAR, NEAR, UNKNOWN, Sample
 
 LIMITS = ("limit-uring", "limit-epoll")
 DISTANCES = (NEAR, UNKNOWN, FAR)  # the one that counts first

@@ -14,18 +14,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import cpus
-import kinds
-import profiling
-from areas import Profile
-from kinds import Turn
-from load import Load, Settings
-from peers import PEERS, Peer
-from programs import CannotBuild
-from samples import DISTURBED, MOVED, Sample
-from scenarios import Scenario
-from servers import START_SECONDS, CannotServe, Server
-from summary import of_scenario
+from figures.areas import Profile
+from figures.samples import DISTURBED, MOVED, Sample
+from figures.summary import of_scenario
+
+from . import cpus, kinds, profiling
+from .kinds import Turn
+from .load import Load, Settings
+from .programs import CannotBuild
+from .roster import PEERS, Peer
+from .scenarios import Scenario
+from .servers import START_SECONDS, CannotServe, Server
 
 IDLE_SHARE = 0.92  # of both CPUs before a sample
 WAIT_SECONDS = 5.0  # for that, before each

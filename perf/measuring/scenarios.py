@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from peers import PEERS, Peer
+from .roster import PEERS, Peer
 
 BLOCK = 256 * 1024
 GET = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n"

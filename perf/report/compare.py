@@ -15,11 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import PEERS
-from record import BadRecord, Record, read
-from samples import DISTURBED
-from scenarios import SCENARIOS, Scenario
-from summary import Spread, Summary, better_limit, of_scenario, ratios
+from figures.samples import DISTURBED
+from figures.summary import Spread, Summary, better_limit, of_scenario, ratios
+from measuring.roster import PEERS
+from measuring.scenarios import SCENARIOS, Scenario
+
+from .record import BadRecord, Record, read
 
 THRESHOLD = 0.10
 FALLBACKS = ("uvloop", "gnet", "asyncio", "redis-server", "nginx")

@@ -19,11 +19,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pypy
-from programs import HERE, CannotBuild, build, build_gnet
+from . import pypy
+from .programs import PERF, CannotBuild, build, build_gnet
 
-SCRIPTS = HERE / "peers"
-EXAMPLES = HERE.parent / "examples"
+SCRIPTS = PERF / "peers"
+EXAMPLES = PERF.parent / "examples"
 SELECT_CONNECTIONS = 990  # select(2) knows descriptors below 1024
 
 
@@ -194,7 +194,7 @@ def _said(name: str, *arguments: str) -> Callable[[], str]:
 
 
 def _gnet_version() -> str:
-    text = (HERE / "gnet" / "go.mod").read_text()
+    text = (PERF / "gnet" / "go.mod").read_text()
     found = re.search(r"gnet/v2 (\S+)", text)
     go = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, timeout=10)
     return f"gnet {found[1] if found else '?'}, {go.stdout.strip()}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from samples import Sample
-from scenarios import SCENARIOS
-from summary import Spread, Summary, better_limit, of_scenario, ratios, spread
+from figures.samples import Sample
+from figures.summary import Spread, Summary, better_limit, of_scenario, ratios, spread
+from measuring.scenarios import SCENARIOS
 
 OURS = "ringnet-io_uring"
 LIMIT = "limit"

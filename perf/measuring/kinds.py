@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cpus
-from load import Load, Settings, sample_of
-from peers import tool
-from samples import Sample, marks_of
-from scenarios import Scenario
-from servers import CannotServe, Server
+from figures.samples import Sample, marks_of
+
+from . import cpus
+from .load import Load, Settings, sample_of
+from .roster import tool
+from .scenarios import Scenario
+from .servers import CannotServe, Server
 
 SPARE_DESCRIPTORS = 200
 ECHO_SECONDS = 10.0

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cpus
-from programs import pinned
-from samples import Sample, marks_of
-from scenarios import PER_SECOND, Scenario
-from servers import CannotServe, Server, end
+from figures.samples import Sample, marks_of
+
+from . import cpus
+from .programs import pinned
+from .scenarios import PER_SECOND, Scenario
+from .servers import CannotServe, Server, end
 
 CHECK_MESSAGES = 100
 CHECK_SECONDS = 10.0

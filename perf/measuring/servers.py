@@ -18,9 +18,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Self
 
-import cpus
-from peers import Ask, Launch, Peer
-from programs import CannotBuild, pinned
+from . import cpus
+from .programs import CannotBuild, pinned
+from .roster import Ask, Launch, Peer
 
 START_SECONDS = 20.0
 STOP_SECONDS = 3.0

@@ -10,10 +10,10 @@ import subprocess
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-NATIVE = HERE / "native"
-GNET = HERE / "gnet"
-BUILD = HERE.parent / "build" / "perf"  # git does not look there
+PERF = Path(__file__).resolve().parent.parent
+NATIVE = PERF / "native"
+GNET = PERF / "gnet"
+BUILD = PERF.parent / "build" / "perf"  # git does not look there
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wl,--as-needed", "-pthread")
 COMPILE_SECONDS = 300
 C_REMEDY = "install a C compiler and liburing (on Debian: apt install gcc libc6-dev liburing-dev)"

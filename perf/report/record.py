@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from areas import Profile
-from cpus import Placement
-from measure import Results
-from peers import PEERS
-from programs import HERE, CannotBuild
-from samples import Sample, from_json
+from figures.areas import Profile
+from figures.samples import Sample, from_json
+from measuring.cpus import Placement
+from measuring.measurement import Results
+from measuring.programs import PERF, CannotBuild
+from measuring.roster import PEERS
 
 FORMAT = 3
 READABLE = (1, 2, 3)  # the first has no profiles, the second no distance of the CPUs
@@ -85,7 +85,7 @@ def _versions(peers: Iterable[str]) -> dict[str, str]:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=12"]
+    command = ["git", "-C", str(PERF), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):

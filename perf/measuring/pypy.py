@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 
-from programs import BUILD, HERE, CannotBuild
+from .programs import BUILD, PERF, CannotBuild
 
 REMEDY = "get PyPy 3.11 (https://pypy.org/download.html) onto PATH, or name it in RINGNET_PYPY"
 INSTALL_SECONDS = 300
@@ -27,7 +27,7 @@ def interpreter() -> str:
     if not python.exists():
         _run([base, "-m", "venv", str(BUILD / "pypy")])
     _run([str(python), "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps",
-          str(HERE.parent)])  # fmt: skip
+          str(PERF.parent)])  # fmt: skip
     return str(python)
 
 

@@ -12,8 +12,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from areas import Profile, counted, shares
-from kinds import Turn
+from figures.areas import Profile, counted, shares
+
+from .kinds import Turn
 
 SAMPLES_A_SECOND = 4999  # not a multiple of the ticks
 SCRIPT_SECONDS = 60

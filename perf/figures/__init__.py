@@ -1,0 +1,1 @@
+"""What a sample is, and what is computed from samples: data and arithmetic, no I/O."""
