@@ -91,7 +91,7 @@ def test_two_ratios_where_the_cpus_were_near_and_far() -> None:
 
 
 def test_every_obstacle_is_of_a_target() -> None:
-    keys = set(targets.keys())
+    keys = set(targets.keys().values())
     assert obstacles.OBSTACLES.keys() <= keys | {key.partition(" ")[0] for key in keys}
 
 

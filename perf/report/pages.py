@@ -12,7 +12,7 @@ from figures.samples import FAR, MARKS, MEANINGS, MOVED, NEAR_NS, Sample
 from figures.summary import Summary, better_limit, of_scenario, ratios
 from measuring.scenarios import SCENARIOS, Scenario
 
-from . import plots, targets
+from . import plots, record, targets
 from .obstacles import obstacle
 from .record import Record
 
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 REFERENCES = ("limit", "uvloop", "gnet", "asyncio")
 PAGE = "performance.md"
+RECORD = "performance.json"  # beside the page, which is rendered from it
+HEAD = """\
+# Performance
+
+Made by `python perf/suite.py --profile --report docs`; do not edit. How it is measured and what the
+columns mean: [perf/README.md](../perf/README.md). What was tried, and what it gave:
+[perf/NOTEBOOK.md](../perf/NOTEBOOK.md).
+"""
 PROFILE_TITLE = "where the server's CPU time goes"
 
 Row = tuple[str, ...]
@@ -183,18 +191,16 @@ def _for_terminal(rows: Sequence[Row]) -> Table:
 
 
 def write(made: Record, folder: Path) -> None:
-    """The page and the plots."""
+    """The page, the plots, and the record that they were made of."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = plots.draw(made, folder)
     (folder / PAGE).write_text("\n".join(page(made, drawn)) + "\n")
+    record.write(made, folder / RECORD)
 
 
 def page(made: Record, drawn: Sequence[str]) -> Iterator[str]:
     """The lines of the page in Markdown."""
-    yield "# Performance"
-    yield ""
-    yield "Made by `python perf/suite.py --report`; do not edit. What the columns mean, how it is"
-    yield "measured, and what was tried: [perf/README.md](../perf/README.md)."
+    yield from HEAD.splitlines()
     yield ""
     yield from _machine_lines(made)
     yield from _target_lines(made)

@@ -30,6 +30,13 @@ class Target:
         backend = "" if self.peer == OURS else self.peer.removeprefix("ringnet-") + " "
         return f"{self.scenario} {backend}{self.other}"
 
+    @property
+    def text(self) -> str:
+        """As the report has it, beside the scenario."""
+        what = "CPU time a message" if self.of == "cpu" else self.peer.removeprefix("ringnet-")
+        sign = "at most" if self.at_most else "at least"
+        return f"{what} {sign} {self.bound:.2f} of {self.other}"
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -93,15 +100,18 @@ TARGETS = (
     *(Target(name, "uvloop", 1.0, at_most=True, of="cpu") for name in ("proxy-1m", "proxy-bulk")),
 )  # fmt: skip
 IDLE_BYTES = 1024  # of user memory for an idle connection, at most
-IDLE_KEY = "idle-memory bytes"
+IDLE_KEY, IDLE_TEXT = "idle-memory bytes", f"at most {IDLE_BYTES} bytes"
 MANY = ("connections-500", "connections-5000")  # no worse against the limit than with 50
+MANY_TEXT = "ratio to the limit no worse than with 50"
 
 
-def keys() -> Iterator[str]:
-    """Of all targets, as obstacles.py has them."""
-    yield from (target.key for target in TARGETS)
-    yield IDLE_KEY
-    yield from (Target(scenario, LIMIT, 1.0).key for scenario in MANY)
+def keys() -> dict[tuple[str, str], str]:
+    """Of all targets, as obstacles.py has them, by scenario and text as the report has them."""
+    return {
+        **{(target.scenario, target.text): target.key for target in TARGETS},
+        ("idle-memory", IDLE_TEXT): IDLE_KEY,
+        **{(scenario, MANY_TEXT): Target(scenario, LIMIT, 1.0).key for scenario in MANY},
+    }
 
 
 def judged(samples: Sequence[Sample]) -> Iterator[Judged]:
@@ -143,19 +153,16 @@ def _by_cpu(one: Summary) -> Summary:
 def _judge(target: Target, by_distance: Mapping[str, Spread]) -> Judged:
     found = next(iter(by_distance.values()))
     met = found.middle <= target.bound if target.at_most else found.middle >= target.bound
-    what = "CPU time a message" if target.of == "cpu" else target.peer.removeprefix("ringnet-")
-    sign = "at most" if target.at_most else "at least"
-    text = f"{what} {sign} {target.bound:.2f} of {target.other}"
     each = {distance: one.middle for distance, one in by_distance.items()}
     three = (found.middle, found.least, found.most)
-    return Judged(target.scenario, target.key, text, *three, met, each)
+    return Judged(target.scenario, target.key, target.text, *three, met, each)
 
 
 def _absolute(memory: Mapping[str, Summary]) -> Iterator[Judged]:
     if OURS in memory:
         value = memory[OURS].value
-        text, met = f"at most {IDLE_BYTES} bytes", value.middle <= IDLE_BYTES
-        yield Judged("idle-memory", IDLE_KEY, text, value.middle, value.least, value.most, met)
+        three, met = (value.middle, value.least, value.most), value.middle <= IDLE_BYTES
+        yield Judged("idle-memory", IDLE_KEY, IDLE_TEXT, *three, met)
 
 
 def _against_fifty(summaries: Callable[[str], dict[str, Summary]]) -> Iterator[Judged]:
@@ -170,5 +177,5 @@ def _against_fifty(summaries: Callable[[str], dict[str, Summary]]) -> Iterator[J
         fifty, found = base[distance].middle, many[distance]
         shares = spread(x / fifty for x in (found.least, found.middle, found.most))
         met = shares.most >= 1.0  # within the spread
-        text = "ratio to the limit no worse than with 50"
-        yield Judged(scenario, target.key, text, shares.middle, shares.least, shares.most, met)
+        three = (shares.middle, shares.least, shares.most)
+        yield Judged(scenario, target.key, MANY_TEXT, *three, met)
