@@ -9,6 +9,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from figures.samples import Sample, marks_of
@@ -83,20 +84,21 @@ def capacity(turn: Turn) -> float:
 
 def memory(turn: Turn) -> Sample:
     """Private bytes of a connection that has echoed one byte and is idle, in a fresh server."""
+    many = min(turn.scenario.connections, turn.server.peer.most_connections, descriptors())
     with turn.restart() as server:
-        many = min(turn.scenario.connections, turn.server.peer.most_connections, descriptors())
-        with _connected(server.port) as first:
-            _echo(first)
-            before = cpus.private_dirty(server.pid)
-            others = [_connected(server.port) for _ in range(many)]
-            try:
-                for conn in others:
-                    _echo(conn)
-                after = cpus.private_dirty(server.pid)
-            finally:
-                for conn in others:
-                    conn.close()
-    return turn.sample((after - before) / many, details={"connections": many})
+        cost = idle_bytes(server, many)
+    return turn.sample(cost, details={"connections": many})
+
+
+def idle_bytes(server: Server, connections: int) -> float:
+    """Private memory of each of these connections, beyond the first one, in a fresh server."""
+    with ExitStack() as stack:
+        _echo(stack.enter_context(_connected(server.port)))
+        before = cpus.private_dirty(server.pid)
+        others = [stack.enter_context(_connected(server.port)) for _ in range(connections)]
+        for conn in others:
+            _echo(conn)
+        return (cpus.private_dirty(server.pid) - before) / connections
 
 
 def descriptors() -> int:
