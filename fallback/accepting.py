@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ..completion import ACCEPTED, STALLED
+from ..completion import ACCEPTED
+from .phases import break_slot, stall
+from .slot import Slot
 from .sockets import newcomer_looker
-
-if TYPE_CHECKING:
-    from .operations import Operations
-    from .slot import Slot
+from .state import State
 
 # A flood of newcomers may not keep the connections that are there from being served.
 _MOST: Final = 64
@@ -35,7 +34,7 @@ _NEWCOMERS_FAULT: Final = frozenset(
 )
 
 
-def accept_all(backend: Operations, slot: Slot) -> None:
+def accept_all(state: State, slot: Slot) -> None:
     """Accept what waits, up to a bound; the poller reports the listener again for the rest.
 
     Another process that has the listener may have made it blocking, and may take away a newcomer
@@ -45,40 +44,33 @@ def accept_all(backend: Operations, slot: Slot) -> None:
     try:
         slot.sock.setblocking(False)
     except OSError as error:
-        backend._break(slot, error.errno or 0)
+        break_slot(state, slot, error.errno or 0)
         return
     waits = newcomer_looker(slot.fd)
     for _ in range(_MOST):
-        if not backend._has_room():
+        if not state.has_room():
             return
         try:
             newcomer, _address = slot.sock.accept()
         except BlockingIOError:
             return
         except OSError as error:
-            if not _pass_over(backend, slot, error.errno or 0):
+            if not _pass_over(state, slot, error.errno or 0):
                 return
         else:
             newcomer.setblocking(False)
-            backend._emit((slot.handle, ACCEPTED, newcomer.fileno(), 0))
+            state.events.emit((slot.handle, ACCEPTED, newcomer.fileno(), 0))
             newcomer.detach()
         if not waits():
             return
 
 
-def _pass_over(backend: Operations, slot: Slot, number: int) -> bool:
+def _pass_over(state: State, slot: Slot, number: int) -> bool:
     """Whether the error was the newcomer's; else the listener rests, or is broken."""
     if number in _NEWCOMERS_FAULT:
         return True
     if number in _EXHAUSTED:
-        stall(backend, slot, number)
+        stall(state, slot, number)
     else:
-        backend._break(slot, number)
+        break_slot(state, slot, number)
     return False
-
-
-def stall(backend: Operations, slot: Slot, number: int) -> None:
-    """Rest until `resume`: the system has nothing for newcomers."""
-    slot.paused = True
-    backend._watch(slot)
-    backend._emit((slot.handle, STALLED, -number, 0))

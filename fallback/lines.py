@@ -10,37 +10,21 @@ bounded; what comes beyond that is refused.
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from errno import EAGAIN, EINVAL, EIO, EMSGSIZE, ENOTCONN
 from itertools import islice
-from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ..completion import NAME_ROOM, REFUSED, RETRY_PERIOD
+from ..completion import NAME_ROOM, REFUSED
 from ..sockaddr import Way
 from .addresses import NO_ADDRESS
-from .slot import Phase
-
-if TYPE_CHECKING:
-    from .operations import Operations
-    from .slot import Slot
+from .phases import break_slot, drained
+from .slot import Lines, Phase, Slot
+from .sockets import SEND_AT_ONCE, WOULD_BLOCK
+from .state import State
 
 TRIES_AT_ONCE: Final = 64  # sends of each time
-WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
-NO_WAITING: Final = getattr(socket, "MSG_DONTWAIT", 0)  # in whatever mode the socket is
-_QUIETLY: Final = NO_WAITING | getattr(socket, "MSG_NOSIGNAL", 0)
 _LARGEST: Final = 1 << 30  # bytes of a packet
-
-
-class Lines:
-    """The lines of one socket, by address, in the order in which they are tried."""
-
-    __slots__ = ("by_way", "size")
-
-    def __init__(self) -> None:
-        self.by_way: dict[Way | None, deque[bytes]] = {}
-        self.size = 0  # bytes of their packets, with what each costs besides
 
 
 def _cost(data: bytes) -> int:
@@ -53,41 +37,31 @@ def has_line(slot: Slot, way: Way | None) -> bool:
     return slot.lines is not None and way in slot.lines.by_way
 
 
-def take_in_line(backend: Operations, slot: Slot, data: bytes, way: Way | None) -> None:
+def take_in_line(state: State, slot: Slot, data: bytes, way: Way | None) -> None:
     """Have a packet wait behind those to the same address, or refuse it."""
     lines = slot.lines
     assert lines is not None
     line = lines.by_way[way]
-    if len(line) < backend.line_packets and lines.size + _cost(data) <= backend.line_bytes:
+    if len(line) < state.line_packets and lines.size + _cost(data) <= state.line_bytes:
         line.append(data)
         lines.size += _cost(data)
     else:
-        packet_over(backend, slot, data, EAGAIN)
+        packet_over(state, slot, data, EAGAIN)
 
 
-def begin_line(backend: Operations, slot: Slot, data: bytes, way: Way | None) -> None:
+def begin_line(state: State, slot: Slot, data: bytes, way: Way | None) -> None:
     """The receiver of a packet is full, and nothing waits for it yet."""
     lines = slot.lines or Lines()
-    if lines.size + _cost(data) > backend.line_bytes:
-        packet_over(backend, slot, data, EAGAIN)
+    if lines.size + _cost(data) > state.line_bytes:
+        packet_over(state, slot, data, EAGAIN)
         return
     lines.by_way[way] = deque([data])
     lines.size += _cost(data)
     slot.lines = lines
-    retry_later(backend, slot)
+    state.retries.add(slot)
 
 
-def retry_later(backend: Operations, slot: Slot) -> None:
-    """Try what waits of a slot again, after a while."""
-    if slot.retries:
-        return
-    if not backend.retries:
-        backend.retry_at = monotonic() + RETRY_PERIOD
-    slot.retries = True
-    backend.retries.append(slot)
-
-
-def try_lines(backend: Operations, slot: Slot, most: int) -> int:
+def try_lines(state: State, slot: Slot, most: int) -> int:
     """Try each line once, with so many sends; returns how many it took."""
     tries, lines = 0, slot.lines
     if lines is None:
@@ -95,13 +69,13 @@ def try_lines(backend: Operations, slot: Slot, most: int) -> int:
     for way in list(islice(lines.by_way, most)):
         if tries >= most or slot.phase is Phase.ENDED:
             break
-        tries += _send_line(backend, slot, lines, way)
+        tries += _send_line(state, slot, lines, way)
     if lines.by_way and slot.phase is not Phase.ENDED:
-        retry_later(backend, slot)
+        state.retries.add(slot)
     return tries
 
 
-def _send_line(backend: Operations, slot: Slot, lines: Lines, way: Way | None) -> int:
+def _send_line(state: State, slot: Slot, lines: Lines, way: Way | None) -> int:
     """Send what waits in a line until it is empty, or finds no room."""
     line = lines.by_way.pop(way)
     for tries in range(1, TRIES_AT_ONCE + 1):
@@ -110,19 +84,19 @@ def _send_line(backend: Operations, slot: Slot, lines: Lines, way: Way | None) -
             break
         data = line.popleft()
         lines.size -= _cost(data)
-        packet_over(backend, slot, data, number)
+        packet_over(state, slot, data, number)
         if not line:
             if not lines.by_way:
                 slot.lines = None
-                _go_on(backend, slot)
+                _go_on(state, slot)
             return tries
     lines.by_way[way] = line  # behind the others
     return tries
 
 
-def _go_on(backend: Operations, slot: Slot) -> None:
+def _go_on(state: State, slot: Slot) -> None:
     if not slot.waits():
-        backend._drained(slot)
+        drained(state, slot)
 
 
 def try_packet(slot: Slot, data: bytes, way: Way | None) -> int:
@@ -131,11 +105,11 @@ def try_packet(slot: Slot, data: bytes, way: Way | None) -> int:
         return EMSGSIZE
     try:
         if way is None:
-            count = slot.sock.send(data, _QUIETLY)
+            count = slot.sock.send(data, SEND_AT_ONCE)
         elif way[1]:
-            count = slot.sock.sendmsg([data], way[1], _QUIETLY, way[0])
+            count = slot.sock.sendmsg([data], way[1], SEND_AT_ONCE, way[0])
         else:
-            count = slot.sock.sendto(data, _QUIETLY, way[0])
+            count = slot.sock.sendto(data, SEND_AT_ONCE, way[0])
     except WOULD_BLOCK:
         return EAGAIN
     except OSError as error:
@@ -145,16 +119,16 @@ def try_packet(slot: Slot, data: bytes, way: Way | None) -> int:
     return 0 if count == len(data) else EIO
 
 
-def packet_over(backend: Operations, slot: Slot, data: bytes, number: int) -> None:
+def packet_over(state: State, slot: Slot, data: bytes, number: int) -> None:
     """Nobody waits for a packet any more; `number` is why it was not sent, or 0."""
     size = len(data)
     is_told = slot.phase is Phase.OPEN and not slot.has_end and not slot.broken
     if not number:
         slot.room_told = False
-        backend.staged[slot.index] -= size
+        state.staged[slot.index] -= size
     elif is_told:  # else it counts as never sent
         slot.accepted -= size
-        backend.staged[slot.index] -= size
-        backend._emit((slot.handle, REFUSED, -number, size))
+        state.staged[slot.index] -= size
+        state.events.emit((slot.handle, REFUSED, -number, size))
     elif slot.has_end:
-        backend._break(slot, number)
+        break_slot(state, slot, number)

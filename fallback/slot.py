@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..sockaddr import Way
 from .pollers import BOTH, EDGE, READ, WRITE
-
-if TYPE_CHECKING:
-    from .lines import Lines
 
 NEVER: Final = -1  # no mask that a poller reports
 
@@ -33,8 +30,18 @@ class Phase(IntEnum):
     ENDED = 3
 
 
+class Lines:
+    """Packets whose receivers are full, by address, in the order in which those are tried."""
+
+    __slots__ = ("by_way", "size")
+
+    def __init__(self) -> None:
+        self.by_way: dict[Way | None, deque[bytes]] = {}
+        self.size = 0  # bytes of their packets, with what each costs besides
+
+
 class Slot:
-    """One handle. The backend's methods move it from phase to phase."""
+    """One handle. `phases.py` moves it from phase to phase."""
 
     __slots__ = (
         "accepted",
@@ -51,6 +58,7 @@ class Slot:
         "index",
         "interest",
         "is_ordered",
+        "is_retried",
         "lines",
         "mask",
         "missed",
@@ -63,7 +71,6 @@ class Slot:
         "plain",
         "put_off",
         "queue",
-        "retries",
         "role",
         "room_told",
         "sock",
@@ -98,7 +105,7 @@ class Slot:
         self.room_told = False  # by the poller, and no packet has left since
         self.held = False  # packets are tried again after a while, and not before
         self.deaf = False  # it was ready for nothing: it is read after a while, and not before
-        self.retries = False  # it stands in the backend's list of those
+        self.is_retried = False  # it stands among the retries
         self.put_off = 0  # what was ready and is to be served in the next turn
         self.edge = False  # the poller tells of changes only
         self.missed = False  # it told of bytes while reading was paused

@@ -20,6 +20,7 @@ from ..completion import NOW, RESET
 
 AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)  # for receiving
 SEND_AT_ONCE: Final = AT_ONCE | getattr(socket, "MSG_NOSIGNAL", 0)
+WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
 _ERROR_QUEUE: Final = getattr(socket, "MSG_ERRQUEUE", 0)  # Linux has one for each socket
 _WITH_ERROR_QUEUE: Final = (socket.AF_INET, socket.AF_INET6)
 _MOST_ERRORS: Final = 64  # that are taken out of it at once

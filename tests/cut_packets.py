@@ -29,7 +29,7 @@ def next_is_cut(made: Rig, handle: int, taken: int) -> Iterator[None]:
         finally:
             core.rn_faults_cut(0, 0)
         return
-    slot: Any = made.backend._slots[handle]  # type: ignore[attr-defined]
+    slot: Any = made.backend.state.slots[handle]  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slot, "sock", _Cuts(slot.sock, taken))
         yield

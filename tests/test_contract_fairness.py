@@ -212,7 +212,7 @@ def test_a_listener_that_is_refused_rests(
         return  # see core_faults.py: what the kernel says is changed there
     handle, address = made.listen()
     made.turn()
-    slot = made.backend._slots[handle]  # type: ignore[attr-defined]
+    slot = made.backend.state.slots[handle]  # type: ignore[attr-defined]
     real, refused = slot.sock, []
 
     class Refusing:

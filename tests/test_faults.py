@@ -53,7 +53,7 @@ def test_a_descriptor_that_cannot_be_watched(name: str, monkeypatch: pytest.Monk
     def refuse(fd: int, old: int, new: int) -> None:
         raise OSError(errno.ENOMEM, "no memory to watch it")
 
-    poller: Any = made.backend._poller  # type: ignore[attr-defined]
+    poller: Any = made.backend.state.poller  # type: ignore[attr-defined]
     monkeypatch.setattr(poller, "change", refuse)
     second, _ = made.pair()
     assert made.until(second, ERROR) == (-errno.ENOMEM, 0)
@@ -118,7 +118,7 @@ def test_an_error_in_passing_is_no_end(shaken: Any) -> None:
         handle = made.adopt(ours)
         fails = iter([errno.ENOBUFS, errno.EAGAIN, errno.EINTR])
         made.turn()
-        slot: Any = made.backend._slots[handle]  # type: ignore[attr-defined]
+        slot: Any = made.backend.state.slots[handle]  # type: ignore[attr-defined]
         real = slot.sock.send
 
         def send(data: Any, flags: int = 0) -> Any:

@@ -66,7 +66,7 @@ def test_an_interface_that_is_busy_is_tried_again(name: str) -> None:
     with rig(name) as made:
         handle, peer = made.pair()
         made.settle()
-        slot = made.backend._slots[handle]  # type: ignore[attr-defined]
+        slot = made.backend.state.slots[handle]  # type: ignore[attr-defined]
         slot.sock = Busy(slot.sock)
         made.backend.send(handle, b"hello")
         assert made.exchange(peer, 5) == b"hello"

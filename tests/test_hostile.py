@@ -327,7 +327,7 @@ def break_backend(backend: Any) -> None:
     def fails(*_: object) -> None:
         raise OSError(errno.EBADF, "the poller has failed")
 
-    backend._poller.wait = fails
+    backend.state.poller.wait = fails
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
