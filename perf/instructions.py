@@ -1,13 +1,13 @@
 """Instructions a message, exact on a noisy machine: `python perf/instructions.py`.
 
-An echo server runs under callgrind. It is sent N messages, then 2 N; half the difference is what N
-cost, without the start and the end. `one` is one connection in turn; `fifty` are fifty whose
-messages are there at once. `process` is all of it, `core` the part in the C core of io_uring.
+An echo server runs under callgrind. It gets N messages, then 2 N; the difference is the cost of N,
+without the start and the end. `one` is one connection with one message at a time; `fifty` are fifty
+whose messages arrive together. `process` is everything, `core` the part in the C core of io_uring.
 
 `--check` compares with baseline.json and fails where a count grew by more than the threshold;
-`--store` writes it. The counts depend on the build of Python and the compiler: only a baseline of
-the same counts, otherwise the result is just printed. Exit status: 0 no worse, or nothing to
-compare with; 1 worse; 2 it could not be counted.
+`--store` writes it. The counts depend on the build of Python and the compiler: they are compared
+with a baseline of the same build only, and otherwise just printed. Exit status: 0 no worse, or
+nothing to compare with; 1 worse; 2 nothing could be counted.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ Counts = dict[str, int]  # "io_uring one process": instructions a message
 
 
 class CannotCount(Exception):
-    """It could not be counted; the text says why and, where known, the remedy."""
+    """Nothing could be counted; the message has the reason and, where known, the remedy."""
 
 
 class Driver:
-    """The other side of the server that is counted: it decides what each of its turns finds."""
+    """The other side of the counted server: it decides what each turn of that finds."""
 
     def __init__(self, port: int, gate: tuple[IO[bytes], IO[bytes]], stack: ExitStack) -> None:
         self.stopped, self.go = gate  # the server's standard output and input
@@ -58,7 +58,7 @@ class Driver:
         self.control = stack.enter_context(_connected(port))
 
     def mark(self) -> None:
-        """What was counted since the last one is a part of its own."""
+        """Make a part of its own of what was counted since the last mark."""
         self.control.sendall(MARK)
         _receive(self.control, len(MARK))
 
@@ -163,7 +163,7 @@ def _driven(backend: str, out: Path) -> Iterator[Driver]:
 
 
 def build_name() -> str:
-    """What the counts depend on besides our code."""
+    """What the counts depend on, other than our code."""
     compiler = subprocess.run(["cc", "-dumpfullversion"], capture_output=True, text=True)
     python = f"{platform.python_implementation()} {platform.python_version()}"
     made_by = platform.python_compiler()
@@ -171,12 +171,12 @@ def build_name() -> str:
 
 
 def growth(counts: Counts, base: Counts) -> dict[str, float]:
-    """By name: the share by which a count grew since the baseline."""
+    """The share by which each count grew since the baseline."""
     return {name: counts[name] / base[name] - 1 for name in counts if base.get(name)}
 
 
 def show(counts: Counts, base: Counts) -> None:
-    """A line for each."""
+    """Print a line for each count."""
     grown = growth(counts, base)
     for name, value in counts.items():
         change = f"{grown[name]:+8.1%}" if name in grown else ""

@@ -2,14 +2,14 @@
 
     python perf/slow_loris.py [--connections 10000] [--seconds 3] [--backends io_uring,epoll,select]
 
-For each backend a server of its own, pinned to one CPU, answers lines. Ten clients on the other
-CPU ask in turn, without a pause: before there are slow connections, beside them, and after them.
-Printed are p50 and p99 of these round trips, and how much the server's resident memory grew. Each
-slow connection has begun a line that never ends; read and idle timeouts are on, and longer than a
+For each backend, a server that is pinned to one CPU answers lines. Ten clients on another CPU send
+them in turn, without a pause: before there are slow connections, beside them, and after them. It
+prints p50 and p99 of these round trips, and how much the server's resident memory grew. Each slow
+connection has begun a line that never ends; read and idle timeouts are on, and longer than a
 minute.
 
-Server and load are a process each, so each needs as many descriptors as there are connections.
-Where the limit is lower, and with select, there are fewer, as printed.
+Server and clients are a process each, and each needs a descriptor for every connection. Where the
+limit is lower, and with select, there are fewer connections, as printed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ringnet.fallback.pollers import SELECT_CAPACITY
 
 CLIENTS = 10
 PERIOD = 60.0  # seconds from one byte of a slow connection to its next
-SPARE = 200  # descriptors for all else
+SPARE = 200  # descriptors for everything else
 PER_SOURCE = 10_000  # connections from one address: its ports are not used up, nor soon again
 PATIENCE = 30.0
 IP_BIND_ADDRESS_NO_PORT = 24  # connect(2) finds the port: bind(2) looks longer the more are taken
@@ -39,7 +39,7 @@ LINE = b"hello hello hello\n"
 
 
 class Lines(ringnet.EventHandler):
-    """Echoes what is a whole line."""
+    """Echoes whole lines."""
 
     def on_boot(self, engine: ringnet.Engine) -> None:
         print(engine.addresses[0].rpartition(":")[2], flush=True)
@@ -58,7 +58,7 @@ def serve(backend: str, connections: int, cpu: int) -> None:
 
 
 def allow_descriptors() -> int:
-    """As many as may be had; how many that is."""
+    """Raise the limit of descriptors as far as possible; returns it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
@@ -66,7 +66,7 @@ def allow_descriptors() -> int:
 
 @contextmanager
 def server(backend: str, connections: int, cpu: int) -> Iterator[tuple[int, int]]:
-    """Its process and port."""
+    """Run a server; gives its process and port."""
     own = ["--serve", backend, "--connections", str(connections), "--cpu", str(cpu)]
     command = [sys.executable, __file__, *own]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -79,7 +79,7 @@ def server(backend: str, connections: int, cpu: int) -> Iterator[tuple[int, int]
 
 
 def connect(port: int, number: int) -> socket.socket:
-    """From one of several addresses of this machine."""
+    """Connect from one of several addresses of this machine."""
     client = socket.socket()
     client.settimeout(PATIENCE)
     client.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
@@ -89,7 +89,7 @@ def connect(port: int, number: int) -> socket.socket:
 
 
 class SlowOnes:
-    """Connections of which one after the other sends a byte, each once in a period."""
+    """Connections that send a byte one after the other, each once in a period."""
 
     def __init__(self, port: int, count: int, stack: ExitStack) -> None:
         self.all = [stack.enter_context(connect(port, number)) for number in range(count)]
@@ -106,7 +106,7 @@ class SlowOnes:
 
 
 def round_trips(clients: list[socket.socket], seconds: float, slow: SlowOnes | None) -> list[float]:
-    """Sorted, in microseconds."""
+    """The times of round trips in microseconds, sorted."""
     took = []
     end = time.perf_counter() + seconds
     while (start := time.perf_counter()) < end:
@@ -125,7 +125,7 @@ def p50_p99(took: list[float]) -> str:
 
 
 def resident(pid: int) -> float:
-    """MiB."""
+    """Resident memory of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line) / 1024
 
@@ -152,7 +152,7 @@ def measure(backend: str, connections: int, seconds: float, server_cpu: int) -> 
 
 
 def is_silent(sock: socket.socket) -> bool:
-    """Whether nothing came: no byte and no end."""
+    """Whether nothing has arrived: no byte and no end."""
     sock.setblocking(False)
     try:
         sock.recv(1)

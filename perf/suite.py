@@ -1,6 +1,6 @@
-"""ringnet beside its peers, in one command: `python perf/suite.py`.
+"""Compare ringnet with its peers: `python perf/suite.py`.
 
-    python perf/suite.py --quick                    a choice of scenarios, two minutes
+    python perf/suite.py --quick                    the main scenarios, about two minutes
     python perf/suite.py --scenario echo-64 --peer uvloop --peer ringnet-io_uring
     python perf/suite.py compare A.json B.json      two commits or machines: ratios only
 
@@ -37,22 +37,22 @@ QUICK = Settings(seconds=0.3, warmup=0.1, runs=1, spare=10.0)
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Measure ringnet beside its peers.")
+    parser = argparse.ArgumentParser(description="Compare ringnet with its peers.")
     add = parser.add_argument
-    add("--quick", action="store_true", help="some scenarios, one short run: two minutes")
-    add("--scenario", action="append", choices=SCENARIOS, metavar="NAME", help="only these")
-    add("--peer", action="append", choices=PEERS, metavar="NAME", help="only these")
+    add("--quick", action="store_true", help="the main scenarios, one short run: about two minutes")
+    add("--scenario", action="append", choices=SCENARIOS, metavar="NAME", help="may be repeated")
+    add("--peer", action="append", choices=PEERS, metavar="NAME", help="may be repeated")
     add("--list", action="store_true", help="print the scenarios and the peers")
     add("--runs", type=int, metavar="N", help=f"samples of each peer; default: {FULL.runs}")
     add("--seconds", type=float, metavar="S", help=f"of a sample; default: {FULL.seconds}")
-    add("--json", type=Path, metavar="FILE", help="write every sample there")
-    add("--profile", action="store_true", help="also where each server's CPU time goes, by perf")
-    add("--report", type=Path, metavar="DIR", help="write a page and plots there")
+    add("--json", type=Path, metavar="FILE", help="write the record, with every sample")
+    add("--profile", action="store_true", help="also show where the servers' CPU time goes")
+    add("--report", type=Path, metavar="DIR", help="write a page, plots and the record")
     return parser.parse_args(given)
 
 
 def settings_of(given: argparse.Namespace) -> Settings:
-    """What the command line says."""
+    """The settings of a command line."""
     base = QUICK if given.quick else FULL
     return Settings(
         seconds=given.seconds or base.seconds,
@@ -63,25 +63,25 @@ def settings_of(given: argparse.Namespace) -> Settings:
 
 
 def scenarios_of(given: argparse.Namespace) -> list[Scenario]:
-    """Those that were asked for, in the suite's order."""
+    """The scenarios of a command line, in the suite's order."""
     if given.scenario:
         return [s for s in SCENARIOS.values() if s.name in given.scenario]
     return [s for s in SCENARIOS.values() if s.quick or not given.quick]
 
 
 def peers_of(scenario: Scenario, given: argparse.Namespace) -> list[Peer]:
-    """Those that were asked for, or all that can."""
+    """The peers of a scenario that the command line names, or all of them."""
     return [p for p in scenario.peers() if not given.peer or p.name in given.peer]
 
 
 def raise_descriptors() -> None:
-    """Thousands of connections need them, in the children too."""
+    """Allow thousands of connections, in the children too."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def can_profile(progress: Progress, results: Results) -> bool:
-    """If not, that is told."""
+    """Whether there can be profiles; if not, the reason is reported."""
     try:
         profiling.check()
     except profiling.CannotProfile as error:
@@ -91,7 +91,7 @@ def can_profile(progress: Progress, results: Results) -> bool:
 
 
 def run(given: argparse.Namespace, progress: Progress, placement: cpus.Placement) -> Results | None:
-    """Measure; None if nothing can be, which was told."""
+    """Measure. None, after a report, if nothing can be measured."""
     settings, chosen = settings_of(given), scenarios_of(given)
     results = Results(settings)
     try:
@@ -120,7 +120,7 @@ def print_list() -> None:
 
 
 def _end_in_order(*_: object) -> None:
-    """SIGTERM as Ctrl-C: leave the blocks that end the children."""
+    """Treat SIGTERM as Ctrl-C, which leaves the blocks that end the children."""
     raise KeyboardInterrupt
 
 

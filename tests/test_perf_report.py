@@ -69,7 +69,7 @@ def test_the_page_names_the_machine_the_marks_and_who_was_left_out() -> None:
     assert "2026-01-02, commit abc: a CPU, 2 CPUs" in text
     assert "![throughput](throughput.svg)" in text
     assert "| echo-64 | io_uring at least 1.40 of uvloop | 1.50 | 1.50..1.50 | yes |" in text
-    assert "- ~ samples in which others used the CPUs meanwhile" in text
+    assert "- ~ samples in which other processes used the CPUs" in text
     assert "- nginx: there is no nginx: apt install nginx-light" in text
 
 

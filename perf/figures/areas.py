@@ -1,10 +1,10 @@
-"""Where a server's CPU time goes, in few areas: what `perf script` prints, summed up.
+"""Where a server's CPU time goes: the output of `perf script`, summed up in a few areas.
 
-A sample is a stack of kernel functions, the innermost first, or a place in user space. For the
-kernel the first line of KERNEL counts that knows any function of the stack: copying beneath a send
-is copying, all else beneath it is the send's, and io_uring's own is what is left of its system
-call. For user space it is the first line of USER that knows the program or library. What no line
-knows has an area too, so that the shares sum to 1.
+A sample is a stack of kernel functions, innermost first, or a place in user space. In the kernel,
+the first line of KERNEL that matches any function of the stack decides: copying during a send
+counts as copying, everything else in it as sending, and io_uring's own is what remains of its
+system call. In user space, the first line of USER that matches the program or library decides.
+Samples that no line matches have areas of their own, so the shares sum to 1.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ USER = {
 OTHER = "other"
 KERNEL_AREAS = (*KERNEL, OTHER_KERNEL)
 AREAS = (*reversed(USER), OTHER, *KERNEL_AREAS)
-KERNEL_ADDRESSES = 63  # the bit that they all have
+KERNEL_ADDRESSES = 63  # the bit that is set in all of them
 
 Frame = tuple[int, str, str]  # address, function, file
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Of a peer in a scenario: the share of each area in its CPU time; they sum to 1."""
+    """The share of each area in the CPU time of a peer in a scenario; they sum to 1."""
 
     scenario: str
     peer: str
@@ -93,13 +93,13 @@ def _area_of_file(file: str) -> str:
 
 @functools.cache
 def _line(function: str) -> int:
-    """The first line of KERNEL that knows it, or the one after the last."""
+    """The number of the first line of KERNEL that matches, or of the one after the last."""
     knows = (number for number, known in enumerate(_KERNEL.values()) if known.match(function))
     return next(knows, len(_KERNEL))
 
 
 def stacks(lines: Iterable[str]) -> Iterator[tuple[float, list[Frame]]]:
-    """The samples in what `perf script -F time,event,ip,sym,dso` prints, each with its second."""
+    """The samples in the output of `perf script -F time,event,ip,sym,dso`, each with its time."""
     second, stack = 0.0, list[Frame]()
     for line in lines:
         if begin := _SAMPLE.match(line):
@@ -115,10 +115,10 @@ def stacks(lines: Iterable[str]) -> Iterator[tuple[float, list[Frame]]]:
 
 
 def counted(lines: Iterable[str], first: float, last: float) -> Counter[str]:
-    """Samples by area, of those from `first` to `last`, both in seconds."""
+    """The number of samples by area, between two times in seconds."""
     return Counter(area_of(stack) for second, stack in stacks(lines) if first <= second <= last)
 
 
 def shares(counts: Counter[str]) -> dict[str, float]:
-    """Of each area that there is."""
+    """The share of each area that has samples."""
     return {area: counts[area] / counts.total() for area in AREAS if counts[area]}

@@ -1,4 +1,4 @@
-"""Callgrind's output files: the cost of each object (program or library), itself only."""
+"""Callgrind's output files: the cost of each object (program or library), without its callees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OPTIONS = ("--tool=callgrind", "--compress-strings=no", "--compress-pos=no")
 def cost_by_object(lines: Iterable[str]) -> Counter[str]:
     """Instructions by object, in a file that was written with OPTIONS.
 
-    The line after `calls=` is the inclusive cost of the callee, and counted there already.
+    The line after `calls=` has the inclusive cost of the callee, which is counted there already.
     """
     costs: Counter[str] = Counter()
     current = ""
@@ -29,5 +29,5 @@ def cost_by_object(lines: Iterable[str]) -> Counter[str]:
 
 
 def share_of(costs: Counter[str], part: str) -> int:
-    """What objects cost whose name has `part` in it."""
+    """The cost of all objects whose name contains `part`."""
     return sum(cost for name, cost in costs.items() if part in name)

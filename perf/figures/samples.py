@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 LIMIT_SHARE = 0.98  # of a CPU: a load that used more of it may have been the limit
-OTHERS_SHARE = 0.10  # of a CPU, used by others on the two: more disturbs
+OTHERS_SHARE = 0.10  # of a CPU, used by other processes on the two: more counts as disturbed
 RATE_SHARE = 0.98  # of an open loop's rate: below it the server was too slow for it
 NEAR_NS = 180  # a cache line there and back: 50 to 120 within a shared cache, 250 and more beyond
 
 NEAR = "near"  # the server's and the load's CPU share a cache
 FAR = "far"
-MOVED = "moved"  # from one to the other meanwhile
+MOVED = "moved"  # it changed during the sample
 UNKNOWN = ""
 
 LOAD_LIMITED = "load-limited"
@@ -22,7 +22,7 @@ OVERLOADED = "overloaded"
 MARKS = {LOAD_LIMITED: "*", DISTURBED: "~", OVERLOADED: "!"}
 MEANINGS = {
     LOAD_LIMITED: "the load used its whole CPU: the server may be able to do more",
-    DISTURBED: "others used the CPUs meanwhile",
+    DISTURBED: "other processes used the CPUs",
     OVERLOADED: "the server did not keep up with the rate",
 }
 
@@ -46,25 +46,25 @@ class Sample:
 
     @property
     def distance(self) -> str:
-        """Of the two CPUs: NEAR, FAR, MOVED or UNKNOWN."""
+        """How far the two CPUs were from each other: NEAR, FAR, MOVED or UNKNOWN."""
         if not self.line_ns or min(self.line_ns) <= 0:
             return UNKNOWN
         far = [ns > NEAR_NS for ns in self.line_ns]
         return FAR if all(far) else MOVED if any(far) else NEAR
 
     def as_json(self) -> dict[str, Any]:
-        """For `from_json`."""
+        """Plain data, which `from_json` reads."""
         return asdict(self)
 
 
 def from_json(made: Mapping[str, Any]) -> Sample:
-    """The sample of which this is the `as_json`."""
+    """The inverse of `Sample.as_json`."""
     lists = {"marks": tuple(made["marks"]), "line_ns": tuple(made.get("line_ns", ()))}
     return Sample(**{**made, **lists})
 
 
 def marks_of(answer: Mapping[str, Any], rate: float = 0) -> tuple[str, ...]:
-    """What is wrong with a sample for which the load gave this answer."""
+    """The marks of a sample, by the load generator's answer."""
     seconds = answer["seconds"]
     wrong = {
         LOAD_LIMITED: answer["load_cpu_seconds"] >= LIMIT_SHARE * seconds,

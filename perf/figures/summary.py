@@ -1,8 +1,8 @@
 """Medians, spreads and ratios of samples: pure arithmetic.
 
-A ratio is the median of the runs' ratios: what two servers did minutes apart is not compared, and
-neither is what one did with its CPU near the load's and the other with it far. Of a peer's variants
-the one with the better median counts.
+A ratio is the median of the runs' ratios. Samples that are minutes apart are not compared with each
+other, and neither are samples on near CPUs with samples on far ones. Of a peer's variants the one
+with the better median counts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PERCENTILES = ("p50", "p90", "p99", "p99.9", "p99.99", "max")
 
 @dataclass(frozen=True)
 class Spread:
-    """A median with the least and the most."""
+    """A median with the minimum and the maximum."""
 
     middle: float
     least: float
@@ -29,12 +29,12 @@ class Spread:
 
     @property
     def share(self) -> float:
-        """Half the distance between least and most, as a share of the median."""
+        """Half of the range, as a share of the median."""
         return (self.most - self.least) / 2 / self.middle if self.middle else 0.0
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Of at least one value."""
+    """The spread of at least one value."""
     found = sorted(values)
     return Spread(median(found), found[0], found[-1])
 
@@ -60,7 +60,7 @@ def _median_of(values: Iterable[float | None]) -> float | None:
 
 
 def summarize(samples: Sequence[Sample]) -> Summary:
-    """Of one peer's samples of one variant in one scenario."""
+    """Summarize the samples of one variant of a peer in one scenario."""
     latencies = {
         name: median([s.latency_us[name] for s in samples if name in s.latency_us])
         for name in PERCENTILES
@@ -82,7 +82,7 @@ def summarize(samples: Sequence[Sample]) -> Summary:
 def of_scenario(
     samples: Iterable[Sample], scenario: str, higher_is_better: bool
 ) -> dict[str, Summary]:
-    """By peer, in the order of the first run."""
+    """The summary of each peer, in the order of the first run."""
     groups: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
         if sample.scenario == scenario:
@@ -101,7 +101,7 @@ def _is_better(one: Summary, other: Summary, higher_is_better: bool) -> bool:
 
 
 def ratios(one: Summary, other: Summary) -> dict[str, Spread]:
-    """Of the values, by the CPUs' distance, over the runs in which it was the same for both."""
+    """The ratios by distance of the CPUs, over the runs in which both had the same distance."""
     theirs = {(s.run, s.distance): s.value for s in other.samples}
     found: dict[str, list[float]] = {}
     for s in one.samples:
@@ -111,7 +111,7 @@ def ratios(one: Summary, other: Summary) -> dict[str, Spread]:
 
 
 def better_limit(summaries: Mapping[str, Summary], higher_is_better: bool) -> Summary | None:
-    """The better one of the C servers."""
+    """The better C server."""
     found = [summaries[name] for name in LIMITS if name in summaries]
     found.sort(key=lambda s: s.value.middle, reverse=higher_is_better)
     return found[0] if found else None

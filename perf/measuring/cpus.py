@@ -1,4 +1,4 @@
-"""Which CPU the server gets and which the load gets, and what is known of CPUs and processes."""
+"""The CPUs of a measurement, and what the kernel reports about CPUs and processes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Placement:
 
 
 def place() -> Placement:
-    """Choose among the CPUs that this process may use: two cores of their own if there are."""
+    """Choose among the CPUs that this process may use: two separate cores if possible."""
     allowed = sorted(os.sched_getaffinity(0))
     server = allowed[-1]  # interrupts tend to land on the first
     others = [cpu for cpu in allowed if cpu != server]
     if not others:
-        caveat = "one CPU only: server and load share it, so that the figures mean little"
+        caveat = "one CPU only: server and load share it, and the figures mean little"
         return Placement(server, server, caveat)
     core = _siblings(server)
     apart = [cpu for cpu in others if cpu not in core]
@@ -49,7 +49,7 @@ def _siblings(cpu: int) -> set[int]:
 
 
 def parse_cpu_list(text: str) -> set[int]:
-    """Read the kernel's way to write a set of CPUs: "0-2,7"."""
+    """Parse the kernel's notation of a set of CPUs: "0-2,7"."""
     found: set[int] = set()
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
@@ -67,7 +67,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that a process made, and those that these made."""
+    """The children of a process, and theirs."""
     found: list[int] = []
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -79,7 +79,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def private_dirty(pid: int) -> int:
-    """Bytes of memory that only this process has, and wrote to."""
+    """Bytes of memory that are private to this process and that it has written to."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1]) * 1024
@@ -87,7 +87,7 @@ def private_dirty(pid: int) -> int:
 
 
 def parse_busy(text: str, cpu: int) -> float:
-    """Seconds that a CPU was busy or taken from this machine, in the text of /proc/stat."""
+    """Seconds that a CPU was busy or stolen by the host, from the text of /proc/stat."""
     for line in text.splitlines():
         name, *numbers = line.split()
         if name == f"cpu{cpu}":
@@ -98,7 +98,7 @@ def parse_busy(text: str, cpu: int) -> float:
 
 
 def wait_until_quiet(on: tuple[int, ...], idle: float, patience: float, look: float = 0.1) -> bool:
-    """Wait until each of these CPUs was idle for that share of a look. False if none came."""
+    """Wait until each of these CPUs is idle for that share of a look. False if it never is."""
     deadline = time.monotonic() + patience
     while True:
         before, started = Path("/proc/stat").read_text(), time.monotonic()

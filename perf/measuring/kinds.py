@@ -1,4 +1,4 @@
-"""The ways to take a sample. Each gets a `Turn`; most let the load talk to a server that runs."""
+"""The ways to take a sample. Most run the load generator against a server that is up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REDIS_RATE = 50_000  # commands a second and depth to plan redis-benchmark's len
 
 @dataclass
 class Turn:
-    """What a sample is taken of, and with. `rate` is that of an open loop."""
+    """Everything that a sample needs. `rate` is for an open loop."""
 
     scenario: Scenario
     load: Load
@@ -38,8 +38,8 @@ class Turn:
     rate: float = 0.0
     restart: Callable[[], Server] = lambda: _cannot()
 
-    def told(self) -> tuple[str, ...]:
-        """The load's options."""
+    def load_options(self) -> tuple[str, ...]:
+        """The options of the load generator."""
         rate = ("--rate", f"{self.rate:.0f}") if self.rate else ()
         timing = ("--warmup", str(self.settings.warmup), "--seconds", str(self.settings.seconds))
         return (*self.options, *rate, *timing)
@@ -56,13 +56,13 @@ def _cannot() -> Server:
 
 def by_load(turn: Turn) -> Sample:
     """Throughput in a closed loop."""
-    answer = turn.load.run(turn.server, *turn.told())
+    answer = turn.load.run(turn.server, *turn.load_options())
     return sample_of(turn.scenario, turn.server, turn.run, answer)
 
 
 def open_loop(turn: Turn) -> Sample:
     """p99.9 at a fixed rate, counted from when each message was due."""
-    answer = turn.load.run(turn.server, *turn.told())
+    answer = turn.load.run(turn.server, *turn.load_options())
     return turn.sample(
         answer["latency_us"]["p99.9"],
         cpu_us=answer["server_cpu_seconds"] / answer["messages"] * 1e6,
@@ -76,14 +76,14 @@ def open_loop(turn: Turn) -> Sample:
 
 
 def capacity(turn: Turn) -> float:
-    """Messages a second in a closed loop: what an open one takes half of."""
-    answer = turn.load.run(turn.server, *turn.told())
+    """Messages a second in a closed loop; an open loop takes half of that."""
+    answer = turn.load.run(turn.server, *turn.load_options())
     rate: float = answer["messages"] / answer["seconds"]
     return rate
 
 
 def memory(turn: Turn) -> Sample:
-    """Private bytes of a connection that has echoed one byte and is idle, in a fresh server."""
+    """Private memory of an idle connection that has echoed one byte, in a fresh server."""
     many = min(turn.scenario.connections, turn.server.peer.most_connections, descriptors())
     with turn.restart() as server:
         cost = idle_bytes(server, many)
@@ -102,7 +102,7 @@ def idle_bytes(server: Server, connections: int) -> float:
 
 
 def descriptors() -> int:
-    """Connections that this process, and a server that it starts, may have."""
+    """The most connections that this process, or a server that it starts, can have."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
 
 
@@ -125,7 +125,7 @@ def _echo(conn: socket.socket) -> None:
 
 
 def wrk(turn: Turn) -> Sample:
-    """wrk's figure for the same as scenario `http`."""
+    """wrk's figure for the scenario `http`."""
     seconds = max(1, round(turn.settings.seconds))
     command = [
         tool("wrk", "apt install wrk"), "-t1", f"-c{turn.scenario.connections}", f"-d{seconds}s",
@@ -165,7 +165,7 @@ def _by_tool(turn: Turn, command: list[str], parse: Callable[[str], tuple[float,
 
 
 def parse_wrk(text: str) -> tuple[float, float]:
-    """Requests a second, and how many there were. Raises CannotServe where some failed."""
+    """Requests a second, and their number. Raises CannotServe if some failed."""
     rate = re.search(r"Requests/sec: +([\d.]+)", text)
     count = re.search(r"(\d+) requests in", text)
     if rate is None or count is None or "Non-2xx" in text or "Socket errors" in text:
@@ -174,7 +174,7 @@ def parse_wrk(text: str) -> tuple[float, float]:
 
 
 def parse_redis_benchmark(text: str) -> float:
-    """Commands a second. Raises CannotServe where it does not say."""
+    """Commands a second. Raises CannotServe if there is no such figure."""
     found = re.search(r'^"[A-Z]+[^"]*","([\d.]+)"', text, re.MULTILINE)
     if found is None:
         raise CannotServe(f"redis-benchmark: {text.strip()[-200:]}")

@@ -1,4 +1,4 @@
-"""The load generator: what a scenario tells it, and its answer as a sample."""
+"""The load generator: its options for a scenario, and its answer as a sample."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .servers import CannotServe, Server, end
 CHECK_MESSAGES = 100
 CHECK_SECONDS = 10.0
 REPLY_SECONDS = 5.0
-LOADED = {"load", "open"}  # kinds of scenarios that the load generator has a part in
+LOADED = {"load", "open"}  # kinds of scenarios that use the load generator
 COMMAND_SECONDS = 600  # the most that one may take; the load ends itself sooner
 GRACE = 30.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """For every sample alike."""
+    """The settings of every sample."""
 
     seconds: float
     warmup: float
@@ -45,9 +45,9 @@ class Load:
     folder: Path  # for the request's and the reply's files
 
     def run(self, server: Server, *options: str, under: Sequence[str] = ()) -> dict[str, Any]:
-        """Let it talk to a server, run by another command if need be.
+        """Run it against a server, beneath another command if there is one.
 
-        Raises CannotServe with what it said if that went wrong.
+        Raises CannotServe with its complaint if that fails.
         """
         pids = ",".join(map(str, server.pids()))
         both = f"{self.placement.load},{self.placement.server}"
@@ -76,7 +76,7 @@ class Load:
         return out.decode()
 
     def prepare(self, scenario: Scenario, server: Server) -> tuple[str, ...]:
-        """The options of a scenario for this server. Makes sure that it answers as it should.
+        """The options of a scenario for this server, which is checked to answer correctly.
 
         Raises CannotServe.
         """
@@ -114,7 +114,7 @@ class Load:
 
 
 def ask(port: int, request: bytes) -> bytes:
-    """One request over a connection of its own, and its whole reply. Raises CannotServe."""
+    """The whole reply to one request, over a connection of its own. Raises CannotServe."""
     with socket.create_connection(("127.0.0.1", port), REPLY_SECONDS) as conn:
         conn.sendall(request)
         reply = b""
@@ -127,7 +127,7 @@ def ask(port: int, request: bytes) -> bytes:
 
 
 def is_whole(reply: bytes) -> bool:
-    """Is this all of a reply, of HTTP with a length or of Redis? Raises CannotServe for errors."""
+    """Whether a reply of HTTP or Redis is complete. Raises CannotServe for an error reply."""
     if reply.startswith((b"+", b":")):
         return reply.endswith(b"\r\n")
     if reply.startswith(b"$"):
@@ -143,7 +143,7 @@ def is_whole(reply: bytes) -> bool:
 
 
 def sample_of(scenario: Scenario, server: Server, run: int, answer: Mapping[str, Any]) -> Sample:
-    """What the load's answer says in the scenario's unit."""
+    """The load generator's answer as a sample in the scenario's unit."""
     seconds, unit = answer["seconds"], PER_SECOND[scenario.unit]
     units = answer["bytes"] if scenario.unit == "GB/s" else answer["messages"]
     per = answer["bytes"] / 1e6 if scenario.unit == "GB/s" else answer["messages"]

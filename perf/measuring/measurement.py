@@ -1,8 +1,9 @@
-"""The measurement: the load on one CPU, a server on another, in turn and again.
+"""The measurement: the load on one CPU, a server on another, in turn.
 
-The servers of a scenario take turns within each run, and each run begins with the next one, so
-that a slow minute of the machine falls on all of them and no place in the order is anyone's own.
-Before each sample it waits for a quiet machine; one that was disturbed all the same is marked.
+The servers of a scenario take turns within each run, and each run begins with the next one. So a
+slow minute of the machine affects all of them, and no server always has the same place in the
+order. Before each sample it waits until the machine is idle; a sample that was disturbed anyway is
+marked.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ from .servers import START_SECONDS, CannotServe, Server
 
 IDLE_SHARE = 0.92  # of both CPUs before a sample
 WAIT_SECONDS = 5.0  # for that, before each
-ATTEMPTS = 3  # at a sample that nobody disturbs
+ATTEMPTS = 3  # at an undisturbed sample
 HALF = 0.5  # of what the slowest can do, for an open loop
-TARGET = "limit-epoll"  # what a proxy stands in front of
+TARGET = "limit-epoll"  # the server behind a proxy
 LIFETIME_SECONDS = 120.0  # of a server beyond its samples: an alarm is the last resort
 
 
 class Watcher(Protocol):
-    """Who is told how it goes."""
+    """Shows the progress."""
 
     def scenario(self, scenario: Scenario, steps: int) -> None:
-        """One begins; so many samples are to come."""
+        """A scenario begins, with this number of samples."""
 
     def step(self, what: str) -> None:
         """A sample was taken, or failed."""
 
     def say(self, text: str) -> None:
-        """Something to know."""
+        """Show a message."""
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Measurement:
     spent: float = 0.0  # of the spare seconds
 
     def measure(self, scenario: Scenario, peers: Sequence[Peer]) -> None:
-        """Take every sample of a scenario. What fails is told of, and measured no more."""
+        """Take every sample of a scenario. A server that fails is reported and left out."""
         with ExitStack() as stack:
             target = self._target(scenario, stack)
             turns = []
@@ -91,7 +92,7 @@ class Measurement:
                 self._profile(scenario, turns)
 
     def _target(self, scenario: Scenario, stack: ExitStack) -> int:
-        """A proxy's other side: on the load's CPU, the proxy has its own. Its port, or 0."""
+        """Start the server behind a proxy, on the load's CPU. Its port, or 0 without a proxy."""
         if scenario.role != "proxy":
             return 0
         on = {self.load.placement.load}
@@ -107,7 +108,7 @@ class Measurement:
     def _prepared(
         self, scenario: Scenario, peer: Peer, variant: str, target: int, stack: ExitStack
     ) -> Turn | None:
-        """A server that runs and answers as it should; None, which was told, if it does not."""
+        """A server that runs and answers correctly; None, after a report, if it does not."""
         if peer.name in self.results.skipped:
             return None
         placement = self.load.placement
@@ -133,7 +134,7 @@ class Measurement:
         return Turn(scenario, self.load, self.settings, server, options, 0, restart=start)
 
     def _set_rate(self, turns: list[Turn]) -> None:
-        """Half of what the slowest of them does in a closed loop."""
+        """Set the rate to half of what the slowest of them reaches in a closed loop."""
         rates = {turn.server.name: kinds.capacity(turn) for turn in turns}
         if rates:
             slowest = min(rates, key=lambda name: rates[name])
@@ -151,7 +152,7 @@ class Measurement:
             self.watcher.step(f"{server.name} {sample.value:,.4g} {scenario.unit}")
 
     def _tried(self, turn: Turn) -> Sample | None:
-        """A sample, or None after the last attempt: a machine that stood still is forgiven once."""
+        """A sample, or None after a second failure: the machine may have stood still once."""
         for last in (False, True):
             try:
                 return self._undisturbed(turn)
@@ -163,8 +164,8 @@ class Measurement:
         return None
 
     def _undisturbed(self, turn: Turn) -> Sample:
-        """The first sample that nobody disturbed, on CPUs that stayed as far from each other as
-        they were, or the last one: `distance` or its mark tells.
+        """The first undisturbed sample whose CPUs kept their distance, or else the last one,
+        which its mark or its `distance` shows.
         """
         on = (self.load.placement.server, self.load.placement.load)
         for left in reversed(range(ATTEMPTS)):
@@ -184,7 +185,7 @@ class Measurement:
         return sample
 
     def _profile(self, scenario: Scenario, turns: Sequence[Turn]) -> None:
-        """Of each peer the variant that counts."""
+        """Profile each peer, in the variant that counts."""
         best = of_scenario(self.results.samples, scenario.name, scenario.higher_is_better)
         for turn in turns:
             server, counts = turn.server, best.get(turn.server.peer.name)
@@ -199,7 +200,7 @@ class Measurement:
                 self.watcher.say(f"{_key(scenario, server)} has no profile: {said}")
 
     def _skip(self, scenario: Scenario, peer: Peer, reason: str) -> None:
-        """What one scenario needs may be missing where others run."""
+        """Leave a peer out: of this scenario only, where others may not need what is missing."""
         key = f"{scenario.name} {peer.name}" if scenario.role in ("http", "redis") else peer.name
         if key not in self.results.skipped:
             self.results.skipped[key] = reason
@@ -215,6 +216,6 @@ def _key(scenario: Scenario, server: Server) -> str:
 
 
 def rotated(turns: Sequence[Turn], run: int) -> list[Turn]:
-    """The order of a run: each begins with the next one."""
+    """The order of a run: each run begins with the next one."""
     first = run % len(turns) if turns else 0
     return [*turns[first:], *turns[:first]]

@@ -1,8 +1,8 @@
 """A profile of a server under the load of its scenario, by perf(1).
 
-The event is cpu-clock: virtual machines seldom have another. It samples the time that the server's
-threads run; where interrupts are off the sample comes when they are on again, which the stack
-makes up for. perf runs on the load's CPU.
+The event is cpu-clock, since virtual machines seldom have another. It samples the time during which
+the server's threads run. Where interrupts are off, the sample comes when they are on again; the
+calling functions on the stack are still the right ones. perf runs on the load's CPU.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ SYMBOLS = Path("/proc/kallsyms")
 
 
 class CannotProfile(Exception):
-    """There is no profile; the text says why and, where known, the remedy."""
+    """There is no profile; the message has the reason and, where known, the remedy."""
 
 
 def check() -> None:
-    """Raises CannotProfile where none can be had, or none of the kernel, of which most is."""
+    """Raise CannotProfile where perf cannot see the server, or not the kernel's part of it."""
     if shutil.which("perf") is None:
         raise CannotProfile(f"there is no perf: {REMEDY}")
     if not PARANOID.exists():
         raise CannotProfile("this kernel has no perf events")
     if os.geteuid() and int(PARANOID.read_text()) > 1:
-        raise CannotProfile("perf is refused the kernel: as root, or sysctl "
+        raise CannotProfile("perf may not see the kernel: run as root, or sysctl "
                             "kernel.perf_event_paranoid=1 kernel.kptr_restrict=0")  # fmt: skip
     with SYMBOLS.open() as symbols:
         if not any(int(line.split()[0], 16) for line in symbols):
@@ -43,14 +43,14 @@ def check() -> None:
 
 
 def take(turn: Turn) -> Profile:
-    """One more sample, untimed. Raises CannotProfile, or as the load does."""
+    """Take one more sample, untimed. Raises CannotProfile, or what the load raises."""
     server, file = turn.server, turn.load.folder / "perf.data"
     record = [
         "perf", "record", "--quiet", "--event", "cpu-clock", "--freq", str(SAMPLES_A_SECOND), "-g",
         "--clockid", "CLOCK_MONOTONIC", "--no-buildid", "--no-buildid-cache",
         "--pid", ",".join(map(str, server.pids())), "--output", str(file), "--",
     ]  # fmt: skip
-    answer = turn.load.run(server, *turn.told(), under=record)
+    answer = turn.load.run(server, *turn.load_options(), under=record)
     script = ["perf", "script", "--input", str(file), "--ns", "--no-inline",
               "--fields", "time,event,ip,sym,dso"]  # fmt: skip
     try:

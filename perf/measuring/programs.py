@@ -13,7 +13,7 @@ from pathlib import Path
 PERF = Path(__file__).resolve().parent.parent
 NATIVE = PERF / "native"
 GNET = PERF / "gnet"
-BUILD = PERF.parent / "build" / "perf"  # git does not look there
+BUILD = PERF.parent / "build" / "perf"  # ignored by git
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wl,--as-needed", "-pthread")
 COMPILE_SECONDS = 300
 C_REMEDY = "install a C compiler and liburing (on Debian: apt install gcc libc6-dev liburing-dev)"
@@ -26,12 +26,12 @@ SOURCES = {"load": LOAD}  # of programs with more than one
 
 
 class CannotBuild(Exception):
-    """A program could not be compiled; the text says why, and what to install."""
+    """A program could not be compiled; the message has the reason, and what to install."""
 
 
 @functools.cache
 def build(name: str) -> Path:
-    """Give the program made of native/`name`.c. Raises CannotBuild."""
+    """The program made from native/`name`.c. Raises CannotBuild."""
     program = BUILD / name
     if not _is_current(program, [*NATIVE.glob("*.[ch]")]):
         sources = [str(NATIVE / f"{source}.c") for source in SOURCES.get(name, (name,))]
@@ -41,15 +41,15 @@ def build(name: str) -> Path:
 
 
 def pinned(on: Collection[int], seconds: int, command: Sequence[str]) -> list[str]:
-    """That command on these CPUs, for `seconds` at most. Raises CannotBuild.
+    """The command to run another one on these CPUs, for at most `seconds`. Raises CannotBuild.
 
-    A program of its own, since what subprocess runs after fork() may hang where there are threads.
+    This is a program because what subprocess runs after fork() can hang where there are threads.
     """
     return [str(build("pinned")), ",".join(map(str, sorted(on))), str(seconds), *command]
 
 
 def build_gnet() -> Path:
-    """Give the gnet server. Raises CannotBuild."""
+    """The gnet server. Raises CannotBuild."""
     program = BUILD / "gnet"
     go = shutil.which("go")
     if go is None:
@@ -68,7 +68,7 @@ def _is_current(program: Path, sources: list[Path]) -> bool:
 
 def _compile(command: list[str], libraries: list[str], program: Path, remedy: str) -> None:
     program.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name first: what was cut off must not look like a program.
+    # Under another name first: a build that was cut off must not look like a program.
     unfinished = program.with_name(f"{program.name}.{os.getpid()}")
     command = [*command, "-o", str(unfinished), *libraries]
     try:

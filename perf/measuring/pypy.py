@@ -32,7 +32,7 @@ def interpreter() -> str:
 
 
 def version() -> str:
-    """Which one it is."""
+    """The version of PyPy."""
     return _ask(interpreter(), "import platform; print('PyPy', platform.python_version())")
 
 

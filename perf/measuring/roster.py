@@ -1,6 +1,6 @@
-"""Who is compared: each peer's roles, its variants, how it is started, and its version.
+"""The peers that are compared: their roles and variants, how each is started, and its version.
 
-A peer that cannot be had raises CannotBuild with a line that says how to get it. Of a peer with
+A peer that is missing raises CannotBuild with a line that says how to install it. Of a peer with
 several variants (gnet with one or two threads for Go) the better one counts.
 """
 
@@ -38,7 +38,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Ask:
-    """What a server is started for."""
+    """What a server is to do once it is started."""
 
     role: str
     folder: Path  # its own, for files
@@ -51,7 +51,7 @@ Start = Callable[[Ask], Launch]
 
 @dataclass(frozen=True)
 class Peer:
-    """One of those who are compared."""
+    """One server that is compared, in one or more roles."""
 
     name: str
     start: Start
@@ -59,15 +59,15 @@ class Peer:
     version: Callable[[], str]
     variants: tuple[str, ...] = ("",)
     most_connections: int = 1_000_000
-    plain_roles: frozenset[str] = frozenset()  # of which there are no variants
+    plain_roles: frozenset[str] = frozenset()  # roles without variants
 
     def variants_of(self, role: str) -> tuple[str, ...]:
-        """What to try in a role."""
+        """The variants to try in a role."""
         return ("",) if role in self.plain_roles else self.variants
 
     @property
     def is_ours(self) -> bool:
-        """Is it ringnet?"""
+        """Whether it is ringnet."""
         return self.name.startswith("ringnet")
 
 
@@ -116,7 +116,7 @@ def _gnet(loops: str) -> Start:
         role = "echo" if ask.role == "scaling" else ask.role
         environment = {
             "GOMAXPROCS": ask.variant.partition("=")[2] or loops,
-            "GNET_LOGGING_LEVEL": "2",  # errors: it logs to where the port is said
+            "GNET_LOGGING_LEVEL": "2",  # errors only: the log goes where the port does
         }
         return Launch([str(build_gnet()), role, loops], environment=environment)
 
@@ -124,14 +124,14 @@ def _gnet(loops: str) -> Start:
 
 
 def free_port() -> int:
-    """A TCP port that nobody has at the moment."""
+    """A TCP port that is free at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def tool(name: str, remedy: str) -> str:
-    """Where a program is. Raises CannotBuild with the remedy where it is not."""
+    """The path of a program. Raises CannotBuild with the remedy where it is missing."""
     places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
     found = shutil.which(name, path=places)
     if found is None:

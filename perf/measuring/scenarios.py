@@ -1,7 +1,7 @@
 """What is measured: one line a scenario.
 
-A scenario names the role of the servers, what the load is told, and the unit of its figure. `kind`
-says which function of kinds.py takes the sample; most are "load".
+A scenario has the role of the servers, the options of the load generator, and the unit of its
+figure. `kind` selects the function in kinds.py that takes the sample; most are "load".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PER_SECOND = {"kmsg/s": 1e3, "kconn/s": 1e3, "GB/s": 1e9}  # of messages or byte
 
 @dataclass(frozen=True)
 class Scenario:
-    """One thing to compare the peers in."""
+    """One comparison of the peers."""
 
     name: str
     role: str
@@ -28,15 +28,15 @@ class Scenario:
     kind: str = "load"
     connections: int = 50
     quick: bool = False
-    request: str = ""  # what every message is, in place of an echo's pattern
-    reply: str = ""  # what comes back; empty: found out from the server
+    request: str = ""  # every message, instead of an echo's pattern
+    reply: str = ""  # empty: whatever the server answers first
     first: str = ""  # sent once before, such as the SET of what is then asked for
-    target: str = "echo"  # the role of what a proxy stands in front of
+    target: str = "echo"  # the role of the server behind a proxy
     about: str = ""
 
     @property
     def higher_is_better(self) -> bool:
-        """Is a higher figure the better one?"""
+        """Whether a higher figure is the better one."""
         return self.unit in PER_SECOND
 
     @property
@@ -45,7 +45,7 @@ class Scenario:
         return {"GB/s": "MB", "kconn/s": "conn"}.get(self.unit, "msg")
 
     def peers(self) -> list[Peer]:
-        """Those who have the role and enough descriptors."""
+        """The peers that have the role and can have enough connections."""
         return [
             peer
             for peer in PEERS.values()
@@ -77,7 +77,7 @@ def _many(connections: int) -> Scenario:
 def _fixed(
     name: str, role: str, request: str, reply: str = "", first: str = "", quick: bool = False
 ) -> list[Scenario]:
-    """Alone, and 16 at once."""
+    """Two scenarios: one request at a time, and 16 at once."""
     return [
         Scenario(f"{name}{suffix}", role, ("--pipeline", pipeline), request=request, reply=reply,
                  first=first, quick=quick, about=f"{about}, 50 connections")
@@ -126,7 +126,7 @@ _ALL = (
     Scenario("proxy-bulk", "proxy", ("--mode", "sink", "--size", "65536"), "GB/s", connections=1,
              quick=True, target="sink",
              about="bytes through a proxy to limit-epoll, which drops them; it shares the load's "
-             "CPU, so that the proxy is held up and pauses"),
+             "CPU, and the proxy has to wait for it"),
     Scenario("scaling", "scaling", (), about="64 bytes; servers on all CPUs but the load's"),
     Scenario("open-loop", "echo", (), "us", kind="open",
              about="p99.9 of 64 bytes, 50 connections, at half of what the slowest can do"),

@@ -1,7 +1,7 @@
 """The life of a server: a child process on CPUs of its own, with a folder of its own.
 
-Every child ends: when its block is left it is told to, killed if it does not listen, and it has
-an alarm of its own in case this process is killed first.
+Every child ends. When its block is left, it is terminated, and killed if that does not help; an
+alarm of its own ends it in case this process is killed first.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ RETRY_SECONDS = 0.002
 
 
 class CannotServe(Exception):
-    """A server did not start, or is gone; the text says why and, where known, the remedy."""
+    """A server did not start, or is gone; the message has the reason and a known remedy."""
 
 
 class Server:
     """A server that runs on some CPUs until its `with` block is left.
 
-    `lifetime` seconds are the most it can run. Raises CannotServe if it does not start.
+    It can run for at most `lifetime` seconds. Raises CannotServe if it does not start.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Server:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The peer and its variant, for people."""
         return f"{self.peer.name} {self.variant}".strip()
 
     def pids(self) -> list[int]:
-        """It, and the processes that it made."""
+        """Its process, and the children of that."""
         return [self.pid, *cpus.descendants(self.pid)]
 
     def last_words(self) -> str:
@@ -85,7 +85,7 @@ class Server:
         return lines[-1] if lines else ""
 
     def stop(self) -> None:
-        """End it, and wait until it has. May be called again."""
+        """End it, and wait for that. May be called again."""
         if self._child is not None:
             end(self._child)
             if self._child.stdout is not None:
@@ -118,7 +118,7 @@ class Server:
 
 
 def port_in(line: str) -> int | None:
-    """The port in what a server says first: a number by itself, or the end of an address."""
+    """The port in the first line of a server: a number by itself, or the end of an address."""
     found = re.search(r"(?:^|:)(\d{1,5})\b", line)
     return int(found[1]) if found else None
 
@@ -138,7 +138,7 @@ def _spawn(
 
 
 def first_line(child: subprocess.Popen[bytes], seconds: float) -> str:
-    """What comes before the first line's end, the child's end or the time's."""
+    """What arrives before the end of the first line, of the child or of the time."""
     assert child.stdout is not None
     line = b""
     deadline = time.monotonic() + seconds
@@ -153,7 +153,7 @@ def first_line(child: subprocess.Popen[bytes], seconds: float) -> str:
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """Tell a child, and those that it made, to end, then make them."""
+    """Terminate a child and its children, and kill what is left."""
     if child.poll() is None:
         _signal(child, signal.SIGTERM)
         try:

@@ -3,7 +3,7 @@
  * A source answers each byte with a block of `--reply-size`; a connection asks for `--window`
  * blocks ahead, so that the server always has something to send and never more than that. In a
  * broadcast the connection that came last sends a message when all have the one before: servers
- * accept in order, so that one who reads its first message knows all the others.
+ * accept in order, so a connection that has read its first message knows all the others.
  */
 #include "load.h"
 

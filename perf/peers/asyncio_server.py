@@ -1,8 +1,8 @@
 """A server on asyncio's loop or uvloop's: `python asyncio_server.py KIND ROLE [TARGET_PORT]`.
 
 KIND is asyncio, uvloop, or streams (asyncio's readers and writers). It prints the port that it
-listens on and serves until it is told to end. What is missing it says in one line on standard
-error, with exit status 1.
+listens on and serves until it is terminated. Where a package is missing, it prints one line to
+standard error and exits with 1.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Source(Echo):
 
 
 class Broadcast(Echo):
-    """Sends what it gets to everybody."""
+    """Sends what it gets to all connections."""
 
     everybody: set[Broadcast] = set()  # noqa: RUF012
 

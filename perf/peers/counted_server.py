@@ -1,12 +1,12 @@
 """The echo server whose instructions are counted: `python counted_server.py BACKEND`.
 
-A message MARK makes it call getppid(2), before which callgrind writes down what it counted so far.
-A message GATE stops it, which it says on standard output, until a byte comes on standard input:
-what was sent to it meanwhile it then finds all at once, so that every run has the same turns.
-instructions.py is the other side.
+A message MARK makes it call getppid(2), before which callgrind writes what it has counted so far. A
+message GATE makes it write a byte to standard output and wait for one on standard input. What was
+sent in the meantime is then found all at once, so every run has the same turns. instructions.py is
+the other side.
 
-valgrind runs one thread at a time, and takes io_uring_enter(2) for a call that does not block: what
-waits there keeps all others waiting. So there are no others: `ringnet.run` serves from this one.
+valgrind runs one thread at a time and treats io_uring_enter(2) as a call that does not block: a
+thread that waits there keeps all others waiting. So `ringnet.run` serves on the only thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARK, GATE = b"mark", b"gate"
 
 
 class Counted(ringnet.EventHandler):
-    """Echoes, and heeds the two commands."""
+    """Echoes, and obeys the two commands."""
 
     def on_boot(self, engine: ringnet.Engine) -> None:
         print(engine.addresses[0].rpartition(":")[2], flush=True)
@@ -41,5 +41,5 @@ class Counted(ringnet.EventHandler):
             os.read(0, 1)
 
 
-gc.disable()  # it would come at one count and not at the other
+gc.disable()  # it would run during one count and not during the other
 ringnet.run(Counted(), f"tcp://{HOST}:0", backend=sys.argv[1])

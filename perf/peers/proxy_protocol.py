@@ -32,7 +32,7 @@ class End(asyncio.Protocol):
 
 
 class Proxy(End):
-    """The end of those who come."""
+    """The end of an accepted connection."""
 
     target: tuple[str, int]
     early = b""  # what came before the other end was there: uvloop reads though it is paused

@@ -1,7 +1,7 @@
 """A ringnet server: `python ringnet_server.py ROLE BACKEND [REACTORS] [PROCESSES]`.
 
 It is ringnet as its users meet it: a handler and `ringnet.run`. It prints the port that it listens
-on. What cannot run is said in one line on standard error, with exit status 1.
+on. Where it cannot run, it prints one line to standard error and exits with 1.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Source(Echo):
 
 
 class Broadcast(Echo):
-    """Sends what it gets to everybody."""
+    """Sends what it gets to all connections."""
 
     def __init__(self) -> None:
         self.everybody: set[ringnet.Connection] = set()
@@ -73,7 +73,7 @@ def fork(processes: int) -> str:
     holder.set_inheritable(True)
     for _ in range(processes - 1):
         if os.fork() == 0:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # one of them says the port
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the first one prints the port
             break
     return address
 

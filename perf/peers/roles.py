@@ -1,4 +1,4 @@
-"""What the compared servers do, by name, and what they answer with."""
+"""What the compared servers have in common: where they listen, and what they answer."""
 
 from __future__ import annotations
 

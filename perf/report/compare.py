@@ -1,9 +1,9 @@
-"""Two runs beside each other: `python perf/suite.py compare A.json B.json [--threshold R]`.
+"""Two runs side by side: `python perf/suite.py compare A.json B.json [--threshold R]`.
 
-Machines and hours differ, so that only ratios within a run are compared: each of ours to the
-better C server, or, where there is none, to another peer that both runs have, with the CPUs as near
-or far in both. It is a regression when the ratio got worse by more than the threshold, the runs'
-ratios do not overlap, and the samples were not disturbed. What cannot be compared is told of.
+Machines and days differ, so only ratios within a run are compared: each ringnet server to the
+better C server or, where there is none, to another peer that both runs have, with the same distance
+of the CPUs in both. It is a regression when the ratio got worse by more than the threshold, the
+runs' ratios do not overlap, and the samples were not disturbed. What cannot be compared is listed.
 Exit status: 0 none; 1 some; 2 the files cannot be compared.
 """
 
@@ -28,7 +28,7 @@ FALLBACKS = ("uvloop", "gnet", "asyncio", "redis-server", "nginx")
 
 @dataclass(frozen=True)
 class Change:
-    """A ratio in both runs. `factor` is B's to A's, turned so that more is better."""
+    """A ratio in both runs. `factor` is B's by A's, or the inverse where less is better."""
 
     scenario: str
     peer: str
@@ -40,12 +40,12 @@ class Change:
     disturbed: bool  # in most of the samples of one of the four
 
     def is_regression(self, threshold: float) -> bool:
-        """Did it get worse, by more than what the runs differ among themselves?"""
+        """Whether it got worse by more than the spread of the runs."""
         return self.factor < 1 - threshold and not self.overlaps and not self.disturbed
 
 
 def changes(a: Record, b: Record) -> Iterator[Change]:
-    """Of every scenario and peer of ours that both runs have."""
+    """The changes of every scenario and ringnet server that both runs have."""
     for scenario in SCENARIOS.values():
         before = of_scenario(a.samples, scenario.name, scenario.higher_is_better)
         after = of_scenario(b.samples, scenario.name, scenario.higher_is_better)
@@ -84,15 +84,15 @@ def _of_scenario(
 
 
 def left_out(a: Record, b: Record, found: Sequence[Change]) -> Iterator[str]:
-    """What is ours and in both runs, but with nobody beside it, or on CPUs near in one only."""
+    """The ringnet servers in both runs that have nothing to be compared with."""
     both = {(s.scenario, s.peer) for s in a.samples} & {(s.scenario, s.peer) for s in b.samples}
     for scenario, peer in sorted(both - {(one.scenario, one.peer) for one in found}):
         if peer in PEERS and PEERS[peer].is_ours:
-            yield f"{scenario} {peer}: not compared: no peer in both with the CPUs as near or far"
+            yield f"{scenario} {peer}: not compared: no peer in both at the same distance"
 
 
 def lines(found: Sequence[Change], threshold: float) -> Iterator[str]:
-    """A table: ratios with their spread."""
+    """The lines of a table: ratios with their spread."""
     widths = (24, 20, 14, 24, 24, 7)
     head = ("scenario", "server", "against", "A", "B", "B to A", "")
     for cells in (head, *(_cells(one, threshold) for one in found)):

@@ -43,7 +43,7 @@ def columns(scenario: Scenario) -> Row:
 
 
 def rows(scenario: Scenario, summaries: Mapping[str, Summary]) -> Iterator[Row]:
-    """One line a peer, the best first."""
+    """A row for each peer, the best first."""
     for one in _ordered(scenario, summaries):
         ratios = [_ratio(one, reference(scenario, summaries, name)) for name in REFERENCES]
         yield (
@@ -66,7 +66,7 @@ def _ordered(scenario: Scenario, summaries: Mapping[str, Summary]) -> list[Summa
 
 
 def reference(scenario: Scenario, summaries: Mapping[str, Summary], name: str) -> Summary | None:
-    """Who a column compares with."""
+    """The peer that a column compares with."""
     if name == "limit":
         return better_limit(summaries, scenario.higher_is_better)
     return summaries.get(name)
@@ -78,14 +78,14 @@ def _ratio(one: Summary, other: Summary | None) -> str:
 
 
 def _by_distance(ratios: Mapping[str, float]) -> str:
-    """That of CPUs far from each other is behind a slash."""
+    """A ratio of near CPUs and, behind a slash, of far ones."""
     near = [f"{value:.2f}" for distance, value in ratios.items() if distance != FAR]
     far = [f"/ {ratios[FAR]:.2f}"] if FAR in ratios else []
     return " ".join([*near[:1], *far])
 
 
 def number(value: float | None) -> str:
-    """With three digits that count."""
+    """A number with three significant digits."""
     if value is None:
         return ""
     for least, digits in ((100, 0), (10, 1), (1, 2)):
@@ -105,7 +105,7 @@ def _marks(one: Summary) -> str:
 
 
 def tables(made: Record) -> Iterator[tuple[Scenario, list[Row]]]:
-    """Of each scenario that has samples, in the suite's order."""
+    """The table of each scenario that has samples, in the suite's order."""
     measured = {sample.scenario for sample in made.samples}
     for scenario in SCENARIOS.values():
         if scenario.name in measured:
@@ -146,25 +146,25 @@ def remarks(made: Record) -> Iterator[str]:
         if sample.scenario == "open-loop":
             yield f"open-loop: {sample.details['rate']:,.0f} messages a second"
             break
-    for who, reason in (*made.made["skipped"].items(), *made.made["failures"].items()):
-        yield f"{who}: {reason}"
+    for what, reason in (*made.made["skipped"].items(), *made.made["failures"].items()):
+        yield f"{what}: {reason}"
 
 
 def _distances(samples: Sequence[Sample]) -> Iterator[str]:
-    """What is to be known where the CPUs were not near each other all the time."""
+    """A remark where the CPUs were not near each other all the time."""
     counts = Counter(sample.distance for sample in samples)
     if counts[FAR] or counts[MOVED]:
         yield (
             f"the server's and the load's CPU shared no cache in {counts[FAR]} of {len(samples)} "
             f"samples (a cache line took more than {NEAR_NS} ns there and back), and began or "
-            f"ceased to in {counts[MOVED]}: ratios are of samples of the same run with the CPUs as "
-            "near or far in both, if there are such, and behind a slash where they were far; the "
-            "other figures are of all samples"
+            f"ceased to in {counts[MOVED]}: ratios are between samples of the same run and "
+            "the same distance, behind a slash where the CPUs were far; the other figures are of "
+            "all samples"
         )
 
 
 def print_tables(made: Record) -> None:
-    """On the terminal."""
+    """Print everything on the terminal."""
     from rich.console import Console
 
     console = Console(width=None if Console().is_terminal else 150)
@@ -191,7 +191,7 @@ def _for_terminal(rows: Sequence[Row]) -> Table:
 
 
 def write(made: Record, folder: Path) -> None:
-    """The page, the plots, and the record that they were made of."""
+    """Write the page, the plots, and the record that they show."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = plots.draw(made, folder)
     (folder / PAGE).write_text("\n".join(page(made, drawn)) + "\n")
@@ -223,7 +223,7 @@ def page(made: Record, drawn: Sequence[str]) -> Iterator[str]:
 
 
 def markdown(head: Row, body: Sequence[Row]) -> Iterator[str]:
-    """A table."""
+    """A table in Markdown."""
     yield f"| {' | '.join(head)} |"
     yield f"|---|{'--:|' * (len(head) - 1)}"
     for row in body:
@@ -267,7 +267,7 @@ def _target_lines(made: Record) -> Iterator[str]:
 
 
 def obstacle_numbers(found: Iterable[targets.Judged]) -> dict[str, int]:
-    """Each text that unmet targets have, numbered from 1."""
+    """The texts of the targets that are missed, numbered from 1."""
     texts = dict.fromkeys(obstacle(one.key) for one in found if not one.met)
     return {text: number for number, text in enumerate(filter(None, texts), 1)}
 

@@ -18,7 +18,7 @@ NINES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "p99.99": 0.9999}
 
 
 def draw(made: Record, folder: Path) -> list[str]:
-    """Write the plots that there are samples for; returns their names."""
+    """Write the plots for which there are samples; returns their names."""
     found = {
         name: of_scenario(made.samples, name, scenario.higher_is_better)
         for name, scenario in SCENARIOS.items()

@@ -1,4 +1,4 @@
-"""How it goes, on the terminal."""
+"""The progress of a run, on the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Progress:
             TimeElapsedColumn(),
             TextColumn("{task.fields[what]}"),
             console=self.console,
-            refresh_per_second=2,  # it takes CPU time from those who are measured
+            refresh_per_second=2,  # it takes CPU time from what is measured
         )
         self.all = self.bars.add_task("scenarios", total=scenarios, what="")
         self.one = self.bars.add_task("", total=None, what="")
@@ -41,7 +41,7 @@ class Progress:
         self.bars.stop()
 
     def scenario(self, scenario: Scenario, steps: int) -> None:
-        """One begins."""
+        """A scenario begins."""
         self.bars.update(self.all, advance=1 if self.begun else 0)
         self.begun = True
         self.bars.reset(self.one, total=steps, description=scenario.name, what="")
@@ -53,5 +53,5 @@ class Progress:
             self.console.print(f"{self.bars.tasks[1].description}: {what}", highlight=False)
 
     def say(self, text: str) -> None:
-        """Something to know."""
+        """Show a message."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a run leaves in a JSON file: the machine, versions, settings and every sample."""
+"""The record of a run, a JSON file: the machine, versions, settings and every sample."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READABLE = (1, 2, 3)  # the first has no profiles, the second no distance of the
 
 @dataclass(frozen=True)
 class Record:
-    """A run that was read back, or is about to be written."""
+    """A run that was read from a file, or is about to be written."""
 
     made: dict[str, Any]
     samples: tuple[Sample, ...]
@@ -33,11 +33,11 @@ class Record:
 
 
 class BadRecord(Exception):
-    """A file is not a record of this suite; the text says why."""
+    """A file is not a record of this suite; the message has the reason."""
 
 
 def record(results: Results, placement: Placement) -> Record:
-    """All there is to know about a run."""
+    """Make the record of a run."""
     peers = {sample.peer for sample in results.samples}
     made = {
         "format": FORMAT,
@@ -53,7 +53,7 @@ def record(results: Results, placement: Placement) -> Record:
 
 
 def write(what: Record, path: Path) -> None:
-    """As JSON, a sample or a profile a line."""
+    """Write a record as JSON, with one sample or profile in each line."""
     text = json.dumps(what.made, indent=1)[:-2]
     for name, found in (("samples", what.samples), ("profiles", what.profiles)):
         lines = ",\n".join("  " + json.dumps(one.as_json()) for one in found)
@@ -62,7 +62,7 @@ def write(what: Record, path: Path) -> None:
 
 
 def read(path: Path) -> Record:
-    """The record in a file. Raises BadRecord."""
+    """Read a record. Raises BadRecord."""
     try:
         made = json.loads(path.read_text())
         if made["format"] not in READABLE:

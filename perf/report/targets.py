@@ -1,4 +1,4 @@
-"""What ringnet is to reach, as ratios within one run."""
+"""The targets: what ringnet is to reach, as ratios within one run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Target:
 
     @property
     def key(self) -> str:
-        """As obstacles.py has it."""
+        """Its key in obstacles.py."""
         backend = "" if self.peer == OURS else self.peer.removeprefix("ringnet-") + " "
         return f"{self.scenario} {backend}{self.other}"
 
     @property
     def text(self) -> str:
-        """As the report has it, beside the scenario."""
+        """Its text in the report, beside the scenario."""
         what = "CPU time a message" if self.of == "cpu" else self.peer.removeprefix("ringnet-")
         sign = "at most" if self.at_most else "at least"
         return f"{what} {sign} {self.bound:.2f} of {self.other}"
@@ -40,7 +40,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Judged:
-    """A target beside what was reached."""
+    """A target and what was reached."""
 
     scenario: str
     key: str
@@ -106,7 +106,7 @@ MANY_TEXT = "ratio to the limit no worse than with 50"
 
 
 def keys() -> dict[tuple[str, str], str]:
-    """Of all targets, as obstacles.py has them, by scenario and text as the report has them."""
+    """The keys of all targets, by their scenario and their text in the report."""
     return {
         **{(target.scenario, target.text): target.key for target in TARGETS},
         ("idle-memory", IDLE_TEXT): IDLE_KEY,
@@ -115,7 +115,7 @@ def keys() -> dict[tuple[str, str], str]:
 
 
 def judged(samples: Sequence[Sample]) -> Iterator[Judged]:
-    """Each target for which there are samples."""
+    """Judge each target for which there are samples."""
     cache: dict[str, dict[str, Summary]] = {}
 
     def summaries(scenario: str) -> dict[str, Summary]:
@@ -133,7 +133,7 @@ def judged(samples: Sequence[Sample]) -> Iterator[Judged]:
 
 
 def reached(target: Target, summaries: Mapping[str, Summary]) -> dict[str, Spread]:
-    """The ratios of a target by the CPUs' distance, the one that counts first."""
+    """The ratios of a target by distance of the CPUs; the first one counts."""
     ours = summaries.get(target.peer)
     theirs = summaries.get(target.other)
     if target.other == LIMIT:
@@ -166,7 +166,7 @@ def _absolute(memory: Mapping[str, Summary]) -> Iterator[Judged]:
 
 
 def _against_fifty(summaries: Callable[[str], dict[str, Summary]]) -> Iterator[Judged]:
-    """The ratio to the limit, as a share of the one with 50 connections."""
+    """The ratio to the limit, divided by that with 50 connections."""
     base = reached(Target("echo-64", LIMIT, 1.0), summaries("echo-64"))
     for scenario in MANY:
         target = Target(scenario, LIMIT, 1.0)
