@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 python=${RINGNET_SANITIZED:-$(sh tests/build_sanitized.sh)}
 # By the name of a test or its file: what runs on another backend, and what has nothing to do with one.
-others="epoll or kqueue or select or perf or pages or layers or simulation or parsers or memory"
+others="epoll or kqueue or select or perf or docs or pages or layers or simulation or parsers or memory"
 others="$others or runTest or megabytes_back or test_pool"
 # Page faults are counted of plain memory.
 others="$others or pausing_in_turn or through_a_bridge"
