@@ -8,12 +8,12 @@ from typing import Final
 from ..completion import ACCEPTED
 from .phases import break_slot, stall
 from .slot import Slot
-from .sockets import newcomer_looker
+from .sockets import newcomer_check
 from .state import State
 
 # A flood of newcomers may not keep the connections that are there from being served.
 _MOST: Final = 64
-# EPERM is not the newcomer's: a filter of system calls, or a security module, refuses each time.
+# EPERM is not the newcomer's: a seccomp filter or a security module refuses each time.
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM)
 # accept(2): errors of the new socket that are pending already. Others are the listener's own.
 _NEWCOMERS_FAULT: Final = frozenset(
@@ -46,7 +46,7 @@ def accept_all(state: State, slot: Slot) -> None:
     except OSError as error:
         break_slot(state, slot, error.errno or 0)
         return
-    waits = newcomer_looker(slot.fd)
+    waits = newcomer_check(slot.fd)
     for _ in range(_MOST):
         if not state.has_room():
             return

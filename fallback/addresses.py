@@ -1,4 +1,4 @@
-"""Socket addresses as callers give them: one that is none is refused as the kernel refuses it."""
+"""Socket addresses as callers give them: an invalid one is refused as the kernel refuses it."""
 
 from __future__ import annotations
 

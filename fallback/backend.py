@@ -138,13 +138,13 @@ class FallbackBackend:
     # The turn
 
     def turn(self, timeout: float | None) -> Iterable[Event]:
-        told: list[Event] = []
-        found = iter(told)  # now, since there may be no memory for it later
+        current: list[Event] = []
+        found = iter(current)  # now, since there may be no memory for it later
         state = self.state
         events, unserved = state.events, state.unserved
         try:
             state.buffers.next_place = state.buffers.next_packet = 0
-            events.begin(told, spares_a_place=bool(unserved))
+            events.begin(current, spares_a_place=bool(unserved))
             if self._todo:
                 self._do_what_was_asked()
             if self._targets:
@@ -161,14 +161,14 @@ class FallbackBackend:
             if unserved or state.half_read:
                 serve_put_off(state)
                 timeout = 0
-            elif told:
+            elif current:
                 timeout = 0
             elif timeout is not None and timeout > _LONGEST_WAIT:
                 timeout = _LONGEST_WAIT
             serve_ready(state, state.poller.wait(timeout, self._ready_at_once))
         except MemoryError:
             state.put_off_edges()
-            if not told:
+            if not current:
                 raise
         return found
 

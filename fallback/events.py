@@ -14,20 +14,20 @@ from ..completion import DRAINED, Event, retried
 class Events:
     """At most `most` in a turn."""
 
-    __slots__ = ("_limit", "_overtakes", "_spared", "_spoken", "late", "most", "told")
+    __slots__ = ("_limit", "_overtakes", "_spared", "_spoken", "current", "late", "most")
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.told: list[Event] = []  # of this turn
+        self.current: list[Event] = []  # of this turn
         self.late: deque[Event] = deque()  # that the last turn had no room for
         self._limit = most  # less, while one place is spared for what the last turn put off
         self._overtakes = False  # what happens now may be reported before what is late
         self._spared = False  # whether there was such a place, in the last turn that had reason to
         self._spoken: set[int] = set()  # handles with an event that the caller has not seen
 
-    def begin(self, told: list[Event], *, spares_a_place: bool) -> None:
+    def begin(self, current: list[Event], *, spares_a_place: bool) -> None:
         """Begin a turn, which reports what was late."""
-        self.told = told
+        self.current = current
         self._spoken.clear()
         self._overtakes = False
         if spares_a_place:
@@ -49,10 +49,10 @@ class Events:
 
     def _emit(self, event: Event) -> None:
         self._spoken.add(event[0])
-        if len(self.told) >= self._limit or (self.late and not self._overtakes):
+        if len(self.current) >= self._limit or (self.late and not self._overtakes):
             self.late.append(event)
         else:
-            self.told.append(event)
+            self.current.append(event)
 
     def serve_put_off(self) -> None:
         """What was put off comes now, before what is late."""
@@ -66,8 +66,8 @@ class Events:
 
     def fill_up(self) -> None:
         """Fill the room that closes have made: events are late only where there is none."""
-        while self.late and len(self.told) < self._limit:
-            self.told.append(self.late[0])  # first: there may be no memory for it
+        while self.late and len(self.current) < self._limit:
+            self.current.append(self.late[0])  # first: there may be no memory for it
             self.late.popleft()
 
     def is_late(self, event: Event) -> bool:
@@ -81,5 +81,5 @@ class Events:
     def withdraw(self, handle: int) -> None:
         """The handle was closed before the caller saw these events."""
         if handle in self._spoken:
-            self.told[:] = [event for event in self.told if event[0] != handle]
+            self.current[:] = [event for event in self.current if event[0] != handle]
             self.late = deque(event for event in self.late if event[0] != handle)

@@ -1,7 +1,7 @@
 """Packets whose receivers are full.
 
 A Unix datagram goes straight into the queue of its receiver. Where that is full the sending socket
-still polls writable, since others may have room; so nothing tells when to try again.
+still polls writable, since others may have room; so no event shows when to try again.
 
 The law of this file: each full receiver has a line of its own, and only what goes to the same
 address waits in it. The heads are tried again once in a while, so many at a time at most. Lines are
@@ -23,12 +23,12 @@ from .slot import Lines, Phase, Slot
 from .sockets import SEND_AT_ONCE, WOULD_BLOCK
 from .state import State
 
-TRIES_AT_ONCE: Final = 64  # sends of each time
+TRIES_AT_ONCE: Final = 64  # sends, each time
 _LARGEST: Final = 1 << 30  # bytes of a packet
 
 
 def _cost(data: bytes) -> int:
-    """Packets without bytes are no reason for having any number of them."""
+    """An empty packet costs something too, so that there are only so many."""
     return len(data) + NAME_ROOM
 
 
@@ -120,13 +120,13 @@ def try_packet(slot: Slot, data: bytes, way: Way | None) -> int:
 
 
 def packet_over(state: State, slot: Slot, data: bytes, number: int) -> None:
-    """Nobody waits for a packet any more; `number` is why it was not sent, or 0."""
+    """A packet was sent, or dropped; `number` is why it was not sent, or 0."""
     size = len(data)
-    is_told = slot.phase is Phase.OPEN and not slot.has_end and not slot.broken
+    is_reported = slot.phase is Phase.OPEN and not slot.has_end and not slot.broken
     if not number:
-        slot.room_told = False
+        slot.room_reported = False
         state.staged[slot.index] -= size
-    elif is_told:  # else it counts as never sent
+    elif is_reported:  # else it counts as never sent
         slot.accepted -= size
         state.staged[slot.index] -= size
         state.events.emit((slot.handle, REFUSED, -number, size))

@@ -1,8 +1,8 @@
 """Sockets that keep message boundaries: datagrams, and packets of a connection.
 
-The law of this file: a packet is received with its sender and its flags, so that one that was cut
-is never taken for a whole one; and a packet leaves whole, in the order of the calls. What finds no
-room waits for it by the poller; or, where a poller cannot tell, in a line (`lines.py`).
+The law of this file: a packet is received with its sender and its flags, so that a truncated packet
+is never taken for a whole one; and a packet leaves whole, in the order of the calls. A packet that
+finds no room waits until the poller reports some; or, where no poller can, in a line (`lines.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .slot import Phase, Slot
 from .sockets import AT_ONCE, WOULD_BLOCK
 from .state import State
 
-_NO_SOCKET: Final = (EBADF, ENOTSOCK)  # any more: somebody else has closed the descriptor
+_NO_SOCKET: Final = (EBADF, ENOTSOCK)  # any more: the descriptor was closed elsewhere
 _AT_ONCE: Final = 16  # packets of one socket before the others have their turn
 _CUT: Final = getattr(socket, "MSG_TRUNC", 0)
 
@@ -43,7 +43,7 @@ def receive_packets(state: State, slot: Slot) -> None:
             return
         number = buffers.next_packet
         try:
-            count, flags, sender, told = _receive(slot, buffers.packets[number])
+            count, flags, sender, control = _receive(slot, buffers.packets[number])
         except WOULD_BLOCK:
             return
         except OSError as error:
@@ -63,19 +63,19 @@ def receive_packets(state: State, slot: Slot) -> None:
             at = buffers.packet_offset(number)
             buffers.memory[at : at + len(name)] = name
             if slot.tells_local:
-                local = local_of(slot.sock.family, told) or bytes(2)
+                local = local_of(slot.sock.family, control) or bytes(2)
                 buffers.memory[at + LOCAL_AT : at + LOCAL_AT + len(local)] = local
             state.events.emit((slot.handle, DATAGRAM, at, len(name) << 32 | count))
 
 
 def _receive(slot: Slot, room: memoryview) -> tuple[int, int, Any, Any]:
-    """(bytes, flags, the sender's address, what the system told besides)."""
+    """(bytes, flags, the sender's address, its control messages)."""
     sock = slot.sock
     if hasattr(sock, "recvmsg_into"):
-        control = LOCAL_ROOM if slot.tells_local else 0
-        count, told, flags, sender = sock.recvmsg_into([room], control, AT_ONCE)
-        return count, flags, sender, told
-    count, sender = sock.recvfrom_into(room)  # Windows says EMSGSIZE where a packet was cut
+        control_room = LOCAL_ROOM if slot.tells_local else 0
+        count, control, flags, sender = sock.recvmsg_into([room], control_room, AT_ONCE)
+        return count, flags, sender, control
+    count, sender = sock.recvfrom_into(room)  # Windows raises EMSGSIZE where a packet was cut
     return count, 0, sender, ()
 
 
@@ -91,7 +91,7 @@ def _pass_over(state: State, slot: Slot, number: int) -> bool:
 
 
 def send_packet(state: State, handle: int, packet: tuple[bytes, bytes]) -> None:
-    """Send one packet, or put it behind those that wait."""
+    """Send one packet, or put it behind those that are waiting."""
     slot = state.slots.get(handle)
     if slot is None or slot.phase is not Phase.OPEN or slot.fin:
         return
@@ -108,8 +108,8 @@ def send_packet(state: State, handle: int, packet: tuple[bytes, bytes]) -> None:
 
 
 def packets_have_room(state: State, slot: Slot) -> None:
-    """The poller says that the socket has room."""
-    slot.room_told = True
+    """The poller reports that the socket has room."""
+    slot.room_reported = True
     send_packets(state, slot)
 
 
@@ -141,9 +141,9 @@ def send_packets(state: State, slot: Slot) -> None:
 
 
 def _wait_for_room(state: State, slot: Slot) -> None:
-    """Where the poller said so, and there was none, it is not believed twice in a row."""
-    if slot.room_told:
-        slot.room_told = False
+    """A report of room where there was none is not trusted twice in a row."""
+    if slot.room_reported:
+        slot.room_reported = False
         slot.held = True
         state.retries.add(slot)
     watch(state, slot)

@@ -107,19 +107,19 @@ def end_slot(state: State, slot: Slot, mode: int = GRACEFUL) -> None:
     if slot.phase is Phase.ENDED:
         return
     event = (slot.handle, CLOSED, state.staged[slot.index], -slot.error)  # before: as above
-    release(state, slot, mode)
+    free_slot(state, slot, mode)
     state.staged[slot.index] = 0
     state.events.emit(event)
 
 
-def release(state: State, slot: Slot, mode: int) -> None:
+def free_slot(state: State, slot: Slot, mode: int) -> None:
     """Stop watching, free the handle, and close the descriptor."""
     slot.phase = Phase.ENDED
     slot.mask = 0
     watch(state, slot)
     del state.slots[slot.handle]
     del state.by_index[slot.index]
-    if state.by_fd.get(slot.fd) is slot:  # it is not where the descriptor is none
+    if state.by_fd.get(slot.fd) is slot:  # not where the descriptor is invalid
         del state.by_fd[slot.fd]
     _close_fd(slot, mode)
 

@@ -2,7 +2,7 @@
 
 The law of this file: interest is level-triggered and keyed by descriptor. A poller owns its kernel
 handle and nothing else. The masks are those of poll(2), so that epoll's need no translation; any
-other bit of a reported mask is an error or a hang-up, and whoever tries next gets the error itself.
+other bit of a reported mask is an error or a hang-up, and the next attempt gets the error itself.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from ..completion import HUNG_UP
 READ: Final = 1
 WRITE: Final = 4
 BOTH: Final = READ | WRITE
-# EPOLLET, in the interest: tell of changes only. Alone: of what breaks the descriptor.
+# EPOLLET, in the interest: report changes only. Alone: only what breaks the descriptor.
 EDGE: Final = 1 << 31
 
 # select(2) takes no descriptor from FD_SETSIZE on; some of them are not connections.
 SELECT_CAPACITY: Final = 1_000
-# It knows neither changes nor errors alone: what may only break is reported so often, to be asked.
-ENDS_EVERY: Final = 0.5  # seconds
-_PEER_ENDED: Final = getattr(select, "POLLRDHUP", 0)  # elsewhere POLLHUP may say so
-# Windows tells of a failed connect in the third set only; elsewhere that is urgent data.
+# It knows neither changes nor errors alone: a descriptor that is watched for what breaks it is
+# reported this often, so that the backend asks.
+_REPORTED_EVERY: Final = 0.5  # seconds
+_PEER_ENDED: Final = getattr(select, "POLLRDHUP", 0)  # elsewhere POLLHUP may show it
+# Windows reports a failed connect in the third set only; elsewhere that is urgent data.
 _TELLS_FAILURES: Final = sys.platform == "win32"
 
 
@@ -45,7 +46,7 @@ class Poller(Protocol):
     def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
         """(descriptor, mask) of ready ones; waits `timeout` seconds at most.
 
-        Of at most `most`, if those left out come first the next time; else of all.
+        Of at most `most`, if the rest comes first the next time; else of all.
         """
 
     def close(self) -> None:
@@ -68,7 +69,7 @@ def pending(fd: int) -> int:
 
 
 class EpollPoller:
-    """epoll(7). A closed descriptor leaves it only with its last duplicate: so it is taken out."""
+    """epoll(7). A closed descriptor leaves it only with its last duplicate, so it is taken out."""
 
     name = "epoll"
     capacity = sys.maxsize
@@ -136,13 +137,13 @@ class SelectPoller:
     def __init__(self) -> None:
         self._readers: set[int] = set()
         self._writers: set[int] = set()
-        self._ends: set[int] = set()  # that may only break
-        self._next_ends = 0.0  # when they are reported
+        self._quiet: set[int] = set()  # watched only for what breaks them
+        self._next_report = 0.0  # when they are reported
 
     def change(self, fd: int, old: int, new: int) -> None:
         if new:
             self._check(fd)
-        for bit, members in ((READ, self._readers), (WRITE, self._writers), (EDGE, self._ends)):
+        for bit, members in ((READ, self._readers), (WRITE, self._writers), (EDGE, self._quiet)):
             if new & bit:
                 members.add(fd)
             else:
@@ -159,8 +160,8 @@ class SelectPoller:
     def wait(self, timeout: float | None, most: int) -> Iterable[tuple[int, int]]:
         readers, writers = self._readers, self._writers
         failing = writers if _TELLS_FAILURES else ()
-        if self._ends:
-            left = max(0.0, self._next_ends - monotonic())
+        if self._quiet:
+            left = max(0.0, self._next_report - monotonic())
             timeout = left if timeout is None else min(timeout, left)
         try:
             readable, writable, failed = select.select(readers, writers, failing, timeout)
@@ -172,19 +173,19 @@ class SelectPoller:
         ready = dict.fromkeys(readable, READ)
         for fd in (*writable, *failed):
             ready[fd] = ready.get(fd, 0) | WRITE
-        if self._ends:
-            self._tell_ends(ready)
-        return ready.items()  # of all: a set has its order, and the last would always be left out
+        if self._quiet:
+            self._report_quiet(ready)
+        return ready.items()  # all: a set has its order, and the last would always be left out
 
-    def _tell_ends(self, ready: dict[int, int]) -> None:
+    def _report_quiet(self, ready: dict[int, int]) -> None:
         now = monotonic()
-        if now >= self._next_ends:
-            self._next_ends = now + ENDS_EVERY
-            for fd in self._ends:
+        if now >= self._next_report:
+            self._next_report = now + _REPORTED_EVERY
+            for fd in self._quiet:
                 ready[fd] = READ
 
     def _closed_elsewhere(self) -> list[tuple[int, int]]:
-        """Descriptors that are none any more: whoever tries next gets the error."""
+        """Descriptors that were closed elsewhere: the next attempt gets the error."""
         found = []
         for fd in self._readers | self._writers:
             try:

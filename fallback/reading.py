@@ -33,7 +33,7 @@ def read_once(state: State, slot: Slot) -> int:
     elif is_open:
         place = buffers.place
         buffers.next_place = number + -(-count // place)
-        state.events.told.append((slot.handle, DATA, number * place, count))
+        state.events.current.append((slot.handle, DATA, number * place, count))
     return int(count)
 
 

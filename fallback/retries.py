@@ -1,6 +1,6 @@
-"""What is tried again after a while, because no poller can tell when.
+"""What is tried again after a while, because no poller reports when.
 
-The law of this file: a slot stands here once, and nothing is tried more often than each
+The law of this file: a slot stands here once, and nothing is tried more often than once each
 RETRY_PERIOD.
 """
 

@@ -20,7 +20,7 @@ from .state import State
 
 
 def send_pieces(state: State, _: int, sends: tuple[list[int], list[bytes]]) -> None:
-    """Send each piece; those for one handle in a row go out together."""
+    """Send each piece; consecutive pieces for one handle go out together."""
     try:
         handles, pieces = sends
         if len(set(handles)) < len(handles):
@@ -53,7 +53,7 @@ def send_pieces(state: State, _: int, sends: tuple[list[int], list[bytes]]) -> N
 
 
 def _grouped(handles: list[int], pieces: list[bytes]) -> tuple[list[int], list[bytes]]:
-    """The same, with what is for one handle in a row joined."""
+    """The same, with consecutive pieces for one handle joined."""
     targets: list[int] = []
     joined: list[bytes] = []
     for handle, group in groupby(zip(handles, pieces, strict=True), key=itemgetter(0)):

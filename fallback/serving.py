@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ..completion import DATA, FAILED, GRACEFUL, READABLE, READY, WOKEN, WRITABLE, retried
 from .accepting import accept_all
 from .packets import packets_have_room, receive_packets
-from .phases import check_for_reset, give_up, release
+from .phases import check_for_reset, free_slot, give_up
 from .pollers import BOTH, READ, WRITE
 from .reading import found_nothing, read_failed, read_on, read_once, take_end
 from .sending import send_queued
@@ -22,7 +22,7 @@ from .state import State
 
 
 def serve_ready(state: State, ready: Iterable[tuple[int, int]]) -> None:
-    events, slots, buffers = state.events.told, state.by_fd, state.buffers
+    events, slots, buffers = state.events.current, state.by_fd, state.buffers
     places, place = buffers.places, buffers.place
     number, end = buffers.next_place, state.end_of_places()
     for fd, mask in ready:
@@ -138,13 +138,13 @@ def _serve_packets(state: State, slot: Slot, mask: int) -> None:
         packets_have_room(state, slot)
     if mask & READ:
         events = state.events
-        before = len(events.told) + len(events.late)
+        before = len(events.current) + len(events.late)
         receive_packets(state, slot)
-        if len(events.told) + len(events.late) == before and state.has_packet_room():
+        if len(events.current) + len(events.late) == before and state.has_packet_room():
             found_nothing(state, slot)
 
 
 def _answer_poll(state: State, slot: Slot, mask: int) -> None:
     found = (READABLE if mask & READ else 0) | (WRITABLE if mask & WRITE else 0)
-    release(state, slot, GRACEFUL)
+    free_slot(state, slot, GRACEFUL)
     state.events.emit((slot.handle, READY, found or FAILED, 0))

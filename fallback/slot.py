@@ -72,7 +72,7 @@ class Slot:
         "put_off",
         "queue",
         "role",
-        "room_told",
+        "room_reported",
         "sock",
         "tells_local",
     )
@@ -85,7 +85,7 @@ class Slot:
         self.sock: Any = None  # a socket.socket, but for polls
         self.owns_fd = role is not Role.POLL  # and closes it at the end
         self.phase = Phase.OPEN
-        self.interest = 0  # what the poller was told
+        self.interest = 0  # what the poller watches
         self.accepted = 0  # bytes, by send
         self.mask = 0  # interest of a poll
         self.plain = NEVER  # READ, of an open stream with nothing else going on
@@ -97,18 +97,18 @@ class Slot:
         self.notify = False
         self.paused = False
         self.peer_ended = False
-        self.has_end = role is Role.STREAM  # the end of what the peer sends is told
+        self.has_end = role is Role.STREAM  # the peer's end is reported
         self.packets: deque[tuple[bytes, Way | None]] | None = None  # that wait
         self.lines: Lines | None = None  # of packets to receivers that are full
         self.is_ordered = False  # datagrams that the socket keeps in order: Unix
         self.tells_local = False  # each datagram comes with the address that it was sent to
-        self.room_told = False  # by the poller, and no packet has left since
-        self.held = False  # packets are tried again after a while, and not before
-        self.deaf = False  # it was ready for nothing: it is read after a while, and not before
+        self.room_reported = False  # by the poller, and no packet has left since
+        self.held = False  # packets are tried again after a while, not before
+        self.deaf = False  # it was ready with nothing to read: it is read after a while, not before
         self.is_retried = False  # it stands among the retries
         self.put_off = 0  # what was ready and is to be served in the next turn
-        self.edge = False  # the poller tells of changes only
-        self.missed = False  # it told of bytes while reading was paused
+        self.edge = False  # the poller reports changes only
+        self.missed = False  # it reported bytes while reading was paused
 
     def carries_data(self) -> bool:
         return self.role is Role.STREAM or self.role is Role.PACKETS
@@ -139,11 +139,11 @@ class Slot:
         )
 
     def watched(self) -> int:
-        """What the poller is told: for edges it is the same as long as there is anything."""
+        """What the poller watches: with edges the same as long as there is anything."""
         wanted = self.wanted()
         if self.phase is Phase.ENDED or self.broken or self.connecting:
             return wanted
         if self.edge:
             return BOTH | EDGE
-        # Nothing is wanted of it, but a reset would break it.
+        # Nothing is wanted of it, but a reset must be seen.
         return EDGE if not wanted and self.peer_ended and not self.paused else wanted

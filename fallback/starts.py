@@ -25,7 +25,7 @@ from .state import State
 _NO_FD: Final = -1
 _HIGHEST_FD: Final = 0x7FFFFFFF
 _REORDERING: Final = (socket.AF_INET, socket.AF_INET6)  # networks may
-# Windows begins to connect with it.
+# With it Windows reports that connecting has begun.
 _EWOULDBLOCK_THERE: Final = EWOULDBLOCK if EWOULDBLOCK != EAGAIN else EINPROGRESS
 
 
@@ -124,5 +124,5 @@ def poll(state: State, handle: int, argument: tuple[int, int]) -> None:
 
 
 def _checked(fd: int) -> int:
-    """Itself, or _NO_FD: of what is no int of C Python's calls may take the lower bits."""
+    """Itself, or _NO_FD: Python's calls may take only the lower bits of a larger int."""
     return fd if 0 <= fd <= _HIGHEST_FD else _NO_FD

@@ -48,11 +48,11 @@ class State:
     sent: Sent
 
     unserved: deque[Slot]  # ready, and no room or buffer was left
-    half_read: list[Slot]  # behind them: edge-triggered, and their chunk was read
+    half_read: list[Slot]  # edge-triggered, after their chunk: served behind the unserved
     edge_chunk: int  # bytes of a stream before the others have their turn; 0: level-triggered
-    retries: Retries  # what no poller can tell the time of
-    line_packets: int  # that wait for one receiver that is full
-    line_bytes: int  # of those that wait for all receivers of a socket
+    retries: Retries  # what no poller reports
+    line_packets: int  # packets that wait for one receiver that is full
+    line_bytes: int  # of all packets that wait in the lines of a socket
 
     __slots__ = tuple(__annotations__)  # a slot for each of the above
 
@@ -78,31 +78,31 @@ class State:
     def has_room(self) -> bool:
         """Whether one more may be read, or accepted."""
         events, buffers = self.events, self.buffers
-        return len(events.told) < events.most and buffers.next_place < len(buffers.places)
+        return len(events.current) < events.most and buffers.next_place < len(buffers.places)
 
     def end_of_places(self) -> int:
         """Before which place a read may still begin, as things are: each makes an event."""
         events, buffers = self.events, self.buffers
-        return min(len(buffers.places), buffers.next_place + events.most - len(events.told))
+        return min(len(buffers.places), buffers.next_place + events.most - len(events.current))
 
     def has_packet_room(self) -> bool:
         events, buffers = self.events, self.buffers
-        return len(events.told) < events.most and buffers.next_packet < len(buffers.packets)
+        return len(events.current) < events.most and buffers.next_packet < len(buffers.packets)
 
     def put_off(self, slot: Slot, mask: int) -> None:
-        """Serve it in the next turn. The poller may report it before, so it stands there once."""
+        """Serve it in the next turn. It stands in line once, however often it is reported."""
         if not slot.put_off:
             self.unserved.append(slot)
         slot.put_off |= mask
 
     def put_off_rest(self, slot: Slot) -> None:
-        """The same, for one that has had its chunk: behind the others."""
+        """Read the rest of it in the next turn, behind the others: it has had its chunk."""
         if not slot.put_off:
             self.half_read.append(slot)
         slot.put_off |= READ
 
     def put_off_edges(self) -> None:
-        """The poller may have told of changes that were not heard, and tells them only once."""
+        """The poller reports a change only once, and some reports may have been lost."""
         if self.edge_chunk:
             for slot in self.slots.values():
                 self.put_off(slot, BOTH)

@@ -29,7 +29,7 @@ class Waker:
                 self._outbound.send(b"\0", SEND_AT_ONCE)
 
     def take(self) -> None:
-        """It was heard: the next call sends again."""
+        """The poller has reported it: the next call sends again."""
         with self._lock:
             # In this order: a call between the two is covered by the event that follows.
             with suppress(*WOULD_BLOCK):
@@ -37,7 +37,7 @@ class Waker:
             self._is_woken = False
 
     def silence(self) -> None:
-        """From here on nobody need be woken."""
+        """From here on there is nothing to wake."""
         with self._lock:
             self._is_woken = True
 

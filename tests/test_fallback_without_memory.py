@@ -37,12 +37,12 @@ def test_a_late_event_is_not_lost() -> None:
     first, second = (1, DATA, 0, 1), (1, ERROR, -5, 0)
     events.emit(first)
     events.emit(second)
-    assert (events.told, list(events.late)) == ([first], [second])
-    events.told = ShortList()
+    assert (events.current, list(events.late)) == ([first], [second])
+    events.current = ShortList()
     with pytest.raises(MemoryError):
         events.fill_up()
     events.fill_up()
-    assert (events.told, list(events.late)) == ([second], [])
+    assert (events.current, list(events.late)) == ([second], [])
 
 
 def test_what_is_to_be_tried_again_can_be_added_again() -> None:

@@ -87,7 +87,7 @@ class UringBackend:
         size = shared.memory_size
         unmap = lib.rn_unmap  # `lib` is gone when the interpreter ends
         mapped = ffi.gc(shared.memory, lambda at: unmap(at, size))
-        self.memory = ffi.buffer(mapped, size)  # which keeps it for who looks at it too late
+        self.memory = ffi.buffer(mapped, size)  # which keeps it for those that look at it too late
         self.staged = memoryview(ffi.buffer(shared.staged, bounds.slots * 8)).cast("q")
         self.sent = memoryview(ffi.buffer(shared.sent, bounds.slots * 8)).cast("q")
         self._live = memoryview(ffi.buffer(shared.live, bounds.slots))
@@ -95,7 +95,7 @@ class UringBackend:
         self._unpack = _EVENTS.iter_unpack
         self._told = 0  # events of the last turn
         self._wake_fd: int = shared.wake_fd
-        self._wake_lock = RLock()  # a handler of a signal may interrupt who holds it
+        self._wake_lock = RLock()  # a signal handler may interrupt the thread that holds it
         self._ring_fd: int = shared.ring_fd
         self.setup_flags: int = shared.setup_flags
 

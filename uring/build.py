@@ -38,7 +38,7 @@ SOURCES = [
     "lines.c",
     "source.c",
     "buffers.c",
-    "ends.c",
+    "peer_end.c",
     "pending.c",
     "setup.c",
 ]

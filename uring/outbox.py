@@ -1,7 +1,7 @@
 """What is to be sent in a turn, and the memory of it that the kernel still reads.
 
-The law of this file: bytes are not copied on their way to the kernel. The core is told where they
-are, and the objects are kept until it has no more use for them.
+The law of this file: bytes are not copied on their way to the kernel. The core gets their
+addresses, and the objects are kept until it has no more use for them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _copied(pieces: list[bytes]) -> tuple[Any, Any]:
 
 
 class Outbox:
-    """The list of those who send in this turn, and that of what they send."""
+    """The handles that send in this turn, and the bytes that they send."""
 
     def __init__(self) -> None:
         self.handles: list[int] = []

@@ -28,15 +28,15 @@ static bool newcomer_is_to_blame(int error)
 	       error == EHOSTUNREACH || error == ENETUNREACH || error == ETIMEDOUT || error == EINTR;
 }
 
-/* EPERM: a security module refuses, before anybody was taken from the queue. */
+/* EPERM: a security module refuses, before a newcomer was taken from the queue. */
 static bool is_the_systems(int error)
 {
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
 	       error == EPERM;
 }
 
-/* Of all who wait at a listener the kernel wakes one. Whom a cancelled request was woken for nobody
- * else hears of: so it takes those who are there, before the listener is given up. */
+/* The kernel wakes one of those that wait at a listener. Where that was a request of ours that is
+ * cancelled, no other process is woken: so it takes what is there before the listener is given up. */
 static bool takes_the_last(struct rn_core *core, struct slot *slot, int res)
 {
 	struct pollfd look = {.fd = slot->fd, .events = POLLIN};
@@ -49,7 +49,7 @@ static bool takes_the_last(struct rn_core *core, struct slot *slot, int res)
 		return false;
 	io_uring_prep_accept(sqe, slot->fd, NULL, NULL, SOCK_CLOEXEC);
 	slot_arm(slot);
-	cancel_standing(core, slot); /* somebody else may be faster: it is tried and does not wait */
+	cancel_standing(core, slot); /* another process may be faster: it is tried and does not wait */
 	return true;
 }
 

@@ -1,10 +1,10 @@
 /* again.c: receives and accepts that the kernel did not wait with.
  *
- * Whether a descriptor is non-blocking belongs to all who share it, so it is left as it is. Kernels of
+ * Whether a descriptor is non-blocking belongs to all that share it, so it is left as it is. Kernels of
  * today wait with a request in either mode; an older one, or one of its threads, may answer EAGAIN.
  *
  * The law of this file: then a poll waits, under the name of the request, and the request follows it.
- * A poll that says ready where nothing is there to be received is not believed twice in a row.
+ * A poll that reports something to receive where there is nothing is not trusted twice in a row.
  */
 #include "core.h"
 
@@ -41,7 +41,7 @@ static void make_request(struct rn_core *core, struct slot *slot)
 		slot_read(core, slot);
 }
 
-/* A while after nothing was there in spite of what the poll said. */
+/* A while after the poll reported something to receive, and there was nothing. */
 void read_retry(struct rn_core *core, struct slot *slot)
 {
 	if (!(slot->flags & READ_TOLD) || slot->flags & (ARMED | STARVED))

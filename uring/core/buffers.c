@@ -1,10 +1,10 @@
-/* buffers.c: receive buffers, and who waits for one.
+/* buffers.c: receive buffers, and the slots that wait for one.
  *
  * From kernel 6.15 on several receives fill a buffer one after the other, so that a buffer can be
  * large, and small messages still lie close together.
  *
- * The law of this file: a buffer is the kernel's, or lent to the caller until the next turn. Who
- * finds none waits in a line that nobody can be pushed out of.
+ * The law of this file: a buffer is the kernel's, or lent to the caller until the next turn. A
+ * slot that finds none waits in a line, and keeps its place there.
  */
 #include "core.h"
 
@@ -42,7 +42,7 @@ static bool keeps_order(struct io_uring *ring)
 	return keeps;
 }
 
-/* Whether the kernel has such rings: 0, -EINVAL where it has not, or why it cannot be said. */
+/* Whether the kernel has such rings: 0, -EINVAL where it has not, or why that is not known. */
 int try_buffer_ring(struct io_uring *ring, bool incremental)
 {
 	_Alignas(4096) char entries[4096];
@@ -121,12 +121,12 @@ size_t take_buffer(struct group *group, unsigned flags, size_t size)
 	return at;
 }
 
-/* Nobody looks at the bytes of a completion. */
+/* The bytes of a completion are not wanted. */
 void drop_buffer(struct rn_core *core, struct group *group, unsigned flags, size_t size)
 {
 	if (!group->incremental)
 		group_give_back(core, group, flags >> IORING_CQE_BUFFER_SHIFT);
-	else if (size) /* without bytes none of it was used, whatever the flags say */
+	else if (size) /* without bytes none of it was used, whatever the flags are */
 		take_buffer(group, flags, size); /* other bytes of it may be the caller's now */
 }
 
@@ -180,7 +180,7 @@ void unstarve(struct rn_core *core, struct slot *slot)
 }
 
 /* Receive again for as many as buffers came back: the first of them may take all there are, so the
- * others keep their places, and whoever is left out once comes first the next time. */
+ * others keep their places, and what is left out once comes first the next time. */
 static void feed(struct rn_core *core, struct group *group)
 {
 	uint32_t count = group->back ? group->back : 1;

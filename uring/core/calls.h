@@ -93,11 +93,11 @@ void room_wait(struct rn_core *core, struct slot *slot, int error);
 uint32_t room_retry(struct rn_core *core, struct slot *slot);
 void on_room(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 
-/* ends.c */
-void end_watch(struct rn_core *core, struct slot *slot);
-void end_watch_on(struct rn_core *core, struct slot *slot);
-void end_check(struct rn_core *core, struct slot *slot);
-void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags);
+/* peer_end.c */
+void watch_peer_end(struct rn_core *core, struct slot *slot);
+void watch_peer_end_on(struct rn_core *core, struct slot *slot);
+void check_for_reset(struct rn_core *core, struct slot *slot);
+void on_peer_end(struct rn_core *core, struct slot *slot, int res, unsigned flags);
 
 /* stage.c */
 void stage_borrow(struct rn_core *core, struct slot *slot, const char *bytes, size_t count);

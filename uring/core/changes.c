@@ -1,11 +1,11 @@
-/* changes.c: polls, and those that tell of changes only.
+/* changes.c: polls, and polls that report changes only.
  *
- * A poll always tells of errors and ends, and where there is one it says so at once. One for changes
- * says so once, stays, and tells what is new; but the kernel ends it when the completion queue has no
- * place for what it says.
+ * A poll always reports errors and hang-ups, and where there is one it does so at once. A poll for
+ * changes does so once, stays, and reports what is new; but the kernel ends it when the completion
+ * queue has no place for it.
  *
  * The law of this file: then it is made again after a while, and of many a few at a time. Made at once
- * it would say the same and find no place again, and a queue that is always full serves nobody.
+ * it would report the same and find no place again, and a queue that is always full serves nothing.
  */
 #include "core.h"
 
@@ -14,7 +14,7 @@ uint8_t bit_of(enum request what)
 	return what == REQ_END ? OF_END : what == REQ_ROOM ? OF_ROOM : OF_STANDING;
 }
 
-/* False when the ring has failed; the turn then says so. */
+/* False when the ring has failed; the turn then returns the error. */
 bool make_poll(struct rn_core *core, struct slot *slot, enum request what, uint32_t mask,
 	       bool for_changes)
 {
@@ -48,7 +48,7 @@ uint32_t changes_retry(struct rn_core *core, struct slot *slot)
 	uint8_t lost = slot->lost;
 	slot->lost = 0;
 	if (lost & OF_END)
-		end_watch_on(core, slot);
+		watch_peer_end_on(core, slot);
 	if (lost & OF_STANDING)
 		poll_on(core, slot);
 	return !!(lost & OF_END) + !!(lost & OF_STANDING);

@@ -1,8 +1,8 @@
 /* close.c: how a descriptor is given back to the system.
  *
- * The law of this file: close(2) on the loop never waits, and the peer hears of the end at once. It
- * would wait as SO_LINGER says, also on a non-blocking socket; and while another process has the
- * descriptor as well, as a forked child does, close(2) alone tells the peer nothing.
+ * The law of this file: close(2) on the loop never waits, and the peer sees the end at once. It
+ * would wait as long as SO_LINGER says, also on a non-blocking socket; and while another process has
+ * the descriptor as well, as a forked child does, close(2) alone sends nothing to the peer.
  */
 #include "core.h"
 
@@ -23,17 +23,17 @@ static bool resets(int fd)
 	return false;
 }
 
-/* TCP resets when it is disconnected (connect(2), AF_UNSPEC), whoever else has the descriptor. */
+/* TCP resets when it is disconnected (connect(2), AF_UNSPEC), whatever process shares it. */
 static void reset(int fd)
 {
 	struct linger at_once = {.l_onoff = 1};
-	struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+	struct sockaddr unspecified = {.sa_family = AF_UNSPEC};
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-	if (connect(fd, &nobody, sizeof nobody) < 0)
+	if (connect(fd, &unspecified, sizeof unspecified) < 0)
 		(void)shutdown(fd, SHUT_RDWR);
 }
 
-/* One that nobody has used yet. */
+/* One that unspecified has used yet. */
 void close_unused(int fd)
 {
 	(void)resets(fd);

@@ -1,8 +1,8 @@
 /* commands.c: what the caller asked for since the last turn.
  *
- * The law of this file: nothing in the block is believed. A command that is cut short, names no
+ * The law of this file: nothing in the block is trusted. A command that is cut short, names no
  * slot or holds an unknown word ends the turn with -EINVAL, and can never read or write outside.
- * (Where RN_SENDS says that bytes are is the one thing that cannot be checked.)
+ * (The addresses in RN_SENDS are the one thing that cannot be checked.)
  */
 #include "core.h"
 

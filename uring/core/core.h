@@ -15,12 +15,12 @@
  * inbox.c     packets that arrive
  * lines.c     packets whose receivers are full
  * source.c    the local address of a datagram
- * buffers.c   receive buffers, and who waits for one
+ * buffers.c   receive buffers, and the slots that wait for one
  * once.c      connects and polls, which answer once
  * cancel.c    requests whose end is wanted before they have come to anything
  * room.c      sockets that are full
- * ends.c      the peer's end, where a receive may miss it
- * pending.c   what has happened to a handle that no turn has told yet
+ * peer_end.c  the peer's end, where a receive may miss it
+ * pending.c   what has happened to a handle that no turn has reported yet
  * setup.c     making and ending a ring, and trying what this kernel can do
  */
 #ifndef RINGNET_CORE_H
@@ -44,11 +44,11 @@
 #define BUFFER_GAP 192U /* bytes */
 #define SQ_ENTRIES 256U
 #define CQ_ENTRIES 4096U
-/* Sends in `inline_sends`: those of the last turns stay until every completion was taken. */
+/* Sends in `inline_sends`: they stay until every completion of their turn was taken. */
 #define INLINE_PER_SLOT 2U
 #define PINS_PER_SLOT 2U /* a flight, and of the pieces that wait in all slots its share */
 #define PACKETS_AT_ONCE 1024U /* with the kernel, a power of two; the others wait in their slots */
-#define SOURCE_ROOM 64U /* bytes for what tells the kernel where a packet leaves from */
+#define SOURCE_ROOM 64U /* bytes of the control message with a packet's local address */
 #define LARGEST_PACKET ((size_t)1 << 30) /* bytes; sqe->len has 32 bits */
 /* Of a closing stream, in one receive: its share, while others wait. */
 #define DROPPED_AT_ONCE 65536U
@@ -84,38 +84,38 @@ enum {
 	CONNECTING = 1 << 2, /* ARMED means connect */
 	PAUSED = 1 << 3,
 	PEER_ENDED = 1 << 4,
-	BROKEN = 1 << 5,   /* `error` tells why */
+	BROKEN = 1 << 5,   /* `error` is why */
 	NOTIFY = 1 << 6,   /* DRAINED is wanted */
 	FIN = 1 << 7,	   /* end our side once nothing is staged */
 	FIN_SENT = 1 << 8, /* it is ended */
 	BY_RESET = 1 << 9,
-	STARVED = 1 << 10,  /* in the list of those who wait for receive buffers */
-	IS_OWED = 1 << 11,  /* in the list of those who have `owed` events */
+	STARVED = 1 << 10,  /* in the list of slots that wait for receive buffers */
+	IS_OWED = 1 << 11,  /* in the list of slots with `owed` events */
 	INLINE = 1 << 12,   /* the send in flight is over when it is submitted */
 	REFERRED = 1 << 13, /* the flight points to the caller's bytes */
 	SERVED = 1 << 14,   /* got a receive buffer since it last waited for one */
-	SEND_LATER = 1 << 15, /* in the list of those whose send starts after the commands */
+	SEND_LATER = 1 << 15, /* in the list of slots whose send starts after the commands */
 	ORDERED = 1 << 16,    /* one packet in flight: the socket keeps their order, so do we */
-	HAS_END = 1 << 17,    /* packets of a connection, whose end is told */
-	LATE_TOO = 1 << 18,   /* a closing listener still says whom it has accepted */
-	PINNED = 1 << 19,     /* REFERRED, and the caller was told to keep the bytes in place */
+	HAS_END = 1 << 17,    /* packets of a connection, whose end is reported */
+	LATE_TOO = 1 << 18,   /* a closing listener still reports what it has accepted */
+	PINNED = 1 << 19,     /* REFERRED, and the caller keeps the bytes in place */
 	WATCHED = 1 << 20,    /* a poll for the peer's end is with the kernel */
-	END_SEEN = 1 << 21,   /* that poll has told of it: receives come one by one */
-	IS_FRESH = 1 << 22,   /* in the list of those who refer to bytes of this turn */
+	END_SEEN = 1 << 21,   /* that poll has reported it: receives come one by one */
+	IS_FRESH = 1 << 22,   /* in the list of slots that refer to bytes of this turn */
 	ROOM = 1 << 23,	      /* a poll for room in the socket is with the kernel */
-	ROOM_TOLD = 1 << 24,  /* it has told of some, and nothing has left since */
+	ROOM_TOLD = 1 << 24,  /* it has reported some, and nothing has left since */
 	FULL = 1 << 25,	      /* nothing is sent before there is room, or after a while */
-	RETRIES = 1 << 26,    /* in the list of those who are tried again after a while */
+	RETRIES = 1 << 26,    /* in the list of slots that are tried again after a while */
 	TELLS_LOCAL = 1 << 27, /* each datagram comes with the address that it was sent to */
 	IS_V6 = 1 << 28,      /* a socket of IPv6, or of both */
 	POLLED = 1 << 29,     /* the standing request is a poll: see again.c */
-	READ_TOLD = 1 << 30,  /* it has told of something to receive, and nothing has come since */
+	READ_TOLD = 1 << 30,  /* it has reported something to receive, and nothing has come since */
 };
 
 /* Requests of a slot: the standing one, and the polls for its end and for room. */
 enum { OF_STANDING = 1 << 0, OF_END = 1 << 1, OF_ROOM = 1 << 2 };
 
-/* Events that wait for room, said in this order. */
+/* Events that wait for room, reported in this order. */
 enum { OWE_DRAINED = 1 << 0, OWE_SHUT = 1 << 1, OWE_ERROR = 1 << 2, OWE_CLOSED = 1 << 3 };
 
 struct block {
@@ -153,7 +153,7 @@ struct slot {
 	uint8_t phase;
 	uint8_t owed;
 	uint8_t cancelling; /* requests whose end is wanted */
-	uint8_t changes;    /* polls that tell of what is new only */
+	uint8_t changes;    /* polls that report changes only */
 	uint8_t lost;	    /* those of them that the kernel has ended */
 	uint32_t awaited; /* final completions still to come */
 	uint32_t next_owed;
@@ -170,7 +170,7 @@ struct slot {
 			struct piece *waiting, *last_waiting;
 			struct block stage;
 		};
-		uint32_t ready; /* of a poll: what is told when it has ended */
+		uint32_t ready; /* of a poll: what is reported when it has ended */
 		struct { /* packets */
 			struct packet *first, *last; /* those that are not with the kernel yet */
 			struct packet *returned; /* the last of the first that were */
@@ -186,7 +186,7 @@ struct list {
 
 enum { STREAM_GROUP, PACKET_GROUP, GROUPS };
 
-/* Receive buffers of one size, and those who wait for one of them. */
+/* Receive buffers of one size, and the slots that wait for one of them. */
 struct group {
 	struct io_uring_buf_ring *ring; /* NULL where it is not open */
 	uint32_t count;
@@ -197,9 +197,9 @@ struct group {
 	bool incremental; /* several receives fill a buffer, one after the other */
 	uint32_t *filled; /* then: bytes of each that the kernel has used */
 	struct rn_list lent; /* those the caller may look at until the next turn */
-	uint32_t back; /* since somebody who waits for one was served */
+	uint32_t back; /* since a slot that waits for one was served */
 	struct list starved;
-	uint32_t passed_over; /* the last of the starved who keep their places in front */
+	uint32_t passed_over; /* the last of the starved that keep their places in front */
 };
 
 #define POOL_CLASSES 5
@@ -232,7 +232,7 @@ struct rn_core {
 	struct rn_list later;	  /* slots whose send starts when all commands are taken */
 	struct rn_list fresh;	  /* slots that may refer to bytes of this turn when it ends */
 	struct list owed;
-	size_t empty_offset; /* where the senders of empty packets are told without a buffer */
+	size_t empty_offset; /* where the senders of empty packets are put without a buffer */
 	uint32_t empty_count; /* in this turn */
 	struct packet **packets; /* those with the kernel, in a ring; NULL where it has answered */
 	uint32_t packets_first;
@@ -244,7 +244,7 @@ struct rn_core {
 	int64_t retry_at; /* CLOCK_MONOTONIC, in ns */
 	uint32_t waiting_count; /* pieces, of all streams */
 	struct pool pool;
-	char *nowhere; /* where bytes are put that nobody looks at: DROPPED_AT_ONCE of them */
+	char *nowhere; /* where bytes that are dropped are put: DROPPED_AT_ONCE of them */
 	uint64_t wake_value;
 	bool multishot_recv;
 	bool send_takes_name; /* cheaper than sendmsg, which reads two structures more */

@@ -52,7 +52,7 @@ static struct io_uring_sqe *hold(struct rn_core *core)
 	return &core->held[core->held_first + core->held_count++];
 }
 
-/* Room for one request, or NULL when the ring has failed; the turn then says so. */
+/* Room for one request, or NULL when the ring has failed; the turn then returns the error. */
 struct io_uring_sqe *free_sqe(struct rn_core *core)
 {
 	if (core->held_count)
@@ -102,9 +102,9 @@ static void make_fence(struct rn_core *core)
 }
 
 /* Of what is submitted by now, every completion there will be at once stands before the mark. Where
- * some requests are not submitted yet it is not known which: then the mark is set another time. The
- * one that is set stays until it is passed, so that a queue that is never empty cannot put it off, and
- * neither can one that is always too small. */
+ * some requests are not submitted yet it is not known which: then the mark is set another time. A
+ * mark that is set stays until it is passed, so that neither a queue that is never empty nor one
+ * that is always too small can put it off. */
 static void mark(struct rn_core *core)
 {
 	if (core->is_marked || io_uring_sq_ready(&core->ring) || core->held_count)

@@ -1,7 +1,7 @@
 /* inbox.c: packets that arrive.
  *
- * The law of this file: a packet is reported with its sender, and one that was cut is never taken for a
- * whole one.
+ * The law of this file: a packet is reported with its sender, and a truncated packet is never taken
+ * for a whole one.
  */
 #include "core.h"
 
@@ -79,7 +79,7 @@ void packets_receive(struct rn_core *core, struct slot *slot)
 	slot_arm(slot);
 }
 
-/* What a receive tells, in the form of a multishot one, at the head of its buffer. */
+/* The header of a multishot receive, made for a single one, at the head of its buffer. */
 static struct io_uring_recvmsg_out *head_of(struct slot *slot, char *buffer, int res)
 {
 	struct io_uring_recvmsg_out *head = (void *)buffer;

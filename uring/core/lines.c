@@ -1,7 +1,7 @@
 /* lines.c: packets whose receivers are full.
  *
  * A Unix datagram goes straight into the queue of its receiver. Where that is full the sending socket
- * still polls writable, since others may have room; so nothing tells when to try again.
+ * still polls writable, since others may have room; so no event shows when to try again.
  *
  * The law of this file: each full receiver has a line of its own, and only what goes to the same
  * address waits in it. The heads are tried again once in a while, so many at a time at most, by a call

@@ -1,6 +1,6 @@
 /* once.c: what is reported once: that a stream is connected, that a descriptor is ready.
  *
- * The law of this file: a completion is not believed before it was asked whether it is so.
+ * The law of this file: a completion is not trusted before the socket was asked whether it is so.
  */
 #include "core.h"
 
@@ -64,7 +64,7 @@ void on_connect(struct rn_core *core, struct slot *slot, int res)
 		be_connected(core, slot);
 }
 
-/* Polls. The kernel tells of ends and errors as well, whether or not they were asked for. */
+/* Polls. The kernel reports hang-ups and errors as well, whether or not they were asked for. */
 
 static void poll_for(struct rn_core *core, struct slot *slot, bool changes)
 {
@@ -72,7 +72,7 @@ static void poll_for(struct rn_core *core, struct slot *slot, bool changes)
 		slot_arm(slot);
 }
 
-/* What it told was not what was asked for, and would be told again at once. */
+/* What it reported was not what was asked for, and would be reported again at once. */
 void poll_on(struct rn_core *core, struct slot *slot)
 {
 	if (slot->phase == OPEN && !(slot->flags & ARMED))
@@ -111,5 +111,5 @@ void on_poll(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 	else if (!(slot->flags & ARMED) && !goes_on_later(core, slot, REQ_POLL))
 		poll_on(core, slot);
 	else if (is_over)
-		cancel_standing(core, slot); /* its last completion says the rest */
+		cancel_standing(core, slot); /* its last completion has the rest */
 }

@@ -7,7 +7,7 @@
  *
  * No packet ever waits in the kernel: a send of a Unix datagram that is queued there may leave empty,
  * and it would hold one of the places that all sockets share. What finds no room goes back to its
- * slot, which waits for room by a poll; or, where a poll cannot tell, in a line (lines.c).
+ * slot, which waits for room by a poll; or, where no poll reports it, in a line (lines.c).
  */
 #include "core.h"
 
@@ -64,7 +64,7 @@ static struct packet **place_of(struct rn_core *core, uint32_t number)
 
 static void submit(struct rn_core *core, struct slot *slot, struct packet *packet)
 {
-	/* Of a datagram that is cut there is a completion with MSG_WAITALL, as of one that failed. */
+	/* With MSG_WAITALL a datagram that was cut makes a completion, as one that failed does. */
 	int how = MSG_NOSIGNAL | MSG_DONTWAIT | (slot->flags & HAS_END ? 0 : MSG_WAITALL);
 	struct io_uring_sqe *sqe = free_sqe(core);
 	uint32_t number = core->packets_first + core->packets_count;
@@ -97,7 +97,7 @@ static struct packet *take_first(struct slot *slot)
 	return packet;
 }
 
-/* One that found no room comes before those that were not tried, and behind others that found none. */
+/* A packet that found no room comes before those not tried yet, and behind others that found none. */
 static void put_back(struct slot *slot, struct packet *packet)
 {
 	struct packet **link = slot->returned ? &slot->returned->next : &slot->first;
@@ -121,12 +121,12 @@ static int refusal_of(const struct packet *packet)
 	return packet->bytes.iov_len > LARGEST_PACKET ? EMSGSIZE : 0;
 }
 
-/* Send those that wait in the slot, as many as may be with the kernel. */
+/* Send the packets that wait in the slot, as many as may be with the kernel. */
 void packets_send(struct rn_core *core, struct slot *slot)
 {
 	while (may_send_packet(slot)) {
 		if (core->packets_count == PACKETS_AT_ONCE || !has_room(core)) {
-			send_later(core, slot); /* one that is refused makes an event */
+			send_later(core, slot); /* a refused packet makes an event */
 			return;
 		}
 		struct packet *packet = take_first(slot);
@@ -149,12 +149,12 @@ static void go_on(struct rn_core *core, struct slot *slot)
 		slot_drained(core, slot);
 }
 
-/* Nobody waits for a packet any more; `error` is a positive errno or 0. */
+/* A packet was sent, or dropped; `error` is a positive errno or 0. */
 void packet_over(struct rn_core *core, struct slot *slot, struct packet *packet, int error)
 {
 	int64_t count = (int64_t)packet->bytes.iov_len;
 	bool is_told = slot->phase == OPEN && !(slot->flags & (HAS_END | BROKEN));
-	/* What is refused and not told counts as never sent. */
+	/* What is refused and not reported counts as never sent. */
 	if (!error || is_told)
 		core->shared.staged[packet->slot] -= count;
 	if (!error) {
@@ -219,7 +219,7 @@ void packets_conclude(struct rn_core *core)
 /* Whether the turn has to go on before it may sleep: see stage_is_awaited. */
 bool packets_are_awaited(const struct rn_core *core)
 {
-	if (core->later.count) /* they wait for a place of one that is over */
+	if (core->later.count) /* they wait for the place of a send that is over */
 		return true;
 	for (uint32_t i = 0; i < core->packets_count; i++) {
 		const struct packet *packet =

@@ -1,4 +1,4 @@
-/* pending.c: what has happened to a handle that no turn has told yet.
+/* pending.c: what has happened to a handle that no turn has reported yet.
  *
  * The law of this file: it only looks. Bytes are in the socket until a receive takes them; from then
  * on they are in a completion, which a turn may leave to the next. So the socket is looked at first.

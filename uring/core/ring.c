@@ -16,7 +16,7 @@ uint64_t tag(const struct rn_core *core, const struct slot *slot, enum request w
 }
 
 /* A request of a slot, for the caller to prepare (which leaves user_data as it is), or NULL when
- * the ring has failed; the turn then says so. */
+ * the ring has failed; the turn then returns the error. */
 struct io_uring_sqe *new_request(struct rn_core *core, const struct slot *slot, enum request what)
 {
 	struct io_uring_sqe *sqe = free_sqe(core);
@@ -166,7 +166,7 @@ static void dispatch(struct rn_core *core, const struct io_uring_cqe *cqe)
 		on_poll(core, slot, cqe->res, cqe->flags);
 		return;
 	case REQ_END:
-		on_end(core, slot, cqe->res, cqe->flags);
+		on_peer_end(core, slot, cqe->res, cqe->flags);
 		return;
 	case REQ_ROOM:
 		on_room(core, slot, cqe->res, cqe->flags);
@@ -194,7 +194,7 @@ static void reap(struct rn_core *core)
 
 /* The turn */
 
-/* Neither those who are owed an event in every turn, nor a queue that is never empty, may take all the
+/* Neither slots that are owed an event in every turn, nor a queue that is never empty, may take all the
  * room there is in every turn. */
 static void take_completions(struct rn_core *core)
 {

@@ -28,7 +28,7 @@ enum {
 };
 
 /* Commands: three integers each (operation, handle, argument), one after the other in one block.
- * Where the table says so, the command is followed at once by that many bytes. */
+ * Where the table shows bytes, the command is followed at once by that many. */
 enum {
 	RN_LISTEN = 1,	 /* argument: descriptor */
 	RN_ADOPT = 2,	 /* argument: descriptor */
@@ -51,7 +51,7 @@ enum {
 };
 
 /* A DATAGRAM event points to this much room for the sender's sockaddr; the bytes come behind. From
- * RN_LOCAL_AT on there is the sockaddr that it was sent to, where the socket tells that. */
+ * RN_LOCAL_AT on there is the sockaddr that it was sent to, where the socket reports that. */
 enum { RN_NAME_ROOM = 256, RN_LOCAL_AT = 128 };
 
 enum { RN_GRACEFUL = 0, RN_NOW = 1, RN_RESET = 2, RN_LEAVE = 5 };
@@ -110,7 +110,7 @@ struct rn_shared {
 	struct rn_list pinned;	 /* where bytes begin that must stay beyond this turn */
 	struct rn_list released; /* where pinned bytes begin that need not stay any more */
 	uint8_t *live; /* for each slot, whether a handle owns it */
-	int32_t memory_is_shared; /* set by who may look at it later: rn_dispose leaves it mapped */
+	int32_t memory_is_shared; /* set by a caller that may look at it later: rn_dispose leaves it mapped */
 	int32_t wake_fd;
 	int32_t ring_fd;
 	uint32_t setup_flags; /* those the kernel gave */

@@ -4,8 +4,8 @@
  * something else, and a peer that has ended its side and does not read is just that. So a full socket
  * is polled, and the send is made again with MSG_DONTWAIT.
  *
- * The law of this file: whoever finds a socket full is told of room, or tries again after a while;
- * and a poll that says room where there is none is not believed twice in a row.
+ * The law of this file: a slot that finds its socket full waits for a report of room, or tries again
+ * after a while; and a poll that reports room where there is none is not trusted twice in a row.
  */
 #include "core.h"
 
@@ -19,7 +19,7 @@ static void watch(struct rn_core *core, struct slot *slot, bool for_changes)
 	slot->awaited++;
 }
 
-/* What is new may have been told before a send took less than there was room for. */
+/* A change may have been reported before a send took less than there was room for. */
 static bool takes_more(const struct slot *slot)
 {
 	struct pollfd now = {.fd = slot->fd, .events = POLLOUT};
@@ -32,13 +32,13 @@ static void try_again(struct rn_core *core, struct slot *slot)
 	send_later(core, slot);
 }
 
-static void believe(struct rn_core *core, struct slot *slot)
+static void trust(struct rn_core *core, struct slot *slot)
 {
 	slot->flags |= ROOM_TOLD;
 	try_again(core, slot);
 }
 
-/* Nothing of the slot is sent until the socket has room. `error`: what the last send said, or 0. */
+/* Nothing of the slot is sent until the socket has room. `error`: of the last send, or 0. */
 void room_wait(struct rn_core *core, struct slot *slot, int error)
 {
 	bool is_in_doubt = slot->flags & ROOM_TOLD || (error && error != EAGAIN);
@@ -48,10 +48,10 @@ void room_wait(struct rn_core *core, struct slot *slot, int error)
 	else if (!(slot->flags & ROOM))
 		watch(core, slot, slot->flags & (PEER_ENDED | END_SEEN));
 	else if (takes_more(slot))
-		believe(core, slot);
+		trust(core, slot);
 }
 
-/* A while after there was none in spite of what the poll said. Returns how many sends it took. */
+/* A while after the poll reported room where there was none. Returns how many sends it took. */
 uint32_t room_retry(struct rn_core *core, struct slot *slot)
 {
 	if (!(slot->flags & FULL) || slot->phase >= CLOSING || slot->flags & BROKEN)
@@ -72,8 +72,8 @@ void on_room(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 	} else if (!(slot->flags & FULL) || slot->flags & BROKEN) {
 		return;
 	} else if (res > 0 && res & (POLLOUT | POLLERR | POLLHUP)) {
-		believe(core, slot);
+		trust(core, slot);
 	} else if (!(slot->flags & ROOM) && !goes_on_later(core, slot, REQ_ROOM)) {
-		watch(core, slot, true); /* it has told of an end, and of no room */
+		watch(core, slot, true); /* it has reported an end, and no room */
 	}
 }

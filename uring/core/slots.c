@@ -62,7 +62,7 @@ static void receive(struct rn_core *core, struct slot *slot, struct io_uring_sqe
 	sqe->buf_group = STREAM_GROUP;
 }
 
-/* What nobody will look at takes no buffer from those who read. TCP does not even copy it. */
+/* What is dropped takes no buffer from slots that read. TCP does not even copy it. */
 static void receive_nothing(struct rn_core *core, struct slot *slot, struct io_uring_sqe *sqe)
 {
 	io_uring_prep_recv(sqe, slot->fd, core->nowhere, DROPPED_AT_ONCE, MSG_TRUNC);
@@ -91,7 +91,7 @@ void slot_read(struct rn_core *core, struct slot *slot)
 
 void slot_adopt(struct rn_core *core, struct slot *slot)
 {
-	end_watch(core, slot);
+	watch_peer_end(core, slot);
 	slot_read(core, slot);
 }
 
@@ -108,7 +108,7 @@ static void take_data(struct rn_core *core, struct slot *slot, int res, unsigned
 	}
 }
 
-/* The next receive, behind those who wait for buffers if it needs one. */
+/* The next receive, behind the slots that wait for buffers if it needs one. */
 static void read_on(struct rn_core *core, struct slot *slot, int res)
 {
 	bool takes_turns = res > 0 && !receives_many(core, slot) && is_anyone_starved(core);
@@ -126,7 +126,7 @@ void slot_take_end(struct rn_core *core, struct slot *slot)
 	if (slot->phase == LINGERING)
 		enter_closing(core, slot);
 	else
-		end_watch_on(core, slot);
+		watch_peer_end_on(core, slot);
 }
 
 void on_recv(struct rn_core *core, struct slot *slot, int res, unsigned flags)
@@ -173,7 +173,7 @@ void slot_resume(struct rn_core *core, struct slot *slot)
 	if (slot->role == ROLE_LISTENER)
 		slot_listen(core, slot);
 	else if (slot->flags & PEER_ENDED)
-		end_check(core, slot);
+		check_for_reset(core, slot);
 	else
 		slot_read(core, slot);
 }
@@ -206,7 +206,7 @@ static void end_our_side(struct rn_core *core, struct slot *slot)
 {
 	if (!(slot->flags & FIN_SENT) && has_end(slot)) {
 		slot->flags |= FIN_SENT;
-		/* Fails only where the peer's reset came first; reading tells that. */
+		/* Fails only where the peer's reset came first, which the next receive finds. */
 		(void)shutdown(slot->fd, SHUT_WR);
 	}
 	if (slot->phase == FLUSHING && (slot->flags & PEER_ENDED || !has_end(slot))) {
@@ -286,11 +286,11 @@ void slot_close(struct rn_core *core, struct slot *slot, int mode)
 		return;
 	}
 	slot->flags &= ~NOTIFY;
-	slot->owed = 0; /* nothing else is said any more; CLOSED is not owed yet */
+	slot->owed = 0; /* nothing else is reported any more; CLOSED is not owed yet */
 	if (mode == RN_RESET)
 		slot->flags |= BY_RESET;
 	if (mode == RN_LEAVE)
-		slot->flags |= FIN_SENT; /* whether, and when, is for others to say */
+		slot->flags |= FIN_SENT; /* whether, and when, is up to others */
 	if (mode == RN_GRACEFUL && slot->role == ROLE_LISTENER)
 		slot->flags |= LATE_TOO;
 	if (mode != RN_GRACEFUL || !carries_data(slot) ||

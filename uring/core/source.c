@@ -1,7 +1,7 @@
-/* source.c: the local address of a datagram: which one was asked, and which one answers.
+/* source.c: the local address of a datagram: where it was sent to, or is to be sent from.
  *
- * A socket of a wildcard address tells it where it was asked to (IP_PKTINFO, IPV6_RECVPKTINFO), beside
- * the bytes; and takes it there when it sends. To the caller both are a sockaddr.
+ * A socket that is bound to a wildcard address reports it on request (IP_PKTINFO, IPV6_RECVPKTINFO)
+ * in a control message, and takes it in one when it sends. To the caller both are a sockaddr.
  */
 #define _GNU_SOURCE /* struct in6_pktinfo */
 #include "core.h"
@@ -55,7 +55,7 @@ static size_t take_v6(const struct in6_pktinfo *info, struct sockaddr_storage *o
 	return sizeof in6;
 }
 
-/* Makes a sockaddr of what the kernel told with a datagram, in its place; of family 0 if nothing. */
+/* Makes a sockaddr of a datagram's control message, in its place; of family 0 if there is none. */
 void local_of(char *control, size_t size, bool is_v6)
 {
 	struct sockaddr_storage found = {0};
@@ -68,7 +68,7 @@ void local_of(char *control, size_t size, bool is_v6)
 		    c->cmsg_len >= CMSG_LEN(sizeof info)) {
 			/* That of ours which answers, also where it was sent to a group or to all. */
 			memcpy(&info, CMSG_DATA(c), sizeof info);
-			/* The system does not say where it came before that was asked for. */
+			/* The system does not know where it came to before the option was set. */
 			length = take_v4(info.ipi_spec_dst.s_addr ? info.ipi_spec_dst : info.ipi_addr,
 					 is_v6, &found);
 			break;

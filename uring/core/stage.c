@@ -3,8 +3,8 @@
  * The law of this file: one send in flight a stream. What is accepted meanwhile waits: large pieces
  * where they are, in a line, and small ones copied to the stage, which is behind that line and
  * becomes a flight as a whole. A flight that nothing is ahead of points to the caller's bytes, which
- * stay for the turn that brings them; in nearly every case it is over by then. Of what is left, a
- * little is copied, and of much the caller is told to keep it in place.
+ * stay for the turn that brings them; in nearly every case it is over by then. Of what is left,
+ * small pieces are copied; large ones are kept in place by the caller.
  *
  * A flight is first sent with MSG_DONTWAIT and IOSQE_CQE_SKIP_SUCCESS: such a request is over when
  * its submission is, and makes a completion only where the socket did not take all of it. So the
@@ -76,7 +76,7 @@ void send_later(struct rn_core *core, struct slot *slot)
 void stage_start(struct rn_core *core)
 {
 	int64_t count = core->later.count;
-	core->later.count = 0; /* who has to wait again takes a place that was looked at already */
+	core->later.count = 0; /* a slot that has to wait again takes a place that was looked at already */
 	for (int64_t i = 0; i < count; i++) {
 		struct slot *slot = &core->slots[core->later.items[i]];
 		slot->flags &= ~SEND_LATER;
@@ -326,7 +326,7 @@ void on_send(struct rn_core *core, struct slot *slot, int res)
 }
 
 /* Sends that were submitted to be over at once, and of which no completion came, are done. That
- * can be said when every completion that was there then has been taken: see mark() in enter.c. */
+ * is known when every completion that was there then has been taken: see mark() in enter.c. */
 void stage_conclude(struct rn_core *core)
 {
 	int64_t count = core->inline_submitted;

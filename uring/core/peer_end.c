@@ -1,14 +1,14 @@
-/* ends.c: the peer's end, or its reset, which a multishot receive may miss.
+/* peer_end.c: the peer's end, or its reset, which a multishot receive may miss.
  *
  * Such a receive is called again when its poll is woken. Where one wake-up stands for bytes and for
  * what ends the stream behind them, it takes the bytes, finds nothing left, and is woken no more: for
- * the end of a Unix stream (from kernel 6.17 on) and for a reset of TCP; only of its end TCP says that
- * something is left. 6.18.20 and 7.0 mend some of the cases. So a poll of its own watches for both,
+ * the end of a Unix stream (from kernel 6.17 on) and for a reset of TCP; only for its end TCP reports
+ * that something is left. 6.18.20 and 7.0 mend some of the cases. So a poll of its own watches for both,
  * which costs a message nothing.
  *
  * The law of this file: what is left once the end is there is taken by receives that are made one by
- * one, and so cannot miss it. Once the end was told nothing is received any more, and only a poll
- * tells of a reset behind it.
+ * one, and so cannot miss it. Once the end was reported nothing is received any more, and only a poll
+ * reports a reset behind it.
  */
 #define _GNU_SOURCE /* POLLRDHUP */
 #include "core.h"
@@ -26,15 +26,15 @@ static void watch(struct rn_core *core, struct slot *slot, bool for_changes)
 	slot->awaited++;
 }
 
-/* To be called before the receive is made: so that one is woken first, and has mostly told the end. */
-void end_watch(struct rn_core *core, struct slot *slot)
+/* To be called before the receive is made: so the poll is woken first, and has mostly seen the end. */
+void watch_peer_end(struct rn_core *core, struct slot *slot)
 {
 	if (core->multishot_recv)
 		watch(core, slot, false);
 }
 
-/* It was told, and would be told again at once, so what is watched for is changes. */
-void end_watch_on(struct rn_core *core, struct slot *slot)
+/* It was reported, and would be again at once, so what is watched for is changes. */
+void watch_peer_end_on(struct rn_core *core, struct slot *slot)
 {
 	if (slot->phase == OPEN && !(slot->flags & (WATCHED | BROKEN)))
 		watch(core, slot, true);
@@ -43,11 +43,11 @@ void end_watch_on(struct rn_core *core, struct slot *slot)
 static void watch_again(struct rn_core *core, struct slot *slot)
 {
 	if (!(slot->flags & WATCHED) && !goes_on_later(core, slot, REQ_END))
-		end_watch_on(core, slot);
+		watch_peer_end_on(core, slot);
 }
 
 /* Whether the peer has reset the connection behind its end. */
-void end_check(struct rn_core *core, struct slot *slot)
+void check_for_reset(struct rn_core *core, struct slot *slot)
 {
 	int error = 0;
 	socklen_t size = sizeof error;
@@ -57,7 +57,7 @@ void end_check(struct rn_core *core, struct slot *slot)
 		slot_break(core, slot, error);
 }
 
-void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags)
+void on_peer_end(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 {
 	if (!(flags & IORING_CQE_F_MORE)) {
 		slot->flags &= ~WATCHED;
@@ -70,7 +70,7 @@ void on_end(struct rn_core *core, struct slot *slot, int res, unsigned flags)
 		slot_break(core, slot, -res);
 	} else if (slot->flags & PEER_ENDED) {
 		if (res & (POLLERR | POLLHUP))
-			end_check(core, slot);
+			check_for_reset(core, slot);
 		watch_again(core, slot);
 	} else if (!(res & ENDED_BITS)) {
 		/* POLLERR: something is in the error queue, such as a timestamp, and may stay there. */
