@@ -87,7 +87,7 @@ class Acceptor:
             raise
         if len(self._listeners) == 1:
             self._reserve = _spare()
-        self._reactor.engine.note_accepting(self._reactor, True)
+        self._reactor.engine.budget.note_accepting(self._reactor, True)
 
     def close(self, mode: int) -> None:
         """Accept no more. GRACEFUL still serves those whom the system has accepted already."""
@@ -129,7 +129,7 @@ class Acceptor:
 
     def _give(self, fd: int, origin: Origin) -> None:
         assert origin.listener is not None
-        has_choice = self._reactor.engine.balancing.has_choice
+        has_choice = self._reactor.engine.group.balancing.has_choice
         keeps = not has_choice or origin.listener.has_one_for_each
         target = self._reactor if keeps else self._pick(fd)
         if target is self._reactor:
@@ -140,7 +140,7 @@ class Acceptor:
             self._hand_over(target, fd, origin)
 
     def _pick(self, fd: int) -> AcceptorLoop:
-        balancing = self._reactor.engine.balancing
+        balancing = self._reactor.engine.group.balancing
         try:
             picked: AcceptorLoop = balancing.pick(_peer(fd) if balancing.needs_address else None)
             return picked
@@ -162,12 +162,11 @@ class Acceptor:
     # As many connections as may be
 
     def _is_full(self) -> bool:
-        engine = self._reactor.engine
-        return engine.count_connections() >= engine.max_connections
+        return self._reactor.engine.budget.is_full
 
     def _say_full(self, what: str) -> None:
         engine = self._reactor.engine
-        count = engine.max_connections
+        count = engine.budget.max_connections
         self._reactor.seldom.say(
             "%s: %d connections are open (max_connections): %s", engine, count, what, why=what
         )
@@ -180,7 +179,7 @@ class Acceptor:
         self._say_full("newcomers wait")
         for handle in self._listeners:
             self._reactor.backend.pause(handle)
-        self._reactor.engine.note_resting(self._reactor, True)
+        self._reactor.engine.budget.note_resting(self._reactor, True)
         self.go_on()  # one may have ended before that was noted
 
     def go_on(self) -> None:
@@ -189,7 +188,7 @@ class Acceptor:
             self._give(*self._waiting.popleft())
         if self._is_resting and not self._waiting and not self._is_full():
             self._is_resting = False
-            self._reactor.engine.note_resting(self._reactor, False)
+            self._reactor.engine.budget.note_resting(self._reactor, False)
             for handle in self._listeners:
                 self._resume(handle)
 
@@ -244,8 +243,8 @@ class Acceptor:
         if self._reserve >= 0:
             os.close(self._reserve)
             self._reserve = -1
-        self._reactor.engine.note_resting(self._reactor, False)
-        self._reactor.engine.note_accepting(self._reactor, False)
+        self._reactor.engine.budget.note_resting(self._reactor, False)
+        self._reactor.engine.budget.note_accepting(self._reactor, False)
 
 
 def _spare() -> int:

@@ -14,7 +14,7 @@ from .action import Handler, check_handler
 from .connection import Connection
 from .errors import ConnectionClosed, EngineStopped
 from .origin import Origin
-from .server import Engine
+from .server import ClientEngine, Engine
 
 if TYPE_CHECKING:
     from .owner import LoopFace
@@ -37,7 +37,7 @@ class Client:
         if engine is not None and options:
             raise TypeError("a client that shares an engine's reactors has that engine's options")
         self._shares = engine is not None
-        self.engine = engine or Engine._without_addresses(handler, options)
+        self.engine = engine or ClientEngine(handler, **options)
         self._origin = Origin(handler)
 
     def __repr__(self) -> str:
@@ -103,7 +103,7 @@ class Client:
         number in any case. Of a name only the addresses of its family are tried.
         gnet: Dial, DialContext.
         """
-        self.engine.check_may_wait("dial")
+        self.engine.life.check_may_wait("dial")
         limit = self.engine.options.connect_timeout if timeout is None else timeout
         # Without a variable for the future: its error will refer to this frame.
         return _answer(self.register(address, timeout, context, local_address=local_address), limit)
@@ -121,7 +121,8 @@ class Client:
 
         On `loop`, an event loop of the engine (None: the one with the fewest connections).
         """
-        return self.engine.dial_for(self._origin, address, timeout, context, loop, local_address)
+        dial = self.engine.dialer.dial
+        return dial(self._origin, address, timeout, context, loop, local_address)
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Connection:
         """Take over a connected socket of any kind, and return its connection. gnet: Enroll.
@@ -130,9 +131,9 @@ class Client:
         and TimeoutError where a handler keeps the reactor from it for `connect_timeout` seconds:
         then it is closed.
         """
-        self.engine.check_may_wait("enroll")
+        self.engine.life.check_may_wait("enroll")
         limit = self.engine.options.connect_timeout
-        return _answer(self.engine.enroll_for(self._origin, sock, context), limit)
+        return _answer(self.engine.dialer.enroll(self._origin, sock, context), limit)
 
 
 def _answer(future: Future[Connection], limit: float) -> Connection:

@@ -112,7 +112,7 @@ class Endpoint:
                 f"{waiting} bytes wait to be sent (max_outbound={options.max_outbound}): "
                 "the socket is slower than you write"
             )
-        if after > options.high_water and not self.loop.engine.may_buffer(after - self.counted):
+        if after > options.high_water and not self.loop.budget.may_buffer(after - self.counted):
             raise BufferLimitExceeded(
                 f"the engine holds max_buffered={options.max_buffered} bytes already"
             )

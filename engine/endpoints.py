@@ -106,7 +106,7 @@ class Endpoints:
     def on_refused(self, handle: int, result: int, size: int) -> None:
         """The system did not send a datagram, or reports that an earlier one did not arrive."""
         if handle == 0:
-            self._reactor.engine.wake_all()
+            self._reactor.engine.group.wake_all()
             return
         conn = self._reactor.connections.get(handle)
         if conn is not None:

@@ -81,14 +81,16 @@ class EventLoop:
         `Client.dial`. gnet: EventLoop.Register.
         """
         origin = self.engine.origin
-        return self.engine.dial_for(origin, address, timeout, context, self._reactor, local_address)
+        return self.engine.dialer.dial(
+            origin, address, timeout, context, self._reactor, local_address
+        )
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
         """Take over a connected socket of any kind, on this loop, as `Engine.enroll` does.
 
         Where the loop is over the socket is closed. From any thread. gnet: EventLoop.Enroll.
         """
-        return self.engine.enroll_for(self.engine.origin, sock, context, self._reactor)
+        return self.engine.dialer.enroll(self.engine.origin, sock, context, self._reactor)
 
     @property
     def load(self) -> int:

@@ -123,7 +123,7 @@ class Held:
 
     def _count(self) -> int:
         options = self._loop.options
-        room = options.max_buffered - self._loop.engine.buffered
+        room = options.max_buffered - self._loop.budget.buffered
         if room <= 0:
             return 0
         each = min(options.receive_buffer_size, max(1, options.max_buffered // _SHARE))

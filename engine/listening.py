@@ -1,67 +1,52 @@
-"""What an engine listens on. gnet: Engine.Dup, DupListener."""
+"""What an engine listens on: its addresses, and their sockets while it runs."""
 
 from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING
 
+from .address import parse_address
+from .binding import open_listeners
 from .listener import Listener, hand_over
 
 if TYPE_CHECKING:
-    from .address import Address
     from .logs import Log
+    from .options import Options
 
 
 class Listening:
-    """The part of an engine that has listeners."""
+    """For any thread, once it is open."""
 
-    if TYPE_CHECKING:  # what Engine has
-        log: Log
-        _listeners: list[Listener]
-        _parsed: list[Address]
+    def __init__(self, addresses: tuple[str, ...], log: Log) -> None:
+        self._parsed = [parse_address(text) for text in addresses]
+        self._log = log
+        self.listeners: list[Listener] = []
 
-        def validate(self) -> None: ...
+    def open(self, options: Options) -> None:
+        """Bind every address, or none. Raises BindError and AddressError."""
+        self.listeners = open_listeners(self._parsed, options, options.reactors)
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses, as they were really bound once the engine has started.
-
-        Given again, each binds the same; of a name there is one for each of its addresses.
-        """
-        bound = tuple(listener.address for listener in self._listeners)
+        """As they were given, and once they are bound, as they were really bound."""
+        bound = tuple(listener.address for listener in self.listeners)
         return bound or tuple(str(address) for address in self._parsed)
 
-    @property
-    def listeners(self) -> tuple[Listener, ...]:
-        """One for each of `addresses`, in their order, once the engine has started."""
-        return tuple(self._listeners)
-
-    def dup_listener(self, address: str = "") -> socket.socket:
-        """A socket object of its own for a listening socket: the first, or that of an address.
-
-        Raises EngineStateError where the engine does not run, and ValueError for an address that it
-        does not listen on. gnet: Dup, DupListener.
-        """
-        self.validate()
-        for listener in self._listeners:
+    def dup(self, address: str) -> socket.socket | None:
+        """A socket object of its own for the listener of an address (any: ""), if there is one."""
+        for listener in self.listeners:
             if address in ("", listener.address):
                 return listener.dup()
-        raise ValueError(f"{self!r} does not listen on {address!r}")
+        return None
 
     def hand_over(self) -> dict[str, list[int]]:
-        """Inheritable descriptors of the listening sockets, by address, for a successor.
+        """Inheritable descriptors by address, for another process."""
+        return hand_over(self.listeners)
 
-        A process that gets them (`subprocess`, `pass_fds`) listens with the addresses `fd://N`:
-        newcomers then find either process, and none is refused. They are the caller's to close;
-        the files of Unix sockets are the successor's to remove. Raises EngineStateError.
-        """
-        self.validate()
-        return hand_over(self._listeners)
-
-    def _close_listeners(self) -> None:
+    def close(self) -> None:
         """Whatever becomes of the files of Unix sockets, all are closed."""
-        for listener in self._listeners:
+        for listener in self.listeners:
             try:
                 listener.close()
             except OSError as error:
-                self.log.warning("%r: its file could not be removed: %s", listener, error)
+                self._log.warning("%r: its file could not be removed: %s", listener, error)

@@ -14,9 +14,9 @@ def refusal(loop: Owner, waiting: int, more: int) -> BufferLimitExceeded | None:
             f"{waiting} bytes wait to be sent (max_outbound={limit}): "
             "the peer reads slower than you write"
         )
-    if not loop.engine.may_buffer(more):
+    if not loop.budget.may_buffer(more):
         return BufferLimitExceeded(
-            f"the engine holds {loop.engine.buffered} bytes, and {more} more would pass "
+            f"the engine holds {loop.budget.buffered} bytes, and {more} more would pass "
             f"max_buffered={loop.options.max_buffered}"
         )
     return None

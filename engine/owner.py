@@ -19,10 +19,14 @@ from .timers import Timer
 C = TypeVar("C")
 
 
-class Budget(Protocol):
-    """What an engine's connections share."""
+class Forked(Protocol):
+    """An engine, which a forked child has only a copy of."""
 
     is_forked: bool
+
+
+class Room(Protocol):
+    """What an engine's connections share."""
 
     @property
     def buffered(self) -> int: ...
@@ -74,7 +78,9 @@ class Owner(Protocol):
     write_room: int  # bytes that a connection may write before somebody looks how many wait
 
     @property
-    def engine(self) -> Budget: ...
+    def engine(self) -> Forked: ...
+    @property
+    def budget(self) -> Room: ...
     @property
     def held(self) -> Line: ...
     def sent(self, handle: int) -> int: ...

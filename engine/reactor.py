@@ -64,6 +64,7 @@ class Reactor(EventLoop):
     def __init__(self, engine: Host, number: int) -> None:
         self.engine = engine
         self.number = number
+        self.budget = engine.budget
         self.options = engine.options
         self.log = engine.log
         self.seldom = engine.logging.seldom
@@ -182,7 +183,7 @@ class Reactor(EventLoop):
         self._be_current()
         try:
             self._pin()
-            self.backend = self.engine.make_backend()
+            self.backend = self.engine.ground.make_backend()
         except BaseException as error:
             self.ident = 0
             self.ready.set_exception(error)

@@ -6,26 +6,23 @@ asks for the end, since a reactor cannot wait for itself.
 
 from __future__ import annotations
 
-import threading
+import socket
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
 from math import inf
-from time import monotonic
 from typing import Any, Self
 
 from .action import Action, Handler, check_action, check_handler, overrides
-from .address import parse_address
-from .backend import Backend
-from .bells import Latch
-from .binding import open_listeners
+from .budget import Budget
 from .checks import check_patience, check_seconds
-from .choose import Choice, Verdict, choose, choose_instead, confirm
 from .connection import Connection
 from .current import borrowed_thread
-from .dialing import Dialing
-from .errors import BackendUnavailable, ConnectionClosed, EngineStateError, EngineStopped
-from .group import ReactorGroup
-from .listener import Listener, close_all
+from .dialer import Dialer
+from .errors import ConnectionClosed, EngineStateError, EngineStopped
+from .ground import Ground
+from .group import Group
+from .life import Life
+from .listener import Listener
 from .listening import Listening
 from .logs import EXITS, EngineLog
 from .memory import keep_freed
@@ -34,10 +31,10 @@ from .origin import Origin
 from .processes import STOP_GRACE, note_running
 from .reactor import Reactor
 from .resolvers import Resolvers
-from .shared import Shared
+from .source import LocalAddress
 
 
-class Engine(Dialing, Listening, ReactorGroup, Shared):
+class Engine:
     """Reactors that serve addresses with a handler. gnet: Engine, and gnet.Run's options.
 
     Raises at once: TypeError for a handler without its methods, AddressError, OptionError. `start`
@@ -47,36 +44,26 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
     _needs_address = True
 
     def __init__(self, handler: Handler, *addresses: str, **options: Any) -> None:
-        super().__init__()
         check_handler(handler)
         self.handler = handler
         self.options: Options = make_options(options)
         self.logging = EngineLog(self.options)
         self.log = self.logging.log
         self.log.heed = self.end_with
-        self.max_connections = self.options.max_connections
         self.origin = Origin(handler)  # of the connections that it dials itself
-        self._parsed = [parse_address(text) for text in addresses]
-        if not self._parsed and self._needs_address:
+        self._listening = Listening(addresses, self.log)
+        if not addresses and self._needs_address:
             raise TypeError("an engine needs an address, such as 'tcp://127.0.0.1:9000'")
+        self.ground = Ground(self.options, self.log)
+        self.group = Group(self.options)
+        self.budget = Budget(self.options, self.group)
+        self.dialer = Dialer(self)
         self.resolvers = Resolvers(self.options.resolver_threads)
-        self._choice: Choice | None = None
-        self._listeners: list[Listener] = []
-        self._state = "new"  # new, running, ended
-        self._stop_asked = False
-        self._starter = 0  # the thread that is inside `start`
-        self._waiters: set[int] = set()  # the threads that are inside `wait`
-        self._ended = Latch()
+        self.life = Life(self.group)
         self.is_forked = False  # this process has only a copy of it
 
-    @classmethod
-    def _without_addresses(cls, handler: Handler, options: dict[str, Any]) -> Engine:
-        """For clients, which serve nothing."""
-        return _ClientEngine(handler, **options)
-
     def __repr__(self) -> str:
-        state = "stopping" if self.is_stopping else self._state
-        return f"<ringnet.Engine {state} {', '.join(self.addresses)}>"
+        return f"<ringnet.Engine {self.life} {', '.join(self.addresses)}>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -91,71 +78,136 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
     @property
     def backend(self) -> str:
         """The backend's name: `io_uring`, `epoll`, `kqueue` or `select`."""
-        return self._chosen().name
+        return self.ground.chosen.name
 
     @property
     def backend_reason(self) -> str:
         """Why it is that backend."""
-        return self._chosen().reason
+        return self.ground.chosen.reason
 
     @property
     def reactors(self) -> tuple[Reactor, ...]:
         """The event loops, while the engine runs."""
-        return tuple(self._reactors)
+        return tuple(self.group.reactors)
 
     def count_connections(self) -> int:
         """Connections that are open, or on their way to their reactor. gnet: CountConnections.
 
         From any thread; exact when nothing changes meanwhile. One reactor's are its `load`.
         """
-        count = 0
-        for reactor in self._reactors:  # their `load`: this is asked for each newcomer
-            count += reactor.given + reactor.begun - reactor.ended
-        return count
+        return self.budget.connections
 
     def connections(self) -> list[Connection]:
         """The connections that are open now. From any thread; what they offer has its own rule."""
         # A copy of a dict is made in one step, also without the GIL.
-        snapshots = [reactor.connections.copy() for reactor in self._reactors]
+        snapshots = [reactor.connections.copy() for reactor in self.group.reactors]
         return [conn for snapshot in snapshots for conn in snapshot.values()]
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that connections have in memory beyond their stages: what handlers left unread,
+        and what is written above the high-water marks. From any thread; see `max_buffered`."""
+        return self.budget.buffered
+
+    # What it listens on
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses, as they were really bound once the engine has started.
+
+        Given again, each binds the same; of a name there is one for each of its addresses.
+        """
+        return self._listening.addresses
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """One for each of `addresses`, in their order, once the engine has started."""
+        return tuple(self._listening.listeners)
+
+    def dup_listener(self, address: str = "") -> socket.socket:
+        """A socket object of its own for a listening socket: the first, or that of an address.
+
+        Raises EngineStateError where the engine does not run, and ValueError for an address that it
+        does not listen on. gnet: Dup, DupListener.
+        """
+        self.validate()
+        sock = self._listening.dup(address)
+        if sock is None:
+            raise ValueError(f"{self!r} does not listen on {address!r}")
+        return sock
+
+    def hand_over(self) -> dict[str, list[int]]:
+        """Inheritable descriptors of the listening sockets, by address, for a successor.
+
+        A process that gets them (`subprocess`, `pass_fds`) listens with the addresses `fd://N`:
+        newcomers then find either process, and none is refused. They are the caller's to close;
+        the files of Unix sockets are the successor's to remove. Raises EngineStateError.
+        """
+        self.validate()
+        return self._listening.hand_over()
+
+    # Connections that it begins, or takes over
+
+    def register(
+        self,
+        address: str,
+        timeout: float | None = None,
+        context: Any = None,
+        *,
+        local_address: LocalAddress = None,
+    ) -> Future[Connection]:
+        """Connect to an address, on the reactor with the fewest connections; for this handler.
+
+        The future has the connection when `on_open` has been called, or the error: see
+        `Client.dial`. From any thread. gnet: Engine.Register.
+        """
+        return self.dialer.dial(self.origin, address, timeout, context, None, local_address)
+
+    def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
+        """Take over a connected socket: TCP, UDP or Unix. The object is detached from its
+        descriptor, and the options of the engine are set on it.
+
+        Raises TypeError for what is no plain socket (an SSLSocket is none), OSError where it is not
+        connected, listens, is closed, of another kind or enrolled already, and QueueFull: then it
+        stays the caller's. The future has the connection, or why there is none; then, and where
+        the engine has ended meanwhile, the socket is closed. From any thread. gnet:
+        Engine.Register.
+        """
+        return self.dialer.enroll(self.origin, sock, context)
+
+    # Its states
 
     def validate(self) -> None:
         """Raise EngineStateError unless the engine runs: EngineStopped where it is stopping, or
         has ended. gnet: Validate."""
         self._check_process()
-        if self._state == "ended":
-            raise EngineStopped(f"{self!r} does not run any more: make another")
         if self.is_stopping:
             raise EngineStopped(f"{self!r} is stopping: it takes no more connections")
-        if not self.is_running or self._stop_asked:
+        if not (self.is_running or self.life.is_new):
+            raise EngineStopped(f"{self!r} does not run any more: make another")
+        if self.life.is_new:
             raise EngineStateError(f"{self!r} does not run: start it first")
-
-    def _chosen(self) -> Choice:
-        if self._choice is None:
-            raise EngineStateError("the backend is chosen by start(): start the engine first")
-        return self._choice
 
     @property
     def is_running(self) -> bool:
         """Whether it has started and not ended yet."""
-        return self._state == "running"
+        return self.life.is_running
 
     @property
     def is_stopping(self) -> bool:
         """Whether it runs, but was asked to stop: it drains, and takes no more connections."""
-        return self._stop_asked and self._state == "running"
+        return self.life.is_stopping
 
     @property
     def is_given_up(self) -> bool:
         """Whether it should have ended, but has a handler that does not return."""
-        return self.is_running and monotonic() > self._give_up_at
+        return self.is_running and self.group.is_given_up
 
     def be_forked(self) -> None:
         """In a forked child: what is here is a copy, and belongs to the parent."""
         self.is_forked = True
-        self._state = "ended"
-        for reactor in self._reactors:
-            reactor.be_forked()
+        self.life.be_forked()
+        self.group.be_forked()
 
     def _check_process(self) -> None:
         if self.is_forked:
@@ -181,36 +233,25 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
         """
         with borrowed_thread():
             self._start(here=True)
-            assert self._host is not None
+            hosted = self.group.hosted
+            assert hosted is not None
             if heed is not None:
-                self._host.post_own(self._host.watches.add, fd, heed)
-            self._host.serve()
+                hosted.post_own(hosted.watches.add, fd, heed)
+            hosted.serve()
         self._see_off()
 
     def _start(self, here: bool) -> None:
-        with self._state_lock:
-            if self._state != "new":
-                raise EngineStateError("an engine is started once: make another")
-            self._state = "running"
-        self._starter = threading.get_ident()
-        try:
+        with self.life.starting():
             self._prepare(here)
-        except BaseException:
-            self._state = "ended"
-            self._ended.set()
-            raise
-        finally:
-            self._starter = 0
         note_running(self)
 
     def _see_off(self) -> None:
         """The hosted reactor is over, and so are the others, but for one that is stuck."""
         if self.wait(STOP_GRACE):
             return
-        stuck = [reactor for reactor in self._reactors if reactor.ident]
+        stuck = [reactor for reactor in self.reactors if reactor.ident]
         self.log.error("%r: handlers on %s have not returned: left behind", self, stuck)
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the engine has ended; False if `timeout` seconds passed first.
@@ -220,16 +261,10 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
         """
         self._check_process()
         check_patience(timeout)
-        self.check_may_wait("wait")
-        try:
-            self._waiters.add(threading.get_ident())
-            if not self._ended.wait(timeout):
-                return False
-            self._join_reactors()
-        finally:
-            self._waiters.discard(threading.get_ident())
-        if self._failure is not None:
-            raise self._failure
+        self.life.check_may_wait("wait")
+        if not self.life.wait(timeout, self.group.join):
+            return False
+        self._raise_failure()
         return True
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -245,10 +280,8 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
         self._check_process()
         limit = self._stop_limit(timeout)
         self.request_stop(limit)
-        me = threading.get_ident()
-        is_inside = self._starter == me or me in self._waiters or self._is_reactor_thread()
-        if self._state == "new" or is_inside or self._holds_one_up():
-            return self._ended.is_set()
+        if not self.life.may_wait:
+            return self.life.is_ended
         return self.wait(limit + STOP_GRACE)
 
     def _stop_limit(self, timeout: float | None) -> float:
@@ -258,88 +291,92 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
     def request_stop(self, timeout: float | None = None) -> None:
         """`stop` without waiting, from any thread. Asked again with 0, it ends at once."""
         limit = self._stop_limit(timeout)
-        self._stop_asked = True
-        self._limit_patience(limit + STOP_GRACE)
-        if self._reactors:
-            self._close_listeners()
-        for reactor in self._reactors:
-            with suppress(ConnectionClosed):  # it has ended already
-                reactor.post_own(reactor.stop, limit)
+        self.life.stop_asked = True
+        self.group.limit_patience(limit + STOP_GRACE)
+        if self.group.reactors:
+            self._listening.close()
+        self.group.stop(limit)
+
+    def _raise_failure(self) -> None:
+        if self.group.failure is not None:
+            raise self.group.failure
 
     def _prepare(self, here: bool) -> None:
-        chosen = choose(self.options.backend)
-        self._choice = confirm(chosen, self.options.bounds(), self.options.reactors)
-        self._say_choice(self._choice)
+        self.ground.choose()
         keep_freed(self.options.kept_memory)
         self.logging.open_file(self.options.log_file)
         try:
-            self._listeners = open_listeners(self._parsed, self.options, self.options.reactors)
+            self._listening.open(self.options)
             action = check_action(self.handler.on_boot(self), "on_boot")
-            self._start_reactors(self, here)
+            self.group.start(self, here)
+            # Listeners need handles as well, and so does what brings the signals.
+            room = self.group.capacity - len(self.listeners) - 1
+            self.budget.max_connections = min(self.options.max_connections, room)
             self._serve_unless_stopped()
         except BaseException:
-            self._end_reactors()
-            self._close_listeners()
-            self.logging.close()
+            self._undo_start()
             raise
         self.log.info("%r serves with %s: %s", self, self.backend, self.backend_reason)
-        if action is Action.SHUTDOWN or self._stop_asked:
+        if action is Action.SHUTDOWN or self.life.stop_asked:
             self.request_stop()
 
-    def _say_choice(self, choice: Choice) -> None:
-        passed = choice.passed_over
-        if passed is not None:
-            remedy = f"; {passed.remedy}" if passed.remedy else ""
-            self.log.warning("using %s: %s%s", choice.name, passed.reason, remedy)
+    def _undo_start(self) -> None:
+        self.request_stop(0)
+        if self.group.hosted is not None:
+            self.group.hosted.serve()
+        self.group.join()
+        self._listening.close()
+        self.logging.close()
 
     def _serve_unless_stopped(self) -> None:
         try:
             self._serve()
         except (OSError, ConnectionClosed):
-            if not self._stop_asked:
+            if not self.life.stop_asked:
                 raise  # else another thread was faster
 
     def _serve(self) -> None:
-        first = self._reactors[0]
         self.origin.look_up()  # on_boot may have set them
-        for listener in self._listeners:
-            origin = Origin(self.handler, listener)
-            fds = listener.descriptors()
-            try:
-                for reactor in self._reactors[: len(fds)]:
-                    with suppress(ConnectionClosed):  # it was stopped, and has ended already
-                        reactor.post_own(reactor.listen, fds[-1], origin)
-                        fds.pop()  # which is the reactor's now
-            finally:
-                close_all(fds)
+        for listener in self.listeners:
+            self.group.listen(Origin(self.handler, listener))
         if overrides(self.handler, "on_tick"):
-            with suppress(ConnectionClosed):
-                first.post_own(first.callbacks.tick)
+            self.group.tick()
 
     # For the reactors
 
-    def make_backend(self) -> Backend:
-        """A backend, on the calling thread."""
-        return self._chosen().make(self.options.bounds())
+    def needs(self, reactor: Reactor) -> bool:
+        """Whether a reactor may not end yet."""
+        return self.group.needs(reactor, self.budget.still_accepts)
 
-    def fall_back(self, error: BaseException) -> bool:
-        """Whether another backend takes the place of one that could not be made after all."""
-        if self._chosen().is_forced or not isinstance(error, BackendUnavailable):
-            return False
-        self._choice = choose_instead(Verdict("io_uring", False, str(error)))
-        self._say_choice(self._choice)
-        return True
+    def reactor_ended(self, reactor: Reactor, failure: BaseException | None) -> None:
+        """The last word of a reactor, on its thread. A failed one ends the whole engine."""
+        is_last = self.group.note_end(failure)
+        try:
+            if failure is not None:
+                self.request_stop(0)
+        finally:
+            if is_last:
+                self._finish()
+            elif self.group.hosted is not None:
+                self.group.hosted.wake_up()  # it may be the last one now
+
+    def end_with(self, wish: BaseException) -> None:
+        """A user's code has raised what ends a program (EXITS): stop, and have `wait` raise it.
+
+        In good order for SystemExit; KeyboardInterrupt means that nobody wants to wait.
+        """
+        self.group.note_failure(wish)
+        self.request_stop(0 if isinstance(wish, KeyboardInterrupt) else None)
 
     def _finish(self) -> None:
         try:
             self._take_last_step("on_shutdown", lambda: self.handler.on_shutdown(self))
             self._take_last_step("ending the resolvers", self.resolvers.end)
-            self._take_last_step("closing the listeners", self._close_listeners)
+            self._take_last_step("closing the listeners", self._listening.close)
             self.log.info("%r has ended", self)
             self.logging.close()
         finally:
-            self._state = "ended"
-            self._ended.set()
+            self.life.end()
 
     def _take_last_step(self, name: str, step: Callable[[], object]) -> None:
         """Whatever becomes of it, the others follow."""
@@ -351,7 +388,7 @@ class Engine(Dialing, Listening, ReactorGroup, Shared):
             self.log.error(f"%r: {name} raised", self, error=error)
 
 
-class _ClientEngine(Engine):
+class ClientEngine(Engine):
     """Reactors without an address."""
 
     _needs_address = False

@@ -233,7 +233,7 @@ class Stream:
             self._too_much(f"more than max_inbound={options.max_inbound} bytes were left unread")
             if self._held:
                 loop.held.add(self, is_full=True)
-        elif loop.buffered > loop.buffer_share and not loop.engine.may_buffer(0):
+        elif loop.buffered > loop.buffer_share and not loop.budget.may_buffer(0):
             self._too_much(f"the engine holds max_buffered={options.max_buffered} bytes already")
             if self._held:
                 loop.held.add(self)

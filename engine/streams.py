@@ -225,12 +225,12 @@ class Streams:
 
     def on_closed(self, conn: Connection, lost: int, status: int) -> None:
         """Its final event: nothing of it is left with the backend."""
-        callbacks, engine = self._loop.callbacks, self._loop.engine
+        callbacks, budget = self._loop.callbacks, self._loop.engine.budget
         callbacks.guard(self._tidy_up, conn, lost, status)
         callbacks.on_close(conn)
         callbacks.guard(self._let_loose, conn)
-        if engine.is_resting:
-            engine.connection_ended()
+        if budget.is_resting:
+            budget.connection_ended()
 
     def _tidy_up(self, conn: Connection, lost: int, status: int) -> None:
         """A connection has ended; `on_close` follows, whatever becomes of this."""

@@ -105,7 +105,7 @@ class Writing(Stream):
             raise self._shut_error()
         options, waiting = self.loop.options, self.outbound_buffered
         if refusal(self.loop, waiting, 1) is None:
-            in_all = options.max_buffered - self.loop.engine.buffered
+            in_all = options.max_buffered - self.loop.budget.buffered
             return max(1, min(options.max_outbound - waiting, in_all))
         if must:
             self._refuses(waiting, 1)

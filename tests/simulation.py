@@ -23,7 +23,6 @@ import ringnet
 from ringnet.completion import Bounds
 from ringnet.engine import deadlines, logs, timers
 from ringnet.engine.address import Address
-from ringnet.engine.balancer import Balancing
 from ringnet.engine.choose import Choice
 from ringnet.engine.current import borrowed_thread
 from ringnet.engine.listener import Listener
@@ -218,13 +217,12 @@ def prepare(
         close_timeout=chance.choice([0.5, 30.0]),
         linger_timeout=chance.choice([0.0, 2.0]),
     )
-    engine._choice = Choice("simulated", "for a test", lambda _: backend)  # type: ignore[arg-type, return-value]
-    engine._state = "running"
-    engine._running = 1
+    choice = Choice("simulated", "for a test", lambda _: backend)  # type: ignore[arg-type, return-value]
+    engine.ground._choice = choice
+    engine.life._state = "running"
     reactor = Reactor(engine, 0)
     reactor.backend = backend  # type: ignore[assignment]
-    engine._reactors = [reactor]
-    engine.balancing = Balancing("round_robin", [reactor])
+    engine.group.take_in([reactor])
     listener = Listener(Address("tcp", "127.0.0.1", 1), [], engine.options)
     fd = os.dup(backend._null)
     reactor.post(reactor.listen, fd, Origin(handler, listener))
@@ -239,7 +237,7 @@ def prepare(
 
 
 def check(reactor: Reactor, handler: Chaos, dials: list[Future[Any]]) -> None:
-    failure, has_failed = reactor.engine._failure, handler.backend.has_failed
+    failure, has_failed = reactor.engine.group.failure, handler.backend.has_failed
     assert isinstance(failure, OSError) if has_failed else failure is None, repr(failure)
     assert not reactor.connections
     assert not reactor.again

@@ -55,7 +55,7 @@ def test_a_listener(backend: str, verb: str, scheme: str, monkeypatch: pytest.Mo
         on_loop(loop, bool)
         with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
             os.fstat(given[0])
-        assert not engine.still_accepts
+        assert not engine.budget.still_accepts
         assert engine.stop(WAIT), "nothing is waited for that never began"
 
 

@@ -341,7 +341,7 @@ def test_a_full_queue_does_not_hold_up_the_engine(backend: str) -> None:
         for sock in (first, second):
             sock.sendall(b"x")
             assert receive(sock, 1) == b"x"
-        until(lambda: engine.is_resting)
+        until(lambda: engine.budget.is_resting)
         acceptor = engine.reactors[0]
         fill(acceptor, goes_on)
         theirs = [c for c in engine.connections() if c.loop is not acceptor]

@@ -185,9 +185,9 @@ def test_at_max_connections_newcomers_wait(backend: str, reactors: int) -> None:
                 client.close()
                 clients[number + 3].settimeout(WAIT)
                 assert receive(clients[number + 3], 1) == b"w"
-        assert engine.is_resting
+        assert engine.budget.is_resting
         clients[-1].close()
-        until(lambda: not engine.is_resting)
+        until(lambda: not engine.budget.is_resting)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -199,7 +199,7 @@ def test_a_shortage_does_not_end_the_rest(backend: str, number: int) -> None:
         (reactor,) = engine.reactors
         first, second = (stack.enter_context(dial(engine)) for _ in range(2))
         assert is_served(first)
-        until(lambda: engine.is_resting)
+        until(lambda: engine.budget.is_resting)
         (listener,) = reactor.acceptor._listeners
         for _ in range(3):
             on_loop(reactor, lambda: reactor.acceptor.on_stalled(listener, -number, 0))

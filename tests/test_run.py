@@ -123,7 +123,7 @@ def test_stop_in_a_handler_that_interrupts_wait_waits_for_nothing(
     with running(backend, handler, reactors=reactors) as (engine, _, over):
         stopped: list[bool] = []
         ended = Interrupted(lambda: stopped.append(engine.stop()))
-        engine._ended = ended
+        engine.life._ended = ended
         engine.request_stop()
         assert over.result(WAIT) == (None, None, True)
         assert len(stopped) == 1
@@ -166,7 +166,7 @@ def test_a_reactor_that_cannot_begin_ends_the_others(
     real = choose("epoll")
     threads, descriptors = threading.active_count(), open_descriptors()
     monkeypatch.setattr(
-        "ringnet.engine.server.choose", lambda *_: Choice("epoll", "for a test", make)
+        "ringnet.engine.ground.choose", lambda *_: Choice("epoll", "for a test", make)
     )
     engine = ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", reactors=3)
     with pytest.raises(OSError, match="no memory for it"):

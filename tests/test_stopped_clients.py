@@ -76,7 +76,7 @@ def test_what_was_posted_before_a_client_stopped_is_dropped(backend: str) -> Non
         engine.reactors[0].execute(hold)
         assert inside.wait(WAIT)
         dialed = client.register(engine.addresses[0])
-        enrolled = engine.enroll_for(client._origin, ours, None)
+        enrolled = engine.dialer.enroll(client._origin, ours, None)
         client.stop()
         go_on.set()
         for future in (dialed, enrolled):

@@ -91,11 +91,12 @@ def test_each_counter_has_one_writer(
         ringnet.Client(Talker(), engine=engine) as client,
         ExitStack() as stack,
     ):
-        for accepting in (engine._accepting, engine._resting):
+        budget = engine.budget
+        for accepting in (budget._accepting, budget._resting):
             guarded = Guarded(accepting)
-            guarded.lock = engine._shared_lock
-            name = "_accepting" if accepting is engine._accepting else "_resting"
-            setattr(engine, name, guarded)
+            guarded.lock = budget._lock
+            name = "_accepting" if accepting is budget._accepting else "_resting"
+            setattr(budget, name, guarded)
         for number in range(60):
             family = socket.AF_UNIX if number % 2 else socket.AF_INET
             peer = stack.enter_context(socket.socket(family))

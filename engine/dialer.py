@@ -1,14 +1,15 @@
-"""Connections that an engine begins, or takes over. gnet: Engine.Register, Client.
+"""The dialer: connections that an engine begins, or takes over, for it and its clients.
 
-All of it is for any thread; the result comes in a future.
+All of it is for any thread; the result comes in a future. gnet: Engine.Register, Client.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from concurrent.futures import Future
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .address import parse_address
 from .checks import check_seconds
@@ -26,44 +27,23 @@ if TYPE_CHECKING:
     from .reactor import Reactor
 
 
-class Dialing:
-    """The part of an engine that begins connections."""
+class DialingEngine(Protocol):
+    """An engine, as it begins connections."""
 
-    if TYPE_CHECKING:  # what Engine has
-        options: Options
-        origin: Origin
-        _reactors: list[Reactor]
+    options: Options
 
-        def validate(self) -> None: ...
+    @property
+    def reactors(self) -> Sequence[Reactor]: ...
+    def validate(self) -> None: ...
 
-    def register(
-        self,
-        address: str,
-        timeout: float | None = None,
-        context: Any = None,
-        *,
-        local_address: LocalAddress = None,
-    ) -> Future[Connection]:
-        """Connect to an address, on the reactor with the fewest connections; for this handler.
 
-        The future has the connection when `on_open` has been called, or the error: see
-        `Client.dial`. From any thread. gnet: Engine.Register.
-        """
-        return self.dial_for(self.origin, address, timeout, context, local_address=local_address)
+class Dialer:
+    """For any thread."""
 
-    def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
-        """Take over a connected socket: TCP, UDP or Unix. The object is detached from its
-        descriptor, and the options of the engine are set on it.
+    def __init__(self, engine: DialingEngine) -> None:
+        self._engine = engine
 
-        Raises TypeError for what is no plain socket (an SSLSocket is none), OSError where it is not
-        connected, listens, is closed, of another kind or enrolled already, and QueueFull: then it
-        stays the caller's. The future has the connection, or why there is none; then, and where
-        the engine has ended meanwhile, the socket is closed. From any thread. gnet:
-        Engine.Register.
-        """
-        return self.enroll_for(self.origin, sock, context)
-
-    def dial_for(
+    def dial(
         self,
         origin: Origin,
         address: str,
@@ -72,8 +52,8 @@ class Dialing:
         reactor: LoopFace[Any] | None = None,
         local_address: LocalAddress = None,
     ) -> Future[Connection]:
-        """`register` for one of the engine's clients."""
-        limit = self.options.connect_timeout
+        """Connect to an address: see `Engine.register`."""
+        limit = self._engine.options.connect_timeout
         if timeout is not None:
             limit = _checked(timeout)
         parsed = parse_address(address)
@@ -88,14 +68,14 @@ class Dialing:
             return _too_late(error)
         return dial.future
 
-    def enroll_for(
+    def enroll(
         self,
         origin: Origin,
         sock: socket.socket,
         context: Any,
         reactor: LoopFace[Any] | None = None,
     ) -> Future[Connection]:
-        """`enroll` for one of the engine's clients."""
+        """Take over a connected socket: see `Engine.enroll`."""
         check_socket(sock)
         try:
             return enroll(self._chosen_loop(origin, reactor), origin, sock, context)
@@ -104,18 +84,18 @@ class Dialing:
 
     def _chosen_loop(self, origin: Origin, reactor: LoopFace[Any] | None) -> Reactor:
         """The one that was asked for, or the one with the fewest connections."""
-        if reactor is not None and getattr(reactor, "engine", None) is not self:
-            raise TypeError(f"loop is an event loop of {self!r}, not {shown(reactor)}")
+        if reactor is not None and getattr(reactor, "engine", None) is not self._engine:
+            raise TypeError(f"loop is an event loop of {self._engine!r}, not {shown(reactor)}")
         if origin.is_over:
             raise EngineStopped("the client has stopped: make another")
         if reactor is not None:
             return cast("Reactor", reactor)
-        self.validate()
-        if not self._reactors:
+        self._engine.validate()
+        if not self._engine.reactors:
             raise EngineStateError(
                 "no reactor runs in on_boot: connect in a handler, or after start"
             )
-        return min(self._reactors, key=lambda reactor: reactor.load)
+        return min(self._engine.reactors, key=lambda reactor: reactor.load)
 
 
 def _too_late(error: ConnectionClosed) -> Future[Connection]:
