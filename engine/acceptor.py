@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..completion import NOW
+from ..completion import ACCEPTED, NOW, STALLED
 from .errors import ConnectionClosed, QueueFull
 from .handles import HasHandles
 from .sockopts import borrowed, close_descriptor
@@ -80,9 +80,11 @@ class Acceptor:
             raise AssertionError("a backend has more slots than connections and listeners need")
         try:
             self._listeners[handle] = origin
+            self._reactor.owners[handle] = self
             self._reactor.backend.listen(handle, fd)
         except BaseException:
             self._listeners.pop(handle, None)
+            self._reactor.owners.pop(handle, None)
             self._reactor.give_back_handle(handle)
             raise
         if len(self._listeners) == 1:
@@ -120,10 +122,12 @@ class Acceptor:
         close_descriptor(fd)
         self.turned_away += 1
 
-    def lose_newcomer(self) -> None:
-        """Nothing could be done for the last one: there was no memory."""
-        if self._newcomer >= 0:
+    def on_lost(self, handle: int, kind: int, error: BaseException) -> None:
+        """An event could not be served: there was no memory."""
+        if kind == ACCEPTED and self._newcomer >= 0:
             self._turn_away(self._newcomer)
+        elif kind == STALLED:
+            self._reactor.backend.resume(handle)  # which says so again, where it still holds
 
     # Which reactor gets it
 

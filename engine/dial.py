@@ -21,9 +21,9 @@ from ..completion import NOW, RESET
 from ..sockaddr import pack
 from .address import Address
 from .deadlines import Countdown
+from .dials import Dials
 from .enrolling import EnrollingLoop, introduce
 from .errors import ConnectionClosed, EngineStopped, for_future, is_plain, shortened
-from .handles import HasHandles
 from .resolve import Target, check_host, resolve, unknown_host
 from .sockopts import is_itself, prepare_socket
 from .source import Source
@@ -39,11 +39,10 @@ _AT_ONCE: Final = 16  # addresses that fail at once, before others on the loop a
 _NAMED: Final = 8  # failures that an error names; how many there are, DNS decides
 
 
-class DialLoop(EnrollingLoop, HasHandles, Protocol):
+class DialLoop(EnrollingLoop, Protocol):
     """A reactor, as its dials see it."""
 
-    dials: dict[int, Dial]
-    dialing: set[Dial]
+    dials: Dials
 
     @property
     def engine(self) -> Host: ...
@@ -87,7 +86,7 @@ class Dial:
         try:
             self._step(self._begin)
         except BaseException as error:  # no memory even for that, or an interrupt
-            self._fail(error)
+            self.fail(error)
             if not is_plain(error):
                 raise
 
@@ -105,7 +104,7 @@ class Dial:
 
     def give_up(self, why: str) -> None:
         """Nobody wants it any more."""
-        self._fail(EngineStopped(why))
+        self.fail(EngineStopped(why))
 
     def _step(self, step: Callable[..., object], *arguments: Any) -> None:
         if self._is_over:
@@ -113,7 +112,7 @@ class Dial:
         try:
             step(*arguments)
         except BaseException as error:
-            self._fail(error)
+            self.fail(error)
             if not is_plain(error):
                 raise  # an interrupt, which goes its own way
 
@@ -133,10 +132,7 @@ class Dial:
         if self._loop.is_stopping:
             self.give_up("the engine is stopping: it takes no more connections")
             return
-        most = self._loop.backend.capacity
-        if len(self._loop.dialing) >= most:
-            raise OSError(errno.EMFILE, f"the reactor has {most} dials on their way already")
-        self._loop.dialing.add(self)
+        self._loop.dials.add(self)
         time_out = partial(self._step, self._time_out)
         self._limit = Countdown(self._loop, self._timeout, time_out)
         if self._address.is_unix:
@@ -165,7 +161,7 @@ class Dial:
         try:
             step, result = self._try, resolve(self._address, self._family)
         except BaseException as error:  # on this thread it is nobody's but the dial's
-            step, result = self._fail, error
+            step, result = self.fail, error
         with suppress(ConnectionClosed):  # the loop has ended this dial when it stopped
             self._loop.post_own(self._step, step, result)
 
@@ -188,7 +184,7 @@ class Dial:
         if self._targets:
             self._after(delay, self._next)
         elif not self._attempts:
-            self._fail(self._failures.explain(self._address, self._source))
+            self.fail(self._failures.explain(self._address, self._source))
 
     def _begins(self, target: Target) -> bool:
         """Whether an attempt is on its way, or has worked."""
@@ -205,17 +201,13 @@ class Dial:
 
     def _connect(self, target: Target, sock: socket.socket, packed: bytes) -> None:
         with sock:  # which closes it, unless it was detached
-            handle = self._loop.take_handle()
-            if handle is None:
-                raise OSError(errno.EMFILE, "the reactor has max_connections already")
+            handle = self._loop.dials.reserve(self)
             try:
                 self._attempts[handle] = target, sock.fileno()
-                self._loop.dials[handle] = self
                 self._loop.backend.connect(handle, sock.fileno(), packed)
             except BaseException:
                 self._attempts.pop(handle, None)
-                self._loop.dials.pop(handle, None)
-                self._loop.give_back_handle(handle)
+                self._loop.dials.release(handle)
                 raise
             sock.detach()  # it is the backend's
 
@@ -241,7 +233,8 @@ class Dial:
             self._refused(handle, errno.ECONNREFUSED, RESET)
             return
         conn = self._loop.streams.connected(handle, fd, self.origin)
-        del self._loop.dials[handle], self._attempts[handle]
+        self._loop.dials.hand_on(handle)
+        del self._attempts[handle]
         self._won(conn)
 
     def _refused(self, handle: int, number: int, mode: int = NOW) -> None:
@@ -259,7 +252,8 @@ class Dial:
         self._tidy()
         introduce(self._loop, conn, self._context, self.future)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """It has ended with an error."""
         if not self._is_over:
             self._tidy()
             # Their frames refer to this dial, and it to the future.
@@ -268,7 +262,7 @@ class Dial:
 
     def _tidy(self) -> None:
         self._is_over = True
-        self._loop.dialing.discard(self)
+        self._loop.dials.remove(self)
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
@@ -281,7 +275,7 @@ class Dial:
 
     def _time_out(self) -> None:
         text = f"connecting to {shortened(str(self._address))} took longer than {self._timeout} s"
-        self._fail(TimeoutError(errno.ETIMEDOUT, text))
+        self.fail(TimeoutError(errno.ETIMEDOUT, text))
 
 
 class _Failures:

@@ -60,10 +60,12 @@ class Endpoints:
             endpoint = Endpoint(self._reactor, handle, sock, origin)
             endpoint.kind = WildcardDatagram if tells_local else Datagram
             self._open[handle] = endpoint
+            self._reactor.owners[handle] = self
             self._reactor.backend.adopt_packets(handle, endpoint.fd)
         except BaseException:
             sock.detach()  # it stays the caller's
             self._open.pop(handle, None)
+            self._reactor.owners.pop(handle, None)
             self._reactor.give_back_handle(handle)
             raise
 
@@ -105,9 +107,6 @@ class Endpoints:
 
     def on_refused(self, handle: int, result: int, size: int) -> None:
         """The system did not send a datagram, or reports that an earlier one did not arrive."""
-        if handle == 0:
-            self._reactor.engine.group.wake_all()
-            return
         conn = self._reactor.connections.get(handle)
         if conn is not None:
             if conn._owner:
@@ -132,20 +131,17 @@ class Endpoints:
         except BaseException as failure:
             self._reactor.failed("%r: on_refused raised", self._reactor, error=failure)
 
-    def on_error(self, handle: int, result: int) -> bool:
-        """Whether the broken socket was one of these; without it the engine cannot do its work."""
-        if handle not in self._open:
-            return False
+    def on_error(self, handle: int, result: int) -> None:
+        """A listener's socket is broken: without it the engine cannot do its work."""
         self._reactor.log.error("a socket of datagrams has failed: %s", os.strerror(-result))
         self._reactor.backend.close(handle, NOW)
-        return True
 
-    def on_closed(self, handle: int) -> bool:
-        """Whether the final event was of one of these."""
-        endpoint = self._open.pop(handle, None)
-        if endpoint is not None:
-            endpoint.end()
-        return endpoint is not None
+    def on_closed(self, handle: int) -> None:
+        """The final event of a listener's socket."""
+        self._open.pop(handle).end()
+
+    def on_lost(self, handle: int, kind: int, error: BaseException) -> None:
+        """An event could not be served: that datagram is lost."""
 
     def on_drained(self, handle: int) -> None:
         """What waited in a socket has left."""

@@ -12,8 +12,21 @@ from typing import Protocol
 from ..completion import GENERATION_MASK, INDEX_BITS, INDEX_MASK
 
 
+class HandleOwner(Protocol):
+    """A part of a reactor that has handles: dials, listeners, sockets of datagrams.
+
+    Connections have a table of their own, which the path of a message reads.
+    """
+
+    def on_error(self, handle: int, result: int, /) -> None: ...
+    def on_closed(self, handle: int, /) -> None: ...
+    def on_lost(self, handle: int, kind: int, error: BaseException, /) -> None: ...
+
+
 class HasHandles(Protocol):
     """A reactor, as its parts get handles for their operations."""
+
+    owners: dict[int, HandleOwner]
 
     def take_handle(self) -> int | None: ...
     def give_back_handle(self, handle: int) -> None: ...

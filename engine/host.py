@@ -42,12 +42,6 @@ class Siblings(Protocol):
     def wake_all(self) -> None: ...
 
 
-class MakesBackends(Protocol):
-    """The backend that was chosen."""
-
-    def make_backend(self) -> Backend: ...
-
-
 class Beginner(Protocol):
     """Begins connections on a reactor."""
 
@@ -74,8 +68,7 @@ class Host(Protocol):
     def group(self) -> Siblings: ...
     @property
     def dialer(self) -> Beginner: ...
-    @property
-    def ground(self) -> MakesBackends: ...
+    def make_backend(self) -> Backend: ...
 
     # How it ends
 

@@ -36,6 +36,7 @@ from ..completion import (
 from .acceptor import Acceptor
 from .action import check_action
 from .callbacks import Callbacks
+from .dials import Dials
 from .endpoints import Endpoints
 from .eventloop import EventLoop
 from .handles import Handles
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from ..completion import Event
     from .backend import Backend, Memory
     from .connection import Connection
-    from .dial import Dial
+    from .handles import HandleOwner
     from .host import Host
     from .origin import Origin
 
@@ -76,8 +77,7 @@ class Reactor(EventLoop):
         self.begun = 0  # by this reactor: accepted for itself, dialed and enrolled
         self.ended = 0  # that are closed again
         self.connections: dict[int, Connection] = {}
-        self.dials: dict[int, Dial] = {}  # by the handle of each attempt
-        self.dialing: set[Dial] = set()  # that have not ended
+        self.owners: dict[int, HandleOwner] = {}  # of the handles that no connection has
         self.backend: Backend
         self.memory: Memory
         self._handles: Handles
@@ -95,6 +95,7 @@ class Reactor(EventLoop):
         self.wake_up = self.mailbox.wake_up
         self._timers = Timers(self)
         self.acceptor = Acceptor(self)
+        self.dials = Dials(self)
         self.streams = Streams(self)
         self.watch_close = self.streams.watch_close
         self.stopping = Stopping(self)
@@ -125,11 +126,11 @@ class Reactor(EventLoop):
             SHUT: self.streams.on_shut,
             CLOSED: self.closed,
             WOKEN: self._on_woken,
-            CONNECTED: self._on_connected,
+            CONNECTED: self.dials.on_connected,
             READY: self.watches.on_ready,
             DATAGRAM: self.endpoints.on_datagram,
             TRUNCATED: self.endpoints.on_truncated,
-            REFUSED: self.endpoints.on_refused,
+            REFUSED: self._on_refused,
         }
 
     def __repr__(self) -> str:
@@ -183,7 +184,7 @@ class Reactor(EventLoop):
         self._be_current()
         try:
             self._pin()
-            self.backend = self.engine.ground.make_backend()
+            self.backend = self.engine.make_backend()
         except BaseException as error:
             self.ident = 0
             self.ready.set_exception(error)
@@ -309,10 +310,6 @@ class Reactor(EventLoop):
         """A connection has ended somewhere."""
         self.acceptor.go_on()
 
-    def lose_newcomer(self) -> None:
-        """Nothing could be done for the one that was accepted last."""
-        self.acceptor.lose_newcomer()
-
     def be_forked(self) -> None:
         """In a forked child, where its thread is not."""
         self.ident = 0
@@ -358,13 +355,10 @@ class Reactor(EventLoop):
 
     def _on_error(self, handle: int, result: int, b: int) -> None:
         conn = self.connections.get(handle)
-        dial = self.dials.get(handle)
         if conn is not None:
             self.streams.on_error(conn, result)
-        elif dial is not None:
-            dial.on_error(handle, result)
-        elif not self.endpoints.on_error(handle, result):
-            self.acceptor.on_error(handle, result)
+        else:
+            self.owners[handle].on_error(handle, result)
 
     def closed(self, handle: int, lost: int, status: int) -> None:
         """The final event of whatever had the handle."""
@@ -372,11 +366,8 @@ class Reactor(EventLoop):
         self.guard(self.give_back_handle, handle)
         if conn is not None:
             self.streams.on_closed(conn, lost, status)
-        elif self.dials.pop(handle, None) is None and not self.endpoints.on_closed(handle):
-            self.acceptor.on_closed(handle)
-
-    def _on_connected(self, handle: int, a: int, b: int) -> None:
-        self.dials[handle].on_connected(handle)
+        else:
+            self.owners.pop(handle).on_closed(handle)
 
     def _on_drained(self, handle: int, a: int, b: int) -> None:
         conn = self.connections.get(handle)
@@ -384,6 +375,12 @@ class Reactor(EventLoop):
             conn._pump()
         else:
             self.endpoints.on_drained(handle)
+
+    def _on_refused(self, handle: int, result: int, size: int) -> None:
+        if handle:
+            self.endpoints.on_refused(handle, result, size)
+        else:
+            self.engine.group.wake_all()  # another reactor could not be woken in the cheap way
 
     def _on_woken(self, handle: int, a: int, b: int) -> None:
         for call, arguments in self.mailbox.take():

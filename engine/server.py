@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, Self
 
 from .action import Action, Handler, check_action, check_handler, overrides
+from .backend import Backend
 from .budget import Budget
 from .checks import check_patience, check_seconds
 from .connection import Connection
@@ -343,6 +344,10 @@ class Engine:
             self.group.tick()
 
     # For the reactors
+
+    def make_backend(self) -> Backend:
+        """A backend, on the calling thread."""
+        return self.ground.make_backend()
 
     def needs(self, reactor: Reactor) -> bool:
         """Whether a reactor may not end yet."""

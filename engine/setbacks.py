@@ -12,7 +12,7 @@ from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ..completion import ACCEPTED, NOW, STALLED, WOKEN
+from ..completion import NOW, WOKEN
 from .timers import TRY_AGAIN
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .backend import Backend
     from .callbacks import Callbacks
     from .connection import Connection
-    from .dial import Dial
+    from .handles import HandleOwner
 
 NO_EVENT: Final = -1  # the kind while none is being served
 _TRIES: Final = 100  # in a row, of turns that find no memory
@@ -33,10 +33,9 @@ class SetbacksLoop(Protocol):
     backend: Backend
     callbacks: Callbacks
     connections: dict[int, Connection]
-    dials: dict[int, Dial]
+    owners: dict[int, HandleOwner]
 
     def wake_up(self) -> None: ...
-    def lose_newcomer(self) -> None: ...
     def add_timer(self, delay: float, call: Callable[[], object]) -> object: ...
 
 
@@ -89,21 +88,17 @@ class Setbacks:
     def _event_failed(self, handle: int, kind: int, error: BaseException) -> None:
         """An event could not be served."""
         conn = self._loop.connections.get(handle)
-        dial = self._loop.dials.get(handle)
+        owner = self._loop.owners.get(handle)
         if conn is not None:
             self.break_off(conn, error)
             return
         self._loop.callbacks.failed(
             "%r: an event of kind %d is lost", self._loop, kind, error=error
         )
-        if dial is not None:
-            dial._fail(error)
-        elif kind == ACCEPTED:
-            self._loop.lose_newcomer()
+        if owner is not None:
+            owner.on_lost(handle, kind, error)
         elif kind == WOKEN:
             self._loop.backend.wake()  # the calls are still there
-        elif kind == STALLED:
-            self._loop.backend.resume(handle)  # which says so again, where it still holds
 
     def _may_try_again(self) -> bool:
         self._tries += 1

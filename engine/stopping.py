@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..completion import GRACEFUL, NOW
 from .deadlines import Countdown
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from .acceptor import Acceptor
     from .callbacks import Callbacks
     from .connection import Connection
-    from .dial import Dial
+    from .dials import Dials
     from .endpoints import Endpoints
     from .origin import Origin
     from .streams import Streams
+
+
+_NO_MORE: Final = "the engine is stopping: it takes no more connections"
 
 
 class StoppingLoop(Owner, Protocol):
@@ -30,7 +33,7 @@ class StoppingLoop(Owner, Protocol):
     acceptor: Acceptor
     callbacks: Callbacks
     connections: dict[int, Connection]
-    dialing: set[Dial]
+    dials: Dials
     endpoints: Endpoints
     streams: Streams
 
@@ -63,7 +66,7 @@ class Stopping:
     def _begin(self) -> None:
         loop, guard = self._loop, self._loop.callbacks.guard
         guard(loop.acceptor.close, GRACEFUL)
-        guard(self._give_up_dials)
+        guard(loop.dials.give_up, _NO_MORE)
         for conn in list(loop.connections.values()):
             guard(loop.streams.drain, conn)
             guard(loop.streams.linger_less, conn)
@@ -72,9 +75,7 @@ class Stopping:
     def close_all(self, origin: Origin) -> None:
         """Close the connections of an origin after what was written is sent, and end its dials."""
         guard = self._loop.callbacks.guard
-        for dial in list(self._loop.dialing):
-            if dial.origin is origin:
-                guard(dial.give_up, "the client has stopped")
+        self._loop.dials.give_up("the client has stopped", origin)
         for conn in list(self._loop.connections.values()):
             if conn._origin is origin:
                 guard(conn._finish, None)
@@ -83,18 +84,13 @@ class Stopping:
         """End the connections that are left when the backend has failed."""
         loop, guard = self._loop, self._loop.callbacks.guard
         error = None if isinstance(failure, EXITS) else failure  # which is none of theirs
-        guard(self._give_up_dials)
+        guard(loop.dials.give_up, _NO_MORE)
         for handle, conn in list(loop.connections.items()):
             conn._owner = 0
             conn._error = error if conn._error is None else conn._error
             guard(conn._forget_inbound)
             guard(loop.closed, handle, 0, 0)
         guard(loop.endpoints.abandon)
-
-    def _give_up_dials(self) -> None:
-        why = "the engine is stopping: it takes no more connections"
-        for dial in list(self._loop.dialing):
-            self._loop.callbacks.guard(dial.give_up, why)
 
     def _close_all_now(self) -> None:
         self.is_over = True

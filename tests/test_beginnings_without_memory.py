@@ -73,7 +73,7 @@ def test_a_dial(backend: str) -> None:
             with pytest.raises(OSError, match="MemoryError"):
                 engine.register(engine.addresses[0]).result(WAIT)
         assert open_descriptors() == before
-        assert not loop.dials
+        assert not loop.dials.attempts
         client.sendall(b"x")
         assert receive(client, 1) == b"x"
         assert engine.register(engine.addresses[0]).result(WAIT)

@@ -67,7 +67,7 @@ def test_hosts_that_no_resolver_takes(backend: str) -> None:
                     assert len(str(caught.value)) < 1000
             other.sendall(b"still here")
             assert receive(other, 10) == b"still here"
-        until(lambda: not engine.reactors[0].dialing)
+        until(lambda: not engine.reactors[0].dials.pending)
     assert open_descriptors() == before
 
 
@@ -132,10 +132,10 @@ def test_a_name_with_very_many_addresses(backend: str, scheme: str, names: Names
         future = client.register(f"{scheme}://several.test:1")
         seen = []
         while not future.done():  # whoever else is on the loop has a turn between
-            seen.append(on_loop(loop, lambda: loop.dialing and True))
+            seen.append(on_loop(loop, lambda: loop.dials.pending and True))
         assert future.result(0).loop is loop
         assert len(seen) > 1
-        until(lambda: not loop.dials)
+        until(lambda: not loop.dials.attempts)
     assert open_descriptors() == before
 
 
@@ -198,7 +198,7 @@ def test_any_exception_on_the_way_ends_the_dial(
                 with pytest.raises((type(error), OSError)):
                     client.register("tcp://several.test:1").result(WAIT)
         client.dial(engine.addresses[0])
-        until(lambda: not client.engine.reactors[0].dials)
+        until(lambda: not client.engine.reactors[0].dials.attempts)
         until(lambda: client.engine.count_connections() == 1)
 
 
@@ -250,8 +250,8 @@ def test_a_dial_that_failed_leaves_no_cycle(backend: str, names: Names) -> None:
         try:
             for address in ("tcp://several.test:1", "tcp://a..b:1", "tcp://no.invalid:1", silent):
                 future = client.register(address, timeout=0.3)
-                until(lambda: loop.dialing or future.done())  # noqa: B023
-                dials = [weakref.ref(one) for one in list(loop.dialing)]
+                until(lambda: loop.dials.pending or future.done())  # noqa: B023
+                dials = [weakref.ref(one) for one in list(loop.dials.pending)]
                 with pytest.raises(OSError):  # noqa: PT011
                     future.result(WAIT)
                 loop.schedule(0, bool)  # the loop keeps the last call of a timer until the next

@@ -16,6 +16,7 @@ from dial_tools import Full, Names, closed_port
 from engine_tools import BACKENDS, WAIT, Recorder, Talker, endpoint, until
 from ringnet.engine.address import parse_address
 from ringnet.engine.dial import Dial
+from ringnet.engine.dials import Dials
 from ringnet.engine.options import make_options
 from ringnet.engine.origin import Origin
 from ringnet.sockaddr import unpack
@@ -41,8 +42,8 @@ class FakeLoop:
     def __init__(self) -> None:
         self.now = 0.0
         self.options = make_options({})
-        self.dialing: set[Dial] = set()
-        self.dials: dict[int, Dial] = {}
+        self.owners: dict[int, Any] = {}
+        self.dials = Dials(self)  # type: ignore[arg-type]
         self.timers: list[Later] = []
         self.most = 0  # timers that waited at once
         self.begun: list[tuple[float, str]] = []
@@ -68,6 +69,9 @@ class FakeLoop:
     def take_handle(self) -> int:
         self.handles += 1
         return self.handles
+
+    def give_back_handle(self, handle: int) -> None:
+        """Each is taken once here."""
 
     def connect(self, handle: int, fd: int, address: bytes) -> None:
         self.fds.append(fd)
@@ -110,7 +114,7 @@ def test_refusals_do_not_hasten_those_who_follow(names: Names) -> None:
     future = begin(loop)
     for handle in range(1, 6):
         loop.run_until(handle * 0.01)
-        loop.dials[handle].on_error(handle, -errno.ECONNREFUSED)
+        loop.dials.on_error(handle, -errno.ECONNREFUSED)
     loop.run_until(3.0)
     at_once = [0.0, 0.01, 0.02, 0.03, 0.04]
     paced = [0.05, 0.3, 0.55, 0.8, 1.05, 1.3]
@@ -120,7 +124,7 @@ def test_refusals_do_not_hasten_those_who_follow(names: Names) -> None:
     assert not future.done()
     loop.run_until(31.0)
     assert isinstance(future.exception(0), TimeoutError)
-    assert not loop.dialing
+    assert not loop.dials.pending
     close_all(loop)
 
 
@@ -129,13 +133,13 @@ def test_a_late_refusal_begins_the_delay_anew(names: Names) -> None:
     loop = FakeLoop()
     future = begin(loop)
     loop.run_until(0.2)
-    loop.dials[1].on_error(1, -errno.ECONNREFUSED)  # 50 ms before the second would begin
+    loop.dials.on_error(1, -errno.ECONNREFUSED)  # 50 ms before the second would begin
     loop.run_until(0.44)
     assert [when for when, _ in loop.begun] == [0.0, 0.2]
     loop.run_until(1.0)
     assert [when for when, _ in loop.begun] == [0.0, 0.2, 0.45, 0.7]
     for handle in (2, 3, 4):
-        loop.dials[handle].on_error(handle, -errno.ECONNREFUSED)
+        loop.dials.on_error(handle, -errno.ECONNREFUSED)
     assert isinstance(future.exception(0), ConnectionRefusedError)
     assert not any(timer.call for timer in loop.timers)
     close_all(loop)
@@ -158,10 +162,10 @@ def test_pacing_with_real_sockets(backend: str, names: Names) -> None:
 
         def look() -> bool:
             nonlocal most
-            most = max(most, len(loop.dials))
+            most = max(most, len(loop.dials.attempts))
             return future.done()
 
         until(look)
         assert future.result(WAIT).loop is loop
         assert most <= 4 + 1  # the three, the one that works, and a refused one on its way
-        until(lambda: not loop.dials)
+        until(lambda: not loop.dials.attempts)

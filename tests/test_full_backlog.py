@@ -20,8 +20,8 @@ def test_waiting_for_room_keeps_nothing(backend: str, tmp_path: Path) -> None:
         with ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend) as engine:
             (loop,) = engine.reactors
             done = engine.register(f"unix://{path}", timeout=WAIT)
-            until(lambda: loop.dialing)
-            (dial,) = loop.dialing
+            until(lambda: loop.dials.pending)
+            (dial,) = loop.dials.pending
             counts: list[int] = []
             looking = loop.repeat(0.01, lambda: counts.append(len(dial._timers)))
             until(lambda: len(counts) >= 30)

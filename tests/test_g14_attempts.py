@@ -45,7 +45,7 @@ def test_all_addresses_of_a_name_are_tried(backend: str, first: str, names: Name
         bad = int(silent.rpartition(":")[2]) if first == "silent" else closed_port()
         names.addresses = [("127.0.0.1", bad), endpoint(engine)]
         assert peer_of(client.dial("tcp://several.test:1", timeout=10)) == endpoint(engine)
-        until(lambda: not client.engine.reactors[0].dials)
+        until(lambda: not client.engine.reactors[0].dials.attempts)
         assert client.engine.count_connections() == 1
         assert names.threads.isdisjoint({client.engine.reactors[0].ident})  # off the loop
         assert names.threads
@@ -79,7 +79,7 @@ def test_the_first_to_connect_wins_and_the_others_are_given_up(backend: str, nam
         names.addresses = [("127.0.0.1", int(slow.rpartition(":")[2]))] * 5 + [endpoint(engine)]
         conns = [client.register("tcp://several.test:1", 10).result(WAIT) for _ in range(10)]
         assert {peer_of(conn) for conn in conns} == {endpoint(engine)}
-        until(lambda: not client.engine.reactors[0].dials)
+        until(lambda: not client.engine.reactors[0].dials.attempts)
         assert client.engine.count_connections() == 10
         assert talker.opened.qsize() == 10
     assert open_descriptors() == before
@@ -126,7 +126,7 @@ def test_two_attempts_that_end_in_the_same_turn(backend: str, second: str, names
         loop.execute(lambda: spin(0.02))
         hold.let_go.set()
         conn = future.result(WAIT)
-        until(lambda: not loop.dials)
+        until(lambda: not loop.dials.attempts)
         assert client.engine.count_connections() == 1
         assert talker.opened.get(timeout=WAIT) is conn
         conn.async_write(b"alive")
@@ -160,7 +160,7 @@ def test_when_all_addresses_fail_each_is_named(backend: str, names: Names) -> No
             client.dial("tcp://several.test:1")
         with pytest.raises(ConnectionRefusedError):
             client.dial("tcp://several.test:1")  # and again: nothing was left behind
-        until(lambda: not client.engine.reactors[0].dials)
+        until(lambda: not client.engine.reactors[0].dials.attempts)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

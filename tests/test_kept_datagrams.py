@@ -102,7 +102,7 @@ def test_while_the_engine_drains(backend: str) -> None:
 def test_after_a_reactors_failure(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     handler = Keep()
     engine = ringnet.Engine(handler, "udp://127.0.0.1:0", backend=backend)
-    make, broken = engine.ground.make_backend, threading.Event()
+    make, broken = engine.make_backend, threading.Event()
 
     def breakable() -> Any:
         made = make()
@@ -116,7 +116,7 @@ def test_after_a_reactors_failure(backend: str, monkeypatch: pytest.MonkeyPatch)
         made.turn = turn_or_fail  # type: ignore[method-assign]
         return made
 
-    monkeypatch.setattr(engine.ground, "make_backend", breakable)
+    monkeypatch.setattr(engine, "make_backend", breakable)
     engine.start()
     conn = one_of(engine, handler)
     broken.set()
