@@ -31,6 +31,7 @@ from .engine.errors import (
     UsageError,
     WrongThread,
 )
+from .engine.eventloop import EventLoop
 from .engine.handler import EventHandler
 from .engine.linked_buffer import LinkedBuffer
 from .engine.listener import Listener
@@ -38,7 +39,6 @@ from .engine.mixed_buffer import MixedBuffer
 from .engine.multipool import MultiPool
 from .engine.options import Options
 from .engine.packets import PacketConnection
-from .engine.reactor import Reactor
 from .engine.ring_buffer import RingBuffer
 from .engine.run import run
 from .engine.server import Engine
@@ -61,6 +61,7 @@ __all__ = [
     "EngineStateError",
     "EngineStopped",
     "EventHandler",
+    "EventLoop",
     "LinkedBuffer",
     "Listener",
     "MixedBuffer",
@@ -71,7 +72,6 @@ __all__ = [
     "PoolClosed",
     "PoolOverload",
     "QueueFull",
-    "Reactor",
     "RingBuffer",
     "RingnetError",
     "ShortBuffer",

@@ -55,18 +55,30 @@ BALANCERS: dict[str, Callable[[], Balancer[Any]]] = {
 }
 
 
-class Balancing(Generic[R]):
-    """A balancer with what it is asked about."""
+class HasFace(Protocol):
+    """A reactor."""
 
-    def __init__(self, chosen: str | Balancer[R], reactors: Sequence[R]) -> None:
+    @property
+    def face(self) -> HasLoad: ...
+
+
+T = TypeVar("T", bound=HasFace)
+
+
+class Balancing(Generic[T]):
+    """A balancer with the reactors that it chooses among, by what users have of them."""
+
+    def __init__(self, chosen: str | Balancer[Any], reactors: Sequence[T]) -> None:
         self._ask = BALANCERS[chosen]() if isinstance(chosen, str) else chosen
         self._reactors = tuple(reactors)
+        self._faces = tuple(reactor.face for reactor in reactors)
         self.has_choice = len(self._reactors) > 1 or not isinstance(chosen, str)
         self.needs_address = not isinstance(chosen, str) or chosen == "source_hash"
 
-    def pick(self, address: Any) -> R:
+    def pick(self, address: Any) -> T:
         """The reactor for a newcomer. Raises UsageError for what is none of them."""
-        found = self._ask(self._reactors, address)
-        if not any(found is reactor for reactor in self._reactors):
-            raise UsageError(f"load_balancing gave {shown(found)}: return one of the reactors")
-        return found
+        found = self._ask(self._faces, address)
+        for reactor in self._reactors:
+            if reactor.face is found:
+                return reactor
+        raise UsageError(f"load_balancing gave {shown(found)}: return one of the reactors")

@@ -78,9 +78,7 @@ class Client:
         self._origin.is_over = True
         if not self._shares:
             return self.engine.stop(timeout)
-        for reactor in self.engine.reactors:
-            with suppress(ConnectionClosed):  # it has ended, and its connections with it
-                reactor.post_own(reactor.close_all, self._origin)
+        self.engine.group.close_all(self._origin)
         return True
 
     def dial(

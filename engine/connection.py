@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..completion import INDEX_MASK, NOW, RESET
 from .errors import peer_text
 from .foreign import AnyThread
-from .owner import LoopFace, Owner
+from .owner import LoopFace
 from .socket_options import SocketOptions
 from .sockopts import borrowed
 from .time_limits import TimeLimits
@@ -22,10 +22,6 @@ from .writing import Writing
 
 if TYPE_CHECKING:
     from .listener import Listener
-
-
-class ConnectionLoop(Owner, LoopFace["Connection"], Protocol):
-    """A reactor, as `conn.loop` shows it."""
 
 
 class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
@@ -39,7 +35,6 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
     """
 
     __slots__ = ()
-    loop: ConnectionLoop
 
     def __repr__(self) -> str:
         state = "open" if self._owner else "closed"
@@ -63,15 +58,20 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
 
     def _cut(self, mode: int) -> None:
         if self._owner != get_ident():
-            if self._owner or self.loop.engine.is_forked:
+            if self._owner or self._loop.engine.is_forked:
                 raise self._misuse()
             if self._fd == -1:
                 return
-            if self.loop.ident != get_ident():
+            if self._loop.ident != get_ident():
                 raise self._wrong_thread()
         self._end(mode, None)
 
     # What it is
+
+    @property
+    def loop(self) -> LoopFace[Connection]:
+        """The event loop that it belongs to: see `EventLoop`. For any thread."""
+        return self._loop.face
 
     @property
     def local_address(self) -> Any:

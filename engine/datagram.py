@@ -38,7 +38,7 @@ class Datagram(PacketConnection):
     def __init__(self, endpoint: Endpoint, sender: bytes, offset: int, length: int) -> None:
         # Only what a datagram needs of a connection: there is one of these for each.
         self.context: Any = None
-        self.loop = loop = endpoint.loop  # type: ignore[assignment]  # the same reactor
+        self._loop = loop = endpoint.loop
         self._owner = loop.ident
         self._memory = loop.memory
         self._offset = offset
@@ -128,11 +128,11 @@ class Datagram(PacketConnection):
         """Nothing can arrive once more: the handler is not called, which would look like that."""
         if callback is not None:
             error = None if self._endpoint.is_open else self._endpoint.is_over()
-            self.loop.guard(callback, self, error)
+            self._loop.guard(callback, self, error)
 
     def _close(self, callback: Callback | None) -> None:
         if callback is not None:
-            self.loop.guard(callback, self, None)
+            self._loop.guard(callback, self, None)
 
     def _finish(self, error: BaseException | None) -> None:
         return

@@ -38,7 +38,7 @@ class Limited(Protocol):
     _peer_ended: bool
 
     @property
-    def loop(self) -> Owner: ...
+    def _loop(self) -> Owner: ...
     @property
     def is_reading(self) -> bool: ...
     @property
@@ -77,7 +77,7 @@ class Deadlines:
         # When the limits run from: not earlier than what last reset them.
         self._begun = self._heard = self._sent = self._active = now
         self._waited = False  # bytes waited at the last look
-        self._sent_count = conn.loop.sent(conn._handle)
+        self._sent_count = conn._loop.sent(conn._handle)
         self._timer: Timer | None = None
 
     def begin(self, loop: Owner) -> None:
@@ -126,7 +126,7 @@ class Deadlines:
         then = self._next_look(now)
         if then is not None:
             # Rounding may put it a hair too early: then it looks again, but never at once.
-            self._timer = self._conn.loop.add_timer(max(then - now, _SOONEST), self._look)
+            self._timer = self._conn._loop.add_timer(max(then - now, _SOONEST), self._look)
 
     def _look(self) -> None:
         """See what happened since the last look, and act on it, or look again later."""
@@ -149,7 +149,7 @@ class Deadlines:
             self._begun = self._heard = self._active = now
         elif conn._peer_ended:
             self._begun = self._heard = now
-        sent = conn.loop.sent(conn._handle)
+        sent = conn._loop.sent(conn._handle)
         if sent != self._sent_count:
             self._sent_count = sent
             self._sent = self._active = now
@@ -165,7 +165,7 @@ class Deadlines:
     def _is_late(self, now: float) -> bool:
         """Whether it is us who are late: what keeps a limit from passing has not been told yet."""
         conn = self._conn
-        pending = conn.loop.backend.pending(conn._handle)
+        pending = conn._loop.backend.pending(conn._handle)
         comes = pending & READABLE and conn.is_reading and not conn._peer_ended
         if comes:
             self._hear(now)

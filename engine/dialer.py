@@ -6,10 +6,9 @@ All of it is for any thread; the result comes in a future. gnet: Engine.Register
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from concurrent.futures import Future
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .address import parse_address
 from .checks import check_seconds
@@ -27,13 +26,19 @@ if TYPE_CHECKING:
     from .reactor import Reactor
 
 
+class Dialing(Protocol):
+    """The reactors that dial."""
+
+    reactors: list[Reactor]
+
+
 class DialingEngine(Protocol):
     """An engine, as it begins connections."""
 
     options: Options
 
     @property
-    def reactors(self) -> Sequence[Reactor]: ...
+    def group(self) -> Dialing: ...
     def validate(self) -> None: ...
 
 
@@ -49,7 +54,7 @@ class Dialer:
         address: str,
         timeout: float | None,
         context: Any,
-        reactor: LoopFace[Any] | None = None,
+        loop: LoopFace[Any] | None = None,
         local_address: LocalAddress = None,
     ) -> Future[Connection]:
         """Connect to an address: see `Engine.register`."""
@@ -61,9 +66,9 @@ class Dialer:
             raise AddressError(f"{address!r} is for listening: enroll a connected socket instead")
         source = parse_source(local_address, parsed)
         try:
-            loop = self._chosen_loop(origin, reactor)
-            dial = Dial(loop, origin, parsed, limit, context, source)
-            loop.post(dial.begin)
+            reactor = self._chosen(origin, loop)
+            dial = Dial(reactor, origin, parsed, limit, context, source)
+            reactor.post(dial.begin)
         except ConnectionClosed as error:
             return _too_late(error)
         return dial.future
@@ -73,29 +78,32 @@ class Dialer:
         origin: Origin,
         sock: socket.socket,
         context: Any,
-        reactor: LoopFace[Any] | None = None,
+        loop: LoopFace[Any] | None = None,
     ) -> Future[Connection]:
         """Take over a connected socket: see `Engine.enroll`."""
         check_socket(sock)
         try:
-            return enroll(self._chosen_loop(origin, reactor), origin, sock, context)
+            return enroll(self._chosen(origin, loop), origin, sock, context)
         except ConnectionClosed as error:
             return _too_late(error)
 
-    def _chosen_loop(self, origin: Origin, reactor: LoopFace[Any] | None) -> Reactor:
+    def _chosen(self, origin: Origin, loop: LoopFace[Any] | None) -> Reactor:
         """The one that was asked for, or the one with the fewest connections."""
-        if reactor is not None and getattr(reactor, "engine", None) is not self._engine:
-            raise TypeError(f"loop is an event loop of {self._engine!r}, not {shown(reactor)}")
+        reactors = self._engine.group.reactors
+        if loop is not None:
+            reactors = [reactor for reactor in reactors if reactor.face is loop]
+            if not reactors:
+                raise TypeError(f"loop is an event loop of {self._engine!r}, not {shown(loop)}")
         if origin.is_over:
             raise EngineStopped("the client has stopped: make another")
-        if reactor is not None:
-            return cast("Reactor", reactor)
+        if loop is not None:
+            return reactors[0]
         self._engine.validate()
-        if not self._engine.reactors:
+        if not reactors:
             raise EngineStateError(
                 "no reactor runs in on_boot: connect in a handler, or after start"
             )
-        return min(self._engine.reactors, key=lambda reactor: reactor.load)
+        return min(reactors, key=lambda reactor: reactor.face.load)
 
 
 def _too_late(error: ConnectionClosed) -> Future[Connection]:

@@ -29,7 +29,7 @@ class AnyThread(Stream):
         packets as `write`, which checks the size. gnet: AsyncWrite.
         """
         check_callback(callback)
-        self.loop.post(self._async_write, as_bytes(data), callback)
+        self._loop.post(self._async_write, as_bytes(data), callback)
 
     def async_writev(self, parts: Iterable[bytes], callback: Callback | None = None) -> None:
         """`writev` from any thread, as `async_write`. gnet: AsyncWritev."""
@@ -43,7 +43,7 @@ class AnyThread(Stream):
         reading is resumed, however often it was woken.
         """
         check_callback(callback)
-        self.loop.post(self._wake, callback)
+        self._loop.post(self._wake, callback)
 
     def close(self, callback: Callback | None = None) -> None:
         """Close after what was written is sent. Closing twice does nothing.
@@ -54,14 +54,14 @@ class AnyThread(Stream):
         dropped; what is owed has `close_timeout` seconds. gnet: Close, CloseWithCallback.
         """
         check_callback(callback)
-        if get_ident() == self.loop.ident:
+        if get_ident() == self._loop.ident:
             self._close(callback)
             return
         try:
-            self.loop.post(self._close, callback)
+            self._loop.post(self._close, callback)
         except ConnectionClosed:  # the loop is over, and all its connections are closed
             if callback is not None:
-                self.loop.guard(callback, self, self._error)
+                self._loop.guard(callback, self, self._error)
 
     def _async_write(self, data: bytes, callback: Callback | None) -> None:
         try:
@@ -78,9 +78,9 @@ class AnyThread(Stream):
         self, size: int, callback: Callback | None, error: BaseException | None
     ) -> None:
         if callback is not None:
-            self.loop.guard(callback, self, error)
+            self._loop.guard(callback, self, error)
         elif error is not None:
-            self.loop.seldom.say(
+            self._loop.seldom.say(
                 "async_write of %d bytes to %r: %s",
                 size,
                 self,
@@ -93,14 +93,14 @@ class AnyThread(Stream):
         if error is None and self._paused:
             self._wake_due = True
         elif error is None:
-            self.loop.traffic(self)
+            self._loop.traffic(self)
         if callback is not None:
-            self.loop.guard(callback, self, error)
+            self._loop.guard(callback, self, error)
 
     def _close(self, callback: Callback | None) -> None:
         if self._fd == -1:
             if callback is not None:
-                self.loop.guard(callback, self, self._error)
+                self._loop.guard(callback, self, self._error)
             return
         if callback is not None:
             self._on_closed = [*(self._on_closed or []), callback]

@@ -117,6 +117,12 @@ class Group:
             with suppress(ConnectionClosed):  # it has ended already
                 reactor.post_own(reactor.stop, limit)
 
+    def close_all(self, origin: Origin) -> None:
+        """End the connections of an origin, and its dials."""
+        for reactor in self.reactors:
+            with suppress(ConnectionClosed):  # it has ended, and its connections with it
+                reactor.post_own(reactor.stopping.close_all, origin)
+
     def limit_patience(self, seconds: float) -> None:
         """Reactors that have ended by then do not wait for the others."""
         at = monotonic() + seconds
@@ -172,12 +178,12 @@ class Group:
     @property
     def runs_here(self) -> bool:
         """Whether the calling thread is a reactor's."""
-        return any(reactor.is_current for reactor in self.reactors)
+        return any(reactor.face.is_current for reactor in self.reactors)
 
     @property
     def is_held_up_here(self) -> bool:
         """Whether the calling thread was interrupted while a reactor waits for it."""
-        return any(reactor.is_posting for reactor in self.reactors)
+        return any(reactor.mailbox.is_posting for reactor in self.reactors)
 
 
 def _look_again() -> None:

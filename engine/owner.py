@@ -62,6 +62,10 @@ class LoopFace(Protocol[C]):
     def load(self) -> int: ...
     @property
     def is_current(self) -> bool: ...
+    @property
+    def is_stopping(self) -> bool: ...
+    @property
+    def number(self) -> int: ...
 
 
 class Owner(Protocol):
@@ -77,6 +81,8 @@ class Owner(Protocol):
     buffer_share: int  # up to here nobody need ask the other reactors whether that is too much
     write_room: int  # bytes that a connection may write before somebody looks how many wait
 
+    @property
+    def face(self) -> LoopFace[Any]: ...
     @property
     def engine(self) -> Forked: ...
     @property

@@ -74,19 +74,19 @@ class PacketConnection(Connection):
             raise self._misuse()
         if not self._paused:
             self._paused = True
-            self.loop.backend.pause(self._handle)
+            self._loop.backend.pause(self._handle)
 
     @property
     def is_writable(self) -> bool:
         """Whether at most `high_water` bytes wait. There is no `on_writable` for packets."""
-        return self._owner != 0 and self.outbound_buffered <= self.loop.options.high_water
+        return self._owner != 0 and self.outbound_buffered <= self._loop.options.high_water
 
     @property
     def outbound_buffered(self) -> int:
         """Bytes of this socket, to whomever, that the kernel has not taken yet."""
         if self._fd == -1:
             return 0
-        if self.loop.ident != get_ident():
+        if self._loop.ident != get_ident():
             raise self._wrong_thread()
         return self._endpoint.waiting()
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from itertools import islice
-from threading import Thread
+from threading import Thread, get_ident
 from typing import TYPE_CHECKING
 
 from ..completion import (
@@ -36,6 +36,7 @@ from ..completion import (
 from .acceptor import Acceptor
 from .action import check_action
 from .callbacks import Callbacks
+from .current import set_current
 from .dials import Dials
 from .endpoints import Endpoints
 from .eventloop import EventLoop
@@ -59,11 +60,12 @@ if TYPE_CHECKING:
     from .origin import Origin
 
 
-class Reactor(EventLoop):
-    """An event loop of the engine; `conn.loop` is the one of a connection. gnet: EventLoop."""
+class Reactor:
+    """One event loop of an engine; `face` is what users have of it."""
 
     def __init__(self, engine: Host, number: int) -> None:
         self.engine = engine
+        self.face = EventLoop(self)
         self.number = number
         self.budget = engine.budget
         self.options = engine.options
@@ -93,14 +95,13 @@ class Reactor(EventLoop):
         self.post_own = self.mailbox.post_own
         self.hand = self.mailbox.hand
         self.wake_up = self.mailbox.wake_up
-        self._timers = Timers(self)
+        self.timers = Timers(self)
         self.acceptor = Acceptor(self)
         self.dials = Dials(self)
         self.streams = Streams(self)
         self.watch_close = self.streams.watch_close
         self.stopping = Stopping(self)
         self.stop = self.stopping.stop
-        self.close_all = self.stopping.close_all
         self.endpoints = Endpoints(self)
         self.watches = Watches(self)
         # Bytes of its connections that wait in memory, in both directions, beyond the stages.
@@ -152,7 +153,7 @@ class Reactor(EventLoop):
 
     def add_timer(self, delay: float, call: Callable[[], object]) -> Timer:
         """`schedule` for calls of the engine itself, whose exceptions are bugs."""
-        return self._timers.add(delay, call)
+        return self.timers.add(delay, call)
 
     # The loop
 
@@ -181,7 +182,8 @@ class Reactor(EventLoop):
 
     def begin(self) -> None:
         """Make the backend on the calling thread, which is the loop's from now on: see `ready`."""
-        self._be_current()
+        self.ident = get_ident()
+        set_current(self.face)
         try:
             self._pin()
             self.backend = self.engine.make_backend()
@@ -230,7 +232,7 @@ class Reactor(EventLoop):
         turn = self.backend.turn
         connections = self.connections
         dispatch = self._dispatch
-        timers = self._timers
+        timers = self.timers
         heap = timers.heap
         again = self.again
         stopping = self.stopping
@@ -300,7 +302,7 @@ class Reactor(EventLoop):
             self.streams.tell_end(conn)
 
     def _run_those_due(self) -> None:
-        for call in self._timers.due():
+        for call in self.timers.due():
             try:
                 call()
             except BaseException as error:

@@ -71,7 +71,7 @@ class Reading(Stream):
         if self._inbound is None:
             self._keep_leftover()
         if was_reading:
-            self.loop.backend.pause(self._handle)
+            self._loop.backend.pause(self._handle)
 
     def resume_reading(self) -> None:
         """Read again; for what was kept, `on_traffic` is called soon."""
@@ -82,7 +82,7 @@ class Reading(Stream):
         self._paused = False
         if not self._held:
             self._read_again()
-        self.loop.call_again(self)
+        self._loop.call_again(self)
 
     @property
     def is_reading(self) -> bool:
@@ -100,5 +100,5 @@ class Reading(Stream):
 
     def _go_on(self) -> None:
         """The engine has room again; it may still hold too much itself."""
-        if self._held and self.inbound_buffered <= self.loop.options.max_inbound:
+        if self._held and self.inbound_buffered <= self._loop.options.max_inbound:
             self._let_go()

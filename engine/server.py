@@ -20,6 +20,7 @@ from .connection import Connection
 from .current import borrowed_thread
 from .dialer import Dialer
 from .errors import ConnectionClosed, EngineStateError, EngineStopped
+from .eventloop import EventLoop
 from .ground import Ground
 from .group import Group
 from .life import Life
@@ -30,7 +31,6 @@ from .memory import keep_freed
 from .options import Options, make_options
 from .origin import Origin
 from .processes import STOP_GRACE, note_running
-from .reactor import Reactor
 from .resolvers import Resolvers
 from .source import LocalAddress
 
@@ -87,9 +87,9 @@ class Engine:
         return self.ground.chosen.reason
 
     @property
-    def reactors(self) -> tuple[Reactor, ...]:
+    def reactors(self) -> tuple[EventLoop, ...]:
         """The event loops, while the engine runs."""
-        return tuple(self.group.reactors)
+        return tuple(reactor.face for reactor in self.group.reactors)
 
     def count_connections(self) -> int:
         """Connections that are open, or on their way to their reactor. gnet: CountConnections.
@@ -250,7 +250,7 @@ class Engine:
         """The hosted reactor is over, and so are the others, but for one that is stuck."""
         if self.wait(STOP_GRACE):
             return
-        stuck = [reactor for reactor in self.reactors if reactor.ident]
+        stuck = [reactor for reactor in self.group.reactors if reactor.ident]
         self.log.error("%r: handlers on %s have not returned: left behind", self, stuck)
         self._raise_failure()
 
@@ -349,11 +349,11 @@ class Engine:
         """A backend, on the calling thread."""
         return self.ground.make_backend()
 
-    def needs(self, reactor: Reactor) -> bool:
+    def needs(self, reactor: Any) -> bool:
         """Whether a reactor may not end yet."""
         return self.group.needs(reactor, self.budget.still_accepts)
 
-    def reactor_ended(self, reactor: Reactor, failure: BaseException | None) -> None:
+    def reactor_ended(self, reactor: Any, failure: BaseException | None) -> None:
         """The last word of a reactor, on its thread. A failed one ends the whole engine."""
         is_last = self.group.note_end(failure)
         try:

@@ -52,7 +52,7 @@ class Stream:
 
     # What it is, from its beginning to its end
     context: Any  # the handler's own
-    loop: Owner  # its reactor
+    _loop: Owner  # its reactor
     _origin: Origin  # its listener or client, and so its handler
     _handle: int  # the backend's name for it
     _fd: int  # -1 from CLOSED on
@@ -96,7 +96,7 @@ class Stream:
 
     def __init__(self, loop: Owner, handle: int, fd: int, origin: Origin) -> None:
         self.context = None
-        self.loop = loop
+        self._loop = loop
         self._origin = origin
         self._owner = loop.ident
         self._handle = handle
@@ -177,14 +177,14 @@ class Stream:
             self._length -= count
         else:
             self._inbound.discard(count)
-            self.loop.buffered -= count
+            self._loop.buffered -= count
             if not self._inbound and not self._paused:
                 self._inbound = None
-            if self._held and self.inbound_buffered <= self.loop.options.max_inbound // 2:
+            if self._held and self.inbound_buffered <= self._loop.options.max_inbound // 2:
                 self._let_go()
 
     def _read_again(self) -> None:
-        self.loop.backend.resume(self._handle)
+        self._loop.backend.resume(self._handle)
         if self._deadlines is not None:
             self._deadlines.read_again()
 
@@ -192,7 +192,7 @@ class Stream:
         if not self._paused:
             self._read_again()  # first: there may be no memory for it
         self._held = False
-        self.loop.held.discard(self)
+        self._loop.held.discard(self)
 
     def _keep_leftover(self) -> None:
         """Copy what the handler left, before the receive buffer is given back."""
@@ -216,7 +216,7 @@ class Stream:
         """Keep a piece: a large one as it is, as long as the heap may have so much."""
         inbound = self._inbound
         assert inbound is not None
-        if len(data) < REFERRED_FROM or self.loop.buffered >= self.loop.options.kept_memory:
+        if len(data) < REFERRED_FROM or self._loop.buffered >= self._loop.options.kept_memory:
             inbound.write(data)
             return
         if isinstance(inbound, RingBuffer):
@@ -227,7 +227,7 @@ class Stream:
 
     def _check_inbound(self, more: int) -> None:
         """`more` bytes were kept: count them, and see to the bounds."""
-        loop, options = self.loop, self.loop.options
+        loop, options = self._loop, self._loop.options
         loop.buffered += more
         if self.inbound_buffered > options.max_inbound:
             self._too_much(f"more than max_inbound={options.max_inbound} bytes were left unread")
@@ -239,12 +239,12 @@ class Stream:
                 loop.held.add(self)
 
     def _too_much(self, why: str) -> None:
-        if self.loop.options.inbound_full == "close":
+        if self._loop.options.inbound_full == "close":
             self._fail(BufferLimitExceeded(why))
-        elif not self._held and self.loop.held.may_hold(self):
+        elif not self._held and self._loop.held.may_hold(self):
             self._held = True
             if not self._paused:
-                self.loop.backend.pause(self._handle)
+                self._loop.backend.pause(self._handle)
 
     # Writing
 
@@ -272,7 +272,7 @@ class Stream:
         """See how many bytes wait: the backend has room for more, or the overflow takes them."""
         if self._is_shut:
             raise self._shut_error()
-        loop, size = self.loop, len(data)
+        loop, size = self._loop, len(data)
         options, room = loop.options, loop.write_room
         # As outbound_buffered: large messages all come by here.
         waiting = self._written - loop.backend.sent[self._handle & INDEX_MASK]
@@ -301,14 +301,14 @@ class Stream:
         if self._overflow is None:
             self._overflow = LinkedBuffer()
             self._limit = 0  # all that follows goes behind it
-            self.loop.backend.notify(self._handle)
+            self._loop.backend.notify(self._handle)
         self._overflow.write(data)
 
     def _refuses(self, waiting: int, more: int) -> bool:
         """Whether no more bytes may wait, for which the connection was closed; else it raises."""
-        error = refusal(self.loop, waiting, more)
+        error = refusal(self._loop, waiting, more)
         try:
-            if error is not None and self.loop.options.outbound_full == "raise":
+            if error is not None and self._loop.options.outbound_full == "raise":
                 raise error
             if error is not None:
                 self._end(NOW, error)
@@ -325,13 +325,13 @@ class Stream:
         """Bytes that were written and that the kernel has not taken yet. gnet: OutboundBuffered."""
         if self._fd == -1:
             return 0
-        if self.loop.ident != get_ident():
+        if self._loop.ident != get_ident():
             raise self._wrong_thread()
-        waiting = self._written - self.loop.sent(self._handle)
+        waiting = self._written - self._loop.sent(self._handle)
         return waiting if self._overflow is None else waiting + len(self._overflow)
 
     def _count_outbound(self, waiting: int) -> None:
-        self.loop.buffered += waiting - self._counted
+        self._loop.buffered += waiting - self._counted
         self._counted = waiting
 
     # Its ends
@@ -350,12 +350,12 @@ class Stream:
     def _end_softly(self) -> None:
         self._forget_inbound()
         if self._overflow is None:
-            self.loop.backend.close(self._handle, GRACEFUL)
+            self._loop.backend.close(self._handle, GRACEFUL)
         elif self._paused or self._held:
             # The peer may have to be read before it reads; what comes is dropped.
-            self.loop.backend.resume(self._handle)
+            self._loop.backend.resume(self._handle)
         if not self._peer_ended or self.outbound_buffered:
-            self.loop.watch_close(self)  # else it waits for nobody
+            self._loop.watch_close(self)  # else it waits for nobody
 
     def _fail(self, error: Exception) -> None:
         """The stream is broken: close at once with the error."""
@@ -371,27 +371,27 @@ class Stream:
         self._overflow = None
         self._count_outbound(0)
         try:
-            self.loop.backend.close(self._handle, mode)
+            self._loop.backend.close(self._handle, mode)
         except MemoryError:
-            retried(self.loop.backend.close, self._handle, mode)  # else it would stay for good
+            retried(self._loop.backend.close, self._handle, mode)  # else it would stay for good
 
     def _forget_inbound(self) -> None:
         """The connection is closing: what was not read is dropped, as is what still comes."""
         if self._inbound is not None:
-            self.loop.buffered -= len(self._inbound)
-        if self.loop.held:
-            self.loop.held.forget(self)
+            self._loop.buffered -= len(self._inbound)
+        if self._loop.held:
+            self._loop.held.forget(self)
         self._inbound = NOTHING
         self._length = 0
 
     def _misuse(self) -> Exception:
         """Why the caller may not use the connection."""
-        if self._owner == 0 and not self.loop.engine.is_forked:
+        if self._owner == 0 and not self._loop.engine.is_forked:
             return ConnectionClosed("the connection is closing or closed")
         return self._wrong_thread()
 
     def _wrong_thread(self) -> Exception:
-        if self.loop.engine.is_forked:
+        if self._loop.engine.is_forked:
             return EngineStateError("this connection belongs to the process that made its engine")
         return WrongThread(
             "this method is for the thread of the connection's reactor: from others use "

@@ -85,7 +85,7 @@ class Writing(Stream):
         self._is_shut = True
         self._limit = -1
         if self._overflow is None:
-            self.loop.backend.shutdown(self._handle)
+            self._loop.backend.shutdown(self._handle)
         if self._peer_ended and not self._end_due:
             self._finish(None)
 
@@ -103,9 +103,9 @@ class Writing(Stream):
             raise self._misuse()
         if self._is_shut:
             raise self._shut_error()
-        options, waiting = self.loop.options, self.outbound_buffered
-        if refusal(self.loop, waiting, 1) is None:
-            in_all = options.max_buffered - self.loop.budget.buffered
+        options, waiting = self._loop.options, self.outbound_buffered
+        if refusal(self._loop, waiting, 1) is None:
+            in_all = options.max_buffered - self._loop.budget.buffered
             return max(1, min(options.max_outbound - waiting, in_all))
         if must:
             self._refuses(waiting, 1)
@@ -113,9 +113,9 @@ class Writing(Stream):
 
     def _pump(self) -> None:
         """For the reactor: the stage is empty (DRAINED), so give it the next of the overflow."""
-        backend, overflow = self.loop.backend, self._overflow
+        backend, overflow = self._loop.backend, self._overflow
         # Where more was written since that was said, the stage is not empty any more.
-        if overflow is not None and self.loop.sent(self._handle) == self._written:
+        if overflow is not None and self._loop.sent(self._handle) == self._written:
             data = overflow.take(_JOIN_UP_TO)
             self._written += len(data)
             backend.send(self._handle, data)
@@ -130,19 +130,19 @@ class Writing(Stream):
     def _see_congestion(self) -> None:
         """Bring up to date what is counted, and tell the handler when little is left."""
         waiting = self.outbound_buffered
-        if waiting > self.loop.options.low_water:
+        if waiting > self._loop.options.low_water:
             self._count_outbound(waiting)
             return
         self._congested = False
         self._count_outbound(0)  # as before it was congested
         if self._owner:
-            self.loop.call_on_writable(self)
+            self._loop.call_on_writable(self)
 
     def _end_after_overflow(self) -> None:
         """An end that was asked for while bytes waited."""
         if self._owner == 0:
-            self.loop.backend.close(self._handle, GRACEFUL)
+            self._loop.backend.close(self._handle, GRACEFUL)
         elif self._is_shut:
-            self.loop.backend.shutdown(self._handle)
+            self._loop.backend.shutdown(self._handle)
         else:
             self._limit = 0

@@ -95,8 +95,8 @@ def until(holds: Callable[[], object]) -> None:
         sleep(0.002)
 
 
-def on_loop(loop: ringnet.Reactor, call: Callable[[], Any]) -> Any:
-    """What a call returns or raises on the loop's thread."""
+def on_loop(loop: Any, call: Callable[[], Any]) -> Any:
+    """What a call returns or raises on the thread of an event loop, or of a reactor."""
     future: Future[Any] = Future()
 
     def run() -> None:
@@ -105,7 +105,7 @@ def on_loop(loop: ringnet.Reactor, call: Callable[[], Any]) -> Any:
         except BaseException as error:
             future.set_exception(error)
 
-    loop.execute(run)
+    getattr(loop, "face", loop).execute(run)
     return future.result(WAIT)
 
 

@@ -77,7 +77,7 @@ class Chaos(ringnet.EventHandler):
         return self.something(conn)
 
     def on_writable(self, conn: ringnet.Connection) -> None:
-        assert conn.outbound_buffered <= conn.loop.options.low_water
+        assert conn.outbound_buffered <= conn._loop.options.low_water
         assert conn.is_writable
 
     def on_end(self, conn: ringnet.Connection) -> ringnet.Action | None:

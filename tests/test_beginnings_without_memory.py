@@ -65,7 +65,7 @@ def test_a_dial(backend: str) -> None:
     engine = Scarce(handler, "tcp://127.0.0.1:0", backend=backend)
     engine.verb = "connect"
     with engine, dial(engine) as client:
-        (loop,) = engine.reactors
+        (loop,) = engine.group.reactors
         handler.expect("open")
         before = open_descriptors()
         engine.left = 5
@@ -87,7 +87,7 @@ def test_what_is_watched(backend: str) -> None:
     here, there = os.pipe()
     heard: list[bytes] = []
     with engine:
-        (loop,) = engine.reactors
+        (loop,) = engine.group.reactors
         loop.post_own(loop.watches.add, here, lambda: heard.append(os.read(here, 1)))
         on_loop(loop, bool)
         watched = len(loop.watches._calls)

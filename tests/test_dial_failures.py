@@ -67,7 +67,7 @@ def test_hosts_that_no_resolver_takes(backend: str) -> None:
                     assert len(str(caught.value)) < 1000
             other.sendall(b"still here")
             assert receive(other, 10) == b"still here"
-        until(lambda: not engine.reactors[0].dials.pending)
+        until(lambda: not engine.group.reactors[0].dials.pending)
     assert open_descriptors() == before
 
 
@@ -123,7 +123,7 @@ def test_a_name_with_very_many_addresses(backend: str, scheme: str, names: Names
         ringnet.Engine(Recorder(), f"{scheme}4://127.0.0.1:0", backend=backend) as engine,
         ringnet.Client(Talker(), backend=backend) as client,
     ):
-        loop = client.engine.reactors[0]
+        loop = client.engine.group.reactors[0]
         names.addresses = [(f"no number {n}", 1) for n in range(3000)]
         with pytest.raises(OSError, match="and 2991 more") as caught:
             client.dial(f"{scheme}://several.test:1")
@@ -133,7 +133,7 @@ def test_a_name_with_very_many_addresses(backend: str, scheme: str, names: Names
         seen = []
         while not future.done():  # whoever else is on the loop has a turn between
             seen.append(on_loop(loop, lambda: loop.dials.pending and True))
-        assert future.result(0).loop is loop
+        assert future.result(0).loop is loop.face
         assert len(seen) > 1
         until(lambda: not loop.dials.attempts)
     assert open_descriptors() == before
@@ -186,7 +186,7 @@ def test_any_exception_on_the_way_ends_the_dial(
                 future = client.register("tcp://several.test:1", 0.2 if step == "_time_out" else 20)
                 with pytest.raises((type(error), OSError)):
                     future.result(WAIT)
-        (loop,) = client.engine.reactors
+        (loop,) = client.engine.group.reactors
         for place, name in [
             (loop.streams, "connected"),
             (loop.streams, "welcome"),
@@ -198,7 +198,7 @@ def test_any_exception_on_the_way_ends_the_dial(
                 with pytest.raises((type(error), OSError)):
                     client.register("tcp://several.test:1").result(WAIT)
         client.dial(engine.addresses[0])
-        until(lambda: not client.engine.reactors[0].dials.attempts)
+        until(lambda: not client.engine.group.reactors[0].dials.attempts)
         until(lambda: client.engine.count_connections() == 1)
 
 
@@ -244,7 +244,7 @@ def test_a_dial_that_failed_leaves_no_cycle(backend: str, names: Names) -> None:
     """Its objects are freed without the garbage collector."""
     names.addresses = [("127.0.0.1", closed_port())] * 3
     with Full() as silent, ringnet.Client(Talker(), backend=backend) as client:
-        loop = client.engine.reactors[0]
+        loop = client.engine.group.reactors[0]
         gc.collect()
         gc.disable()
         try:
@@ -254,7 +254,9 @@ def test_a_dial_that_failed_leaves_no_cycle(backend: str, names: Names) -> None:
                 dials = [weakref.ref(one) for one in list(loop.dials.pending)]
                 with pytest.raises(OSError):  # noqa: PT011
                     future.result(WAIT)
-                loop.schedule(0, bool)  # the loop keeps the last call of a timer until the next
+                loop.face.schedule(
+                    0, bool
+                )  # the loop keeps the last call of a timer until the next
                 until(lambda: all(one() is None for one in dials))  # noqa: B023
         finally:
             gc.enable()
@@ -286,7 +288,7 @@ def test_dials_on_their_way_have_a_bound(backend: str, monkeypatch: pytest.Monke
 
     handler = Talker()
     with ringnet.Client(handler, backend=backend, max_connections=4) as client:
-        most = client.engine.reactors[0].backend.capacity
+        most = client.engine.group.reactors[0].backend.capacity
         monkeypatch.setattr(socket, "getaddrinfo", slow)
         futures = [client.register("tcp://slow.example:80") for _ in range(most + 2)]
         for future in futures[most:]:

@@ -153,7 +153,7 @@ def test_pacing_with_real_sockets(backend: str, names: Names) -> None:
         ringnet.Client(Talker(), backend=backend, connect_attempt_delay=0.5) as client,
         Full() as silent,
     ):
-        loop = client.engine.reactors[0]
+        loop = client.engine.group.reactors[0]
         hanging = ("127.0.0.1", int(silent.rpartition(":")[2]))
         refused = ("127.0.0.1", closed_port())
         names.addresses = [refused] * 5 + [hanging] * 3 + [endpoint(engine)]
@@ -166,6 +166,6 @@ def test_pacing_with_real_sockets(backend: str, names: Names) -> None:
             return future.done()
 
         until(look)
-        assert future.result(WAIT).loop is loop
+        assert future.result(WAIT).loop is loop.face
         assert most <= 4 + 1  # the three, the one that works, and a refused one on its way
         until(lambda: not loop.dials.attempts)

@@ -12,9 +12,9 @@ import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, dial, receive, served, until
 from ringnet.engine.acceptor import Acceptor
 from ringnet.engine.connection import Connection
+from ringnet.engine.dials import Dials
 from ringnet.engine.endpoints import Endpoints
 from ringnet.engine.handles import Handles
-from ringnet.engine.stopping import Stopping
 from ringnet.engine.streams import Streams
 from setback_tools import Breakable
 
@@ -45,7 +45,7 @@ def failing_first(call: Callable[..., Any], error: BaseException) -> Callable[..
     ("place", "name"),
     [
         (Acceptor, "close"),
-        (Stopping, "_give_up_dials"),
+        (Dials, "give_up"),
         (Endpoints, "close"),
         (Streams, "drain"),
         (Streams, "_cancel_timer"),
@@ -86,7 +86,7 @@ def test_a_step_of_stop_that_fails(
     ("place", "name"),
     [
         (Acceptor, "give_up"),
-        (Stopping, "_give_up_dials"),
+        (Dials, "give_up"),
         (Streams, "_tidy_up"),
         (Connection, "_forget_inbound"),
     ],
@@ -107,7 +107,7 @@ def test_a_step_after_a_failure_that_fails(
         assert receive(client, 1) == b"x"
         monkeypatch.setattr(place, name, raising(error))
         engine.failure = OSError(errno.EBADF, "the backend is broken")
-        engine.reactors[0].wake_up()
+        engine.group.reactors[0].wake_up()
         with pytest.raises(OSError, match="the backend is broken"):
             engine.wait(WAIT)
         monkeypatch.undo()
@@ -185,7 +185,7 @@ def test_watching_goes_on_after_an_exception(backend: str) -> None:
         raise RuntimeError("of heed")
 
     with ours, theirs, served(backend, Recorder()) as engine:
-        (loop,) = engine.reactors
+        (loop,) = engine.group.reactors
         loop.post_own(loop.watches.add, theirs.fileno(), heed)
         for count in range(1, 4):
             ours.sendall(b"!")

@@ -80,7 +80,7 @@ def test_a_close(backend: str, way: str, monkeypatch: pytest.MonkeyPatch) -> Non
             if conn.next() == b"x":
                 conn.write(b"x")
                 return None
-            refuse_once(monkeypatch, type(conn.loop.backend), "close")
+            refuse_once(monkeypatch, type(conn._loop.backend), "close")
             if way == "raise":
                 raise ValueError("on purpose")
             if way in ("close", "close_now"):
@@ -107,7 +107,7 @@ def test_a_newcomer(backend: str, method: str, monkeypatch: pytest.MonkeyPatch) 
     """It is closed, and the next one is served."""
     handler = Recorder()
     with served(backend, handler) as engine:
-        acceptor = engine.reactors[0].acceptor
+        acceptor = engine.group.reactors[0].acceptor
         refuse_once(monkeypatch, type(acceptor), method)
         with dial(engine) as client:
             assert client.recv(1) == b""
@@ -122,7 +122,7 @@ def test_a_newcomer(backend: str, method: str, monkeypatch: pytest.MonkeyPatch) 
 def test_the_news_of_calls(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who posts behind others wakes nobody: were it lost, no call would ever be made again."""
     with served(backend, Recorder()) as engine:
-        loop = engine.reactors[0]
+        loop = engine.group.reactors[0]
         woken: list[int] = []
         monkeypatch.setattr(loop, "wake_up", lambda: woken.append(1))
         on_loop(loop, lambda: loop.setbacks.survive(iter(()), 0, WOKEN, MemoryError()))
@@ -135,7 +135,7 @@ def test_what_was_enrolled_in_vain(backend: str, monkeypatch: pytest.MonkeyPatch
     ours, peer = socket.socketpair()
     number = ours.fileno()
     with served(backend, Recorder()) as engine, peer:
-        loop = engine.reactors[0]
+        loop = engine.group.reactors[0]
         monkeypatch.setattr(loop.mailbox, "post_made", lambda call, make: make()[2].close())
         engine.enroll(ours)
         monkeypatch.undo()

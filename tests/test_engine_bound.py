@@ -161,7 +161,7 @@ def test_those_held_go_on_when_others_make_room(backend: str, reactors: int, how
         for client, _ in victims:
             client.close()
         until(lambda: engine.count_connections() == 0)
-        assert all(len(reactor.held) == 0 for reactor in engine.reactors)
+        assert all(len(reactor.held) == 0 for reactor in engine.group.reactors)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -189,7 +189,7 @@ def test_one_who_was_held_and_has_gone_holds_nothing(backend: str, bound: str, h
         victim.close()
         until(lambda: engine.count_connections() == 0)
         assert engine.buffered == 0
-        assert len(engine.reactors[0].held) == 0
+        assert len(engine.group.reactors[0].held) == 0
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -201,9 +201,9 @@ def test_pausing_does_not_cost_an_innocent_its_life(backend: str) -> None:
         culprit.sendall(b"H" * 20_000)
         until(lambda: engine.buffered == 20_000)
         client, conn = opened(handler, engine)
-        on_loop(conn.loop, lambda: setattr(conn.loop, "buffered", conn.loop.buffered + 1))
+        on_loop(conn.loop, lambda: setattr(conn._loop, "buffered", conn._loop.buffered + 1))
         on_loop(conn.loop, conn.pause_reading)
-        on_loop(conn.loop, lambda: setattr(conn.loop, "buffered", conn.loop.buffered - 1))
+        on_loop(conn.loop, lambda: setattr(conn._loop, "buffered", conn._loop.buffered - 1))
         assert handler.seen.empty()
         on_loop(conn.loop, conn.resume_reading)
         client.sendall(b"v" * 1000)
@@ -220,7 +220,7 @@ def test_those_held_go_on_though_there_was_no_memory_for_it(
     options = {"max_buffered": 64 * KIB, "inbound_full": "pause"}
     with served(backend, handler, **options) as engine:
         client, conn = opened(handler, engine)
-        (loop,) = engine.reactors
+        (loop,) = engine.group.reactors
         real, left = loop.backend.resume, 2
 
         def scarce(handle: int) -> None:

@@ -246,7 +246,7 @@ def test_a_socket_that_a_busy_reactor_does_not_take_stays_the_callers(
             assert ours.fileno() == -1
 
 
-def fills(loop: ringnet.Reactor) -> bool:
+def fills(loop: ringnet.EventLoop) -> bool:
     """Whether a reactor takes no more calls."""
     try:
         loop.execute(int)

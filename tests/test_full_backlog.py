@@ -18,16 +18,16 @@ def test_waiting_for_room_keeps_nothing(backend: str, tmp_path: Path) -> None:
         listener.listen(0)
         first.connect(path)
         with ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend) as engine:
-            (loop,) = engine.reactors
+            (loop,) = engine.group.reactors
             done = engine.register(f"unix://{path}", timeout=WAIT)
             until(lambda: loop.dials.pending)
             (dial,) = loop.dials.pending
             counts: list[int] = []
-            looking = loop.repeat(0.01, lambda: counts.append(len(dial._timers)))
+            looking = loop.face.repeat(0.01, lambda: counts.append(len(dial._timers)))
             until(lambda: len(counts) >= 30)
             looking.cancel()
             assert max(counts) <= 3
-            assert on_loop(loop, lambda: len(loop._timers.heap)) < 10
+            assert on_loop(loop, lambda: len(loop.timers.heap)) < 10
             listener.accept()[0].close()
             assert done.result(WAIT) is not None
             listener.accept()[0].close()

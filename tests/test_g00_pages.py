@@ -12,7 +12,7 @@ import pytest
 import ringnet
 
 ROOT = Path(__file__).parent.parent
-HOMES = {"conn": ringnet.Connection, "loop": ringnet.Reactor}
+HOMES = {"conn": ringnet.Connection, "loop": ringnet.EventLoop}
 
 
 def rows(page: str, columns: int) -> list[list[str]]:

@@ -19,7 +19,7 @@ def test_least_connections(backend: str) -> None:
         clients = talk(engine, 8)
         assert [reactor.load for reactor in engine.reactors] == [4, 4]
         first, second = engine.reactors
-        gone = {conn.remote_address for conn in on_loop(first, first.connections.copy).values()}
+        gone = {conn.remote_address for conn in on_loop(first, first._reactor.connections.copy).values()}
         for client in clients:
             if client.getsockname() in gone:
                 client.close()
@@ -54,7 +54,7 @@ def test_source_hash_keeps_a_host_together(backend: str) -> None:
 def test_a_balancer_of_the_users_own(backend: str, reactors: int) -> None:
     asked: list[tuple[int, Any]] = []
 
-    def last(reactors: Sequence[ringnet.Reactor], address: Any) -> ringnet.Reactor:
+    def last(reactors: Sequence[ringnet.EventLoop], address: Any) -> ringnet.EventLoop:
         asked.append((len(reactors), address))
         return reactors[-1]
 
@@ -74,7 +74,7 @@ def test_a_balancer_of_the_users_own(backend: str, reactors: int) -> None:
 def test_a_balancer_that_is_wrong_loses_no_connection(
     backend: str, wrong: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def balance(reactors: Sequence[ringnet.Reactor], address: Any) -> Any:
+    def balance(reactors: Sequence[ringnet.EventLoop], address: Any) -> Any:
         return 1 / 0 if wrong == "raises" else "no reactor"
 
     options = {"backend": backend, "reactors": 2, "load_balancing": balance}

@@ -63,7 +63,7 @@ def test_the_order_of_events_and_their_threads(backend: str) -> None:
             client.sendall(b"x")
             assert receive(client, 1) == b"x"
         until(lambda: "close" in handler.calls)
-        loop = engine.reactors[0].ident
+        loop = engine.group.reactors[0].ident
     assert handler.calls == ["boot", "open", "traffic", "end", "close", "shutdown"]
     assert handler.threads["boot"] == threading.get_ident()
     assert handler.threads["shutdown"] == loop
@@ -161,7 +161,8 @@ def test_nothing_comes_after_on_shutdown(backend: str) -> None:
             conn.close(lambda conn, error: handler.note("closed"))
         assert engine.stop()
     assert [
-        reactor.thread is not None and reactor.thread.is_alive() for reactor in engine.reactors
+        reactor.thread is not None and reactor.thread.is_alive()
+        for reactor in engine.group.reactors
     ] == [False] * 3
     assert handler.calls[-1] == "shutdown"
     counts = {name: handler.calls.count(name) for name in set(handler.calls)}

@@ -74,7 +74,7 @@ def test_async_writes_of_eight_threads(backend: str, size: int) -> None:
         for thread in threads:
             thread.join()
         until(lambda: len(answers) == 4000)
-        assert set(answers) == {(conn.loop.ident, None)}
+        assert set(answers) == {(conn._loop.ident, None)}
     lines = got.decode().splitlines()
     for n in range(8):
         mine = [line for line in lines if line.startswith(f"{n}:")]

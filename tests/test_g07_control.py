@@ -67,12 +67,12 @@ def test_wake_calls_on_traffic_on_the_loop(backend: str) -> None:
         told: Queue[Any] = Queue()
         conn.wake(lambda c, error: told.put((c, error)))
         assert told.get(timeout=WAIT) == (conn, None)
-        assert calls.get(timeout=WAIT) == (conn.loop.ident, b"")
+        assert calls.get(timeout=WAIT) == (conn._loop.ident, b"")
         client.sendall(b"left")
         while calls.get(timeout=WAIT)[1] != b"left":
             pass  # a part of it
         conn.wake()
-        assert calls.get(timeout=WAIT) == (conn.loop.ident, b"left")
+        assert calls.get(timeout=WAIT) == (conn._loop.ident, b"left")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -105,7 +105,7 @@ def test_truncation_is_counted_and_logged(backend: str, caplog: pytest.LogCaptur
         peer.send(b"x" * 101)
         peer.send(b"y" * 100)
         assert peer.recv(1000) == b"y" * 100
-        assert engine.reactors[0].endpoints.truncated == 1
+        assert engine.group.reactors[0].endpoints.truncated == 1
     assert "max_datagram=100" in caplog.text
 
 
@@ -127,7 +127,7 @@ def test_truncation_of_unix_packets(
         peer.send(b"x" * 101)
         peer.send(b"y" * 100)
         assert peer.recv(1000) == b"y" * 100
-        assert engine.reactors[0].endpoints.truncated == 1
+        assert engine.group.reactors[0].endpoints.truncated == 1
     assert "max_datagram=100" in caplog.text
 
 
@@ -144,7 +144,7 @@ def test_truncation_of_what_was_dialed(backend: str, caplog: pytest.LogCaptureFi
         for size in (101, 100):
             peer.sendto(b"z" * size, on_loop(conn.loop, lambda: conn.local_address))
         assert talker.take(100) == b"z" * 100
-        assert client.engine.reactors[0].endpoints.truncated == 1
+        assert client.engine.group.reactors[0].endpoints.truncated == 1
     assert "max_datagram=100" in caplog.text
 
 

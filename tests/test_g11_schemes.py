@@ -59,7 +59,7 @@ def test_two_listeners_of_one_scheme_are_told_apart(backend: str) -> None:
         def on_traffic(self, conn: ringnet.Connection) -> None:
             conn.next()
             assert conn.listener is not None
-            conn.write(b"%d" % conn.loop.engine.listeners.index(conn.listener))
+            conn.write(b"%d" % conn._loop.engine.listeners.index(conn.listener))
 
     addresses = ["tcp://127.0.0.1:0"] * 2 + ["udp://127.0.0.1:0"] * 2
     with ringnet.Engine(Name(), *addresses, backend=backend, reactors=2) as engine:

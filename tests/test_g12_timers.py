@@ -15,7 +15,7 @@ from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, until
 
 
 @contextmanager
-def a_loop(backend: str) -> Iterator[ringnet.Reactor]:
+def a_loop(backend: str) -> Iterator[ringnet.EventLoop]:
     with ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend) as engine:
         yield engine.reactors[0]
 
@@ -54,7 +54,7 @@ def test_none_fires_early_and_all_on_the_loop(backend: str, on_the_loop: bool) -
 
         on_loop(loop, plan) if on_the_loop else plan()
         until(lambda: len(fired) == 5)
-        assert all(late >= 0 and thread == loop.ident for late, thread in fired)
+        assert all(late >= 0 and thread == loop._reactor.ident for late, thread in fired)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -73,7 +73,7 @@ def test_a_hundred_thousand_timers(backend: str) -> None:
         def cancel_all() -> int:
             for timer in timers:
                 timer.cancel()
-            return len(loop._timers.heap)
+            return len(loop._reactor.timers.heap)
 
         assert on_loop(loop, cancel_all) < 1000  # given back, and not only marked
         assert ran == [1]
@@ -140,7 +140,7 @@ def test_cancelling_from_another_thread(backend: str) -> None:
         loop.schedule(0, done.set)
         asked.set()
         assert done.wait(WAIT)
-        until(lambda: len(loop._timers) == 0)
+        until(lambda: len(loop._reactor.timers) == 0)
     assert ran == []
 
 

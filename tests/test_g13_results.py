@@ -37,7 +37,7 @@ class Works(Recorder):
         return data[::-1] if data != b"bad" else bytes(1 // 0)
 
     def answer(self, conn: ringnet.Connection, data: bytes | None, error: Any) -> None:
-        assert threading.get_ident() == conn.loop.ident
+        assert threading.get_ident() == conn._loop.ident
         conn.write(data if data is not None else type(error).__name__.encode())
 
 
@@ -53,7 +53,7 @@ def test_results_come_back_on_the_connections_thread(backend: str, kind: str, ga
         for data, answer in ((b"abc", b"cba"), (b"bad", b"ZeroDivisionError")):
             client.sendall(data)
             assert receive(client, len(answer)) == answer
-        assert engine.reactors[0].ident not in handler.threads
+        assert engine.group.reactors[0].ident not in handler.threads
     assert pool.release(WAIT)
 
 

@@ -45,9 +45,9 @@ def test_all_addresses_of_a_name_are_tried(backend: str, first: str, names: Name
         bad = int(silent.rpartition(":")[2]) if first == "silent" else closed_port()
         names.addresses = [("127.0.0.1", bad), endpoint(engine)]
         assert peer_of(client.dial("tcp://several.test:1", timeout=10)) == endpoint(engine)
-        until(lambda: not client.engine.reactors[0].dials.attempts)
+        until(lambda: not client.engine.group.reactors[0].dials.attempts)
         assert client.engine.count_connections() == 1
-        assert names.threads.isdisjoint({client.engine.reactors[0].ident})  # off the loop
+        assert names.threads.isdisjoint({client.engine.group.reactors[0].ident})  # off the loop
         assert names.threads
 
 
@@ -79,7 +79,7 @@ def test_the_first_to_connect_wins_and_the_others_are_given_up(backend: str, nam
         names.addresses = [("127.0.0.1", int(slow.rpartition(":")[2]))] * 5 + [endpoint(engine)]
         conns = [client.register("tcp://several.test:1", 10).result(WAIT) for _ in range(10)]
         assert {peer_of(conn) for conn in conns} == {endpoint(engine)}
-        until(lambda: not client.engine.reactors[0].dials.attempts)
+        until(lambda: not client.engine.group.reactors[0].dials.attempts)
         assert client.engine.count_connections() == 10
         assert talker.opened.qsize() == 10
     assert open_descriptors() == before
@@ -88,7 +88,7 @@ def test_the_first_to_connect_wins_and_the_others_are_given_up(backend: str, nam
 class Hold:
     """Keeps a loop inside one call until it is let go."""
 
-    def __init__(self, loop: ringnet.Reactor) -> None:
+    def __init__(self, loop: ringnet.EventLoop) -> None:
         self._held, self.let_go = threading.Event(), threading.Event()
         loop.execute(self._hold)
         assert self._held.wait(WAIT)
@@ -114,16 +114,16 @@ def test_two_attempts_that_end_in_the_same_turn(backend: str, second: str, names
         ringnet.Engine(handler, "tcp4://127.0.0.1:0", backend=backend) as engine,
         ringnet.Client(talker, backend=backend, connect_attempt_delay=0.01) as client,
     ):
-        loop = client.engine.reactors[0]
+        loop = client.engine.group.reactors[0]
         other = endpoint(engine) if second == "connects" else ("127.0.0.1", closed_port())
         names.addresses = [endpoint(engine), other]
         names.may_answer.clear()
         future = client.register("tcp://several.test:1", 10)
         until(lambda: names.threads)
-        hold = Hold(loop)
+        hold = Hold(loop.face)
         names.may_answer.set()
         until(lambda: loop.mailbox)  # the answer
-        loop.execute(lambda: spin(0.02))
+        loop.face.execute(lambda: spin(0.02))
         hold.let_go.set()
         conn = future.result(WAIT)
         until(lambda: not loop.dials.attempts)
@@ -160,7 +160,7 @@ def test_when_all_addresses_fail_each_is_named(backend: str, names: Names) -> No
             client.dial("tcp://several.test:1")
         with pytest.raises(ConnectionRefusedError):
             client.dial("tcp://several.test:1")  # and again: nothing was left behind
-        until(lambda: not client.engine.reactors[0].dials.attempts)
+        until(lambda: not client.engine.group.reactors[0].dials.attempts)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

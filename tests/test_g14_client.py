@@ -64,7 +64,7 @@ def test_each_failure_has_its_own_error(backend: str, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="more than 0 seconds"):
             client.dial("tcp://127.0.0.1:1", timeout=0)
         assert client.engine.count_connections() == 0
-        until(lambda: not client.engine.reactors[0].dials.attempts)
+        until(lambda: not client.engine.group.reactors[0].dials.attempts)
     assert open_descriptors() == before
 
 
@@ -83,7 +83,7 @@ def test_a_dial_that_takes_too_long(backend: str) -> None:
         with pytest.raises(TimeoutError, match=r"longer than 0\.2 s") as caught:
             client.dial(address, timeout=0.2)
         assert caught.value.errno == errno.ETIMEDOUT
-        until(lambda: not client.engine.reactors[0].dials.attempts)
+        until(lambda: not client.engine.group.reactors[0].dials.attempts)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -91,7 +91,7 @@ def test_stopping_ends_what_is_being_dialed(backend: str) -> None:
     with Full() as address:
         client = ringnet.Client(Talker(), backend=backend).start()
         future = client.register(address)
-        until(lambda: client.engine.reactors[0].dials.attempts)
+        until(lambda: client.engine.group.reactors[0].dials.attempts)
         assert client.stop()
         with pytest.raises(ringnet.ConnectionClosed):
             future.result(WAIT)
@@ -156,7 +156,7 @@ def test_a_client_that_stops_ends_its_dials_on_shared_reactors(backend: str) -> 
             mine.result(WAIT)
         with pytest.raises(TimeoutError, match="longer than"):  # which goes on
             others.result(WAIT)
-        until(lambda: not engine.reactors[0].dials.attempts)
+        until(lambda: not engine.group.reactors[0].dials.attempts)
         assert engine.count_connections() == 0
 
 

@@ -95,7 +95,7 @@ def test_a_dial_while_the_engine_stops(backend: str, address: str) -> None:
     futures: list[Any] = []
 
     def stop_and_dial() -> None:
-        loop = engine.reactors[0]
+        loop = engine.group.reactors[0]
         loop.post(loop.stop, 1.0)
         futures.append(engine.register(address))
 

@@ -306,7 +306,7 @@ def test_a_backend_that_fails_at_run_time(backend: str, failing: list[ringnet.En
         handler.expect("open")
         client.sendall(b"x")
         assert receive(client, 1) == b"x"
-        on_loop(conn.loop, lambda: break_backend(conn.loop.backend))
+        on_loop(conn.loop, lambda: break_backend(conn._loop.backend))
         client.sendall(b"x")
         errors = [handler.expect("close"), handler.expect("close")]
         assert any(isinstance(error, OSError) for error in errors)
@@ -356,7 +356,7 @@ def test_a_full_queue_does_not_hold_up_the_engine(backend: str) -> None:
     assert engine.wait(WAIT)
 
 
-def fill(loop: ringnet.Reactor, goes_on: threading.Event) -> None:
+def fill(loop: ringnet.EventLoop, goes_on: threading.Event) -> None:
     """Have a loop wait, and its queue full."""
     is_waiting = threading.Event()
 

@@ -34,7 +34,7 @@ TIGHT = {"events_per_turn": 4, "receive_buffers": 1, "receive_buffer_size": 64}
 ALIVE = 30  # peers
 
 
-def stand_still(loop: ringnet.Reactor) -> None:
+def stand_still(loop: ringnet.EventLoop) -> None:
     """As a handler that takes long."""
     on_loop(loop, lambda: sleep(LATE))
 

@@ -318,7 +318,7 @@ def test_stopping_while_it_starts_to_serve(
 
     def stop() -> None:
         engine.request_stop(0)
-        for reactor in engine.reactors:
+        for reactor in engine.group.reactors:
             assert reactor.thread is not None
             reactor.thread.join(WAIT)
 

@@ -126,7 +126,7 @@ def test_max_datagram_is_what_it_was(backend: str) -> None:
         peer.send(b"x" * 101)
         peer.send(b"y" * 100)
         assert peer.recv(1000) == b"y" * 100
-        assert engine.reactors[0].endpoints.truncated == 1
+        assert engine.group.reactors[0].endpoints.truncated == 1
 
 
 def wildcard(made: Rig, family: int, **options: int) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def test_those_that_on_boot_sets(backend: str) -> None:
         # Also for what the engine dials itself: both ends echo for ever.
         conn = engine.register(engine.addresses[0]).result(WAIT)
         conn.async_write(b"y")
-        until(lambda: conn.loop.sent(conn._handle) > 3)
+        until(lambda: conn._loop.sent(conn._handle) > 3)
 
 
 def test_a_client_handler_of_the_same_kind(backend: str) -> None:

@@ -46,10 +46,10 @@ def fill(conn: Any) -> int:
 def test_packets_count_for_max_buffered(backend: str, tmp_path: Path) -> None:
     with connected(backend, tmp_path) as (conn, peer):
         count = fill(conn)
-        assert conn.loop.buffered > LIMITS["max_buffered"] - 8 * KIB
+        assert conn._loop.buffered > LIMITS["max_buffered"] - 8 * KIB
         assert on_loop(conn.loop, lambda: conn.outbound_buffered) <= LIMITS["max_buffered"]
         assert sum(len(peer.recv(1 << 17)) for _ in range(count)) == count * 4 * KIB
-        until(lambda: conn.loop.buffered == 0)
+        until(lambda: conn._loop.buffered == 0)
         on_loop(conn.loop, lambda: conn.write(b"goes on"))
         assert peer.recv(100) == b"goes on"
 
@@ -60,7 +60,7 @@ def test_what_waited_is_not_counted_when_the_connection_has_ended(
 ) -> None:
     with connected(backend, tmp_path) as (conn, _):
         fill(conn)
-        loop = conn.loop
+        loop = conn._loop
         on_loop(loop, conn.close_now)
         until(lambda: loop.buffered == 0)
 
@@ -89,7 +89,7 @@ def test_a_listeners_datagrams_count_too(backend: str, tmp_path: Path) -> None:
         peer.sendto(b"?", f"{tmp_path}/s")
         until(lambda: handler.raised is not None)
         assert "max_buffered" in str(handler.raised)
-        loop = engine.reactors[0]
+        loop = engine.group.reactors[0]
         peer.setblocking(False)
 
         def is_read() -> bool:

@@ -203,25 +203,25 @@ def test_messages_cost_no_timer(backend: str) -> None:
     with served(backend, handler, read_timeout=60, idle_timeout=60) as engine:
         with dial(engine) as client:
             conn = handler.expect("open")
-            before = on_loop(conn.loop, lambda: conn.loop._timers._count)
+            before = on_loop(conn.loop, lambda: conn._loop.timers._count)
             for _ in range(500):
                 client.sendall(b"x")
                 assert receive(client, 1) == b"x"
-            assert on_loop(conn.loop, lambda: conn.loop._timers._count) - before <= 1
+            assert on_loop(conn.loop, lambda: conn._loop.timers._count) - before <= 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_only_a_close_that_waits_costs_a_timer(backend: str) -> None:
     handler = Recorder()
     with served(backend, handler) as engine:
-        reactor = engine.reactors[0]
+        reactor = engine.group.reactors[0]
         for ours_is_first in (False, True):
-            before = on_loop(reactor, lambda: reactor._timers._count)
+            before = on_loop(reactor, lambda: reactor.timers._count)
             with dial(engine) as client:
                 conn = handler.expect("open")
                 if ours_is_first:
                     conn.close()
                     assert receive(client, 1) == b""
             assert handler.expect("close") is None
-            made = on_loop(reactor, lambda: reactor._timers._count) - before
+            made = on_loop(reactor, lambda: reactor.timers._count) - before
             assert bool(made) == ours_is_first

@@ -196,7 +196,7 @@ def test_a_shortage_does_not_end_the_rest(backend: str, number: int) -> None:
     """STALLED may come behind the newcomer with whom it has begun to rest."""
     options = {"max_connections": 1, "at_max_connections": "wait"}
     with served(backend, Recorder(), **options) as engine, ExitStack() as stack:
-        (reactor,) = engine.reactors
+        (reactor,) = engine.group.reactors
         first, second = (stack.enter_context(dial(engine)) for _ in range(2))
         assert is_served(first)
         until(lambda: engine.budget.is_resting)
@@ -205,7 +205,7 @@ def test_a_shortage_does_not_end_the_rest(backend: str, number: int) -> None:
             on_loop(reactor, lambda: reactor.acceptor.on_stalled(listener, -number, 0))
         others = [stack.enter_context(dial(engine)) for _ in range(20)]
         over = Event()
-        reactor.schedule(0.3, over.set)  # longer than it rests for want of memory
+        reactor.face.schedule(0.3, over.set)  # longer than it rests for want of memory
         assert over.wait(WAIT)
         assert is_served(first)
         assert len(reactor.acceptor._waiting) == 1

@@ -195,7 +195,7 @@ def left_unread(client: socket.socket, conn: Any) -> None:
 
 
 def stopped(client: socket.socket, conn: Any) -> None:
-    conn.loop.engine.request_stop()
+    conn._loop.engine.request_stop()
     client.close()
 
 

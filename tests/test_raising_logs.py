@@ -129,7 +129,7 @@ def test_a_reactor_that_fails_ends_in_order_though_its_log_raises(
         client.sendall(b"x")
         assert receive(client, 1) == b"x"
         engine.failure = OSError(errno.EBADF, "the backend is broken")
-        engine.reactors[0].wake_up()
+        engine.group.reactors[0].wake_up()
         with pytest.raises(OSError, match="broken"):
             engine.wait(WAIT)
         handler.expect("open")

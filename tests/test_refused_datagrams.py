@@ -47,7 +47,7 @@ def test_a_refusal_is_told_to_the_handler(backend: str) -> None:
             listener, error = handler.refused.get(timeout=WAIT)
             assert listener is engine.listeners[0]
             assert error.errno == errno.EACCES
-        assert engine.reactors[0].endpoints.refused == 3
+        assert engine.group.reactors[0].endpoints.refused == 3
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -27,12 +27,12 @@ def test_a_handler_that_returns_shutdown_each_time(backend: str) -> None:
         client.sendall(b"x")
         assert receive(client, 1) == b"x"
         until(lambda: engine.is_stopping)
-        loops = engine.reactors
-        before = [len(loop._timers) for loop in loops]
+        loops = engine.group.reactors
+        before = [len(loop.timers) for loop in loops]
         for _ in range(200):
             client.sendall(b"x")
             assert receive(client, 1) == b"x"
-        assert all(len(loop._timers) <= 2 + old for loop, old in zip(loops, before, strict=True))
+        assert all(len(loop.timers) <= 2 + old for loop, old in zip(loops, before, strict=True))
     assert engine.wait(WAIT)
 
 

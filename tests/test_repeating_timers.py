@@ -142,20 +142,20 @@ def test_many_made_and_cancelled_on_several_threads_are_counted() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_engine_whose_timers_other_threads_make(backend: str) -> None:
     with ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend) as engine:
-        (loop,) = engine.reactors
+        (loop,) = engine.group.reactors
 
         def make() -> None:
-            timer = loop.schedule(1_000, print)
-            loop.execute(timer.cancel)
-            loop.schedule(1_000, print).cancel()
+            timer = loop.face.schedule(1_000, print)
+            loop.face.execute(timer.cancel)
+            loop.face.schedule(1_000, print).cancel()
 
         threads = [Thread(target=lambda: [make() for _ in range(50)]) for _ in range(4)]
         for thread in threads:
             thread.start()
-        on_loop(loop, lambda: [loop.schedule(1_000, print).cancel() for _ in range(50)])
+        on_loop(loop, lambda: [loop.face.schedule(1_000, print).cancel() for _ in range(50)])
         for thread in threads:
             thread.join()
-        until(lambda: on_loop(loop, lambda: len(loop._timers)) == 0)
+        until(lambda: on_loop(loop, lambda: len(loop.timers)) == 0)
 
 
 class Full(Posted):

@@ -118,7 +118,7 @@ def test_a_ring_that_fails_after_the_probe(
     before = open_descriptors()
     with ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", reactors=3) as engine:
         assert engine.backend == "epoll"
-        assert {reactor.backend.name for reactor in engine.reactors} == {"epoll"}
+        assert {reactor.backend.name for reactor in engine.group.reactors} == {"epoll"}
         assert "io_uring" in engine.backend_reason
         for _ in range(6):
             with dial(engine) as client:

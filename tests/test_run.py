@@ -72,7 +72,7 @@ def test_the_first_reactor_is_on_the_calling_thread(backend: str, reactors: int)
     handler = Boots()
     before = threading.active_count()
     with running(backend, handler, reactors=reactors) as (engine, thread, over):
-        assert engine.reactors[0].ident == thread.ident
+        assert engine.group.reactors[0].ident == thread.ident
         assert threading.active_count() == before + reactors
         with dial(engine) as client:
             client.sendall(b"hello")
@@ -144,7 +144,7 @@ def test_what_made_a_reactor_fail_is_raised(backend: str, number: int) -> None:
     handler = Boots()
     before = threading.active_count()
     with running(backend, handler, reactors=2) as (engine, _, over):
-        loop = engine.reactors[number]
+        loop = engine.group.reactors[number]
         on_loop(loop, lambda: break_backend(loop.backend))
         failure, *_ = over.result(WAIT)
         assert isinstance(failure, OSError)
@@ -159,7 +159,7 @@ def test_a_reactor_that_cannot_begin_ends_the_others(
 ) -> None:
     def make(bounds: Any) -> Any:
         loop = current_loop()
-        if isinstance(loop, ringnet.Reactor) and loop.number == number:
+        if isinstance(loop, ringnet.EventLoop) and loop.number == number:
             raise OSError("no memory for it")
         return real.make(bounds)
 

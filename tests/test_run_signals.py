@@ -182,7 +182,7 @@ STEPS = {"execute", "post", "_queue", "wake_up", "wake", "_on_woken"}
 class Interruption:
     """Posts at the n-th line of those functions, as a handler of a signal would."""
 
-    def __init__(self, loop: ringnet.Reactor, line: int) -> None:
+    def __init__(self, loop: ringnet.EventLoop, line: int) -> None:
         self.loop = loop
         self.left = line
         self.made = 0
@@ -196,7 +196,7 @@ class Interruption:
         if has_call:
             self.loop.execute(self.make)
         else:
-            self.loop.wake_up()
+            self.loop._reactor.wake_up()
 
     def trace(self, frame: FrameType, event: str, argument: object) -> object:
         if frame.f_code.co_name not in STEPS:

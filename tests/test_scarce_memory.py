@@ -255,13 +255,13 @@ def test_calls_and_timers_go_on(backend: str, monkeypatch: pytest.MonkeyPatch) -
     """What other threads asked for is not lost where the loop finds no memory to look at it."""
     ran: list[str] = []
     with served(backend, Recorder()) as engine:
-        (loop,) = engine.reactors
+        (loop,) = engine.group.reactors
         dispatch = loop._dispatch
         for kind, call in list(dispatch.items()):
             if call == loop._on_woken:
                 dispatch[kind] = Refusing(call)
-        loop.execute(lambda: ran.append("call"))
-        loop.schedule(0, lambda: ran.append("timer"))
+        loop.face.execute(lambda: ran.append("call"))
+        loop.face.schedule(0, lambda: ran.append("timer"))
         until(lambda: sorted(ran) == ["call", "timer"])
 
 

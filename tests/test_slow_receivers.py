@@ -68,7 +68,7 @@ def test_who_never_reads_costs_others_nothing(backend: str, size: int, tmp_path:
             slow.send(b"s" * size)
             quick.send(b"%d" % number)
             assert [quick.recv(100) for _ in range(4)] == [b"%d" % number] * 4
-        refused = engine.reactors[0].endpoints.refused
+        refused = engine.group.reactors[0].endpoints.refused
         assert refused > 60, "the slow one's line has a bound"
         assert handler.raised == []
         assert slow.recv(1 << 17) == b"s" * size
@@ -81,7 +81,7 @@ def test_waiting_for_who_never_reads_takes_no_cpu(backend: str, tmp_path: Path) 
         client(tmp_path, "slow") as slow,
     ):
         slow.send(b"?")
-        ident = engine.reactors[0].ident
+        ident = engine.group.reactors[0].ident
         until(lambda: slow.recv(1) == b"?")
         clock = time.pthread_getcpuclockid(ident)
         on_loop(engine.reactors[0], lambda: None)

@@ -172,7 +172,7 @@ def test_a_stop_that_overtakes_the_start_leaves_no_descriptor(
     def overtaken(listener: Listener) -> list[int]:
         fds = real(listener)
         engine.request_stop(0)
-        until(lambda: not any(loop.ident for loop in engine.reactors))
+        until(lambda: not any(loop.ident for loop in engine.group.reactors))
         return fds
 
     monkeypatch.setattr(Listener, "descriptors", overtaken)
