@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .engine.action import Action
 from .engine.client import Client
+from .engine.conn import Conn
 from .engine.connection import Connection
 from .engine.datagram import Datagram
 from .engine.errors import (
@@ -54,6 +55,7 @@ __all__ = [
     "BindError",
     "BufferLimitExceeded",
     "Client",
+    "Conn",
     "Connection",
     "ConnectionClosed",
     "Datagram",

@@ -29,7 +29,7 @@ class Sink(Protocol):
 class Unread(Protocol):
     """Bytes that can be looked at and then consumed."""
 
-    def peek(self) -> bytes: ...
+    def peek(self, n: int = -1, /) -> bytes: ...
     def discard(self, n: int, /) -> int: ...
 
 
@@ -42,6 +42,15 @@ def check_count(n: int) -> int:
     return n
 
 
+def asked_for(n: int, there: int, hint: str = "") -> int:
+    """How many bytes are asked for, checked against what there is. Raises ShortBuffer."""
+    if check_count(n) == -1:
+        return there
+    if n > there:
+        raise ShortBuffer(f"{shown(n)} bytes were asked for and {there} are there{hint}")
+    return n
+
+
 def as_bytes(data: object) -> bytes:
     """The bytes, or a copy of them where they could change. Raises TypeError."""
     if type(data) is bytes:
@@ -50,6 +59,14 @@ def as_bytes(data: object) -> bytes:
         return bytes(memoryview(data))  # a subclass may have a length of its own
     hint = ": encode it first" if isinstance(data, str) else ""
     raise TypeError(f"only bytes can be written, not {type(data).__name__}{hint}")
+
+
+def fill(source: Unread, target: bytearray | memoryview, there: int) -> int:
+    """Consume what fits into `target`; returns how many bytes."""
+    with memoryview(target).cast("B") as view:
+        data = source.peek(min(len(view), there))
+        view[: len(data)] = data
+    return source.discard(len(data))
 
 
 def move(source: Unread, file: Sink) -> int:
@@ -115,11 +132,11 @@ class Buffer:
 
     def peek(self, n: int = -1) -> bytes:
         """The next `n` bytes, or all (-1), not consumed. Raises ShortBuffer. gnet: Peek."""
-        return self._copy(self._count(n))
+        return self._copy(asked_for(n, len(self)))
 
     def next(self, n: int = -1) -> bytes:
         """Consume `n` bytes, or all (-1). Raises ShortBuffer, and consumes none. gnet: Next."""
-        count = self._count(n)
+        count = asked_for(n, len(self))
         data = self._copy(count)
         self._drop(count)
         return data
@@ -129,7 +146,7 @@ class Buffer:
 
         gnet: Discard.
         """
-        count = self._count(n)
+        count = asked_for(n, len(self))
         self._drop(count)
         return count
 
@@ -139,10 +156,7 @@ class Buffer:
 
     def readinto(self, target: bytearray | memoryview) -> int:
         """Consume what fits into `target`; returns how many bytes. gnet: Read."""
-        with memoryview(target).cast("B") as view:
-            data = self.peek(min(len(view), len(self)))
-            view[: len(data)] = data
-        return self.discard(len(data))
+        return fill(self, target, len(self))
 
     def read_from(self, file: Source) -> int:
         """Write what `file` has until its end; returns how many bytes. gnet: ReadFrom.
@@ -166,15 +180,6 @@ class Buffer:
         What `file` does not take is not consumed.
         """
         return move(self, file)
-
-    def _count(self, n: int) -> int:
-        """How many bytes are asked for, checked against what there is."""
-        there = len(self)
-        if check_count(n) == -1:
-            return there
-        if n > there:
-            raise ShortBuffer(f"{shown(n)} bytes were asked for and {there} are there")
-        return n
 
     def _check_limit(self, more: int) -> None:
         if self.limit is not None and len(self) + more > self.limit:

@@ -140,7 +140,7 @@ class Callbacks:
 
     def handler_failed(self, conn: Connection, method: str, error: BaseException) -> None:
         """What a method of the handler raised ends its connection."""
-        self.failed(f"%r: {method} raised; {conn.COST}", conn, error=error)
+        self.failed(f"%r: {method} raised; the connection is closed", conn, error=error)
         try:
             conn._finish(error)
         except BaseException as another:

@@ -17,6 +17,7 @@ from .foreign import AnyThread
 from .owner import LoopFace
 from .socket_options import SocketOptions
 from .sockopts import borrowed
+from .stream import wrong_thread
 from .time_limits import TimeLimits
 from .writing import Writing
 
@@ -63,7 +64,7 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
             if self._fd == -1:
                 return
             if self._loop.ident != get_ident():
-                raise self._wrong_thread()
+                raise wrong_thread(self._loop)
         self._end(mode, None)
 
     # What it is
@@ -118,6 +119,11 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
         fd = os.dup(self._fd)
         self._has_dup = True
         return fd
+
+    def _borrow(self) -> borrowed:
+        if self._owner != get_ident():
+            raise self._misuse()
+        return borrowed(self._fd)
 
     def _ask(self, question: str) -> Any:
         """`getsockname` or `getpeername`; None where the socket can no longer be asked."""

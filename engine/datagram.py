@@ -7,67 +7,67 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..completion import LOCAL_AT, NAME_ROOM
 from ..sockaddr import unpack
-from .deadlines import Deadlines
+from .buffer import Sink, as_bytes, asked_for, check_count, fill, move
+from .checks import check_callback
 from .destination import destination
 from .endpoint import Endpoint
-from .errors import UsageError, peer_text
-from .origin import Origin
-from .packets import PacketConnection
+from .errors import ConnectionClosed, UsageError, peer_text
+from .foreign import write_and_report
+from .owner import LoopFace
+from .socket_options import SocketOptions
 from .sockopts import borrowed
-from .stream import Callback
+from .stream import Callback, wrong_thread
+from .writing import Readable
+
+if TYPE_CHECKING:
+    from .listener import Listener
 
 
-class Datagram(PacketConnection):
+class Datagram(SocketOptions):
     """One datagram that arrived at a listener, and the way back to its sender.
 
-    It lives for one `on_traffic`; kept longer it can still be written to, from any thread with
-    `async_write`. There is no `on_open` and no `on_close` for it, and closing it does nothing.
+    It lives for one `on_traffic`, in which it is read like a connection; kept longer it can still
+    be written to, from any thread with `async_write`. There is no `on_open` and no `on_close` for
+    it, and it has no end of its own: closing it does nothing.
+
+    Its methods are for its reactor's thread and raise WrongThread elsewhere, but for `async_write`,
+    `async_writev`, `wake` and `close`, which are for any thread; once the listener's socket is
+    closed they raise ConnectionClosed. `set_` options are those of that socket, and so of all its
+    datagrams.
     """
 
-    __slots__ = ()
-    # What of a connection is the same for every datagram: it has no end, and nothing is kept of it.
-    _end_due = _peer_ended = _paused = _held = _is_shut = False
-    _inbound = _error = None
-    COST = "what it left of the datagram is gone"
+    __slots__ = ("_endpoint", "_length", "_loop", "_memory", "_offset", "_owner", "_to", "context")
 
     def __init__(self, endpoint: Endpoint, sender: bytes, offset: int, length: int) -> None:
-        # Only what a datagram needs of a connection: there is one of these for each.
         self.context: Any = None
         self._loop = loop = endpoint.loop
-        self._owner = loop.ident
+        self._owner = loop.ident  # the thread that may use it
         self._memory = loop.memory
         self._offset = offset
-        self._length = length
+        self._length = length  # bytes that are not consumed
         self._endpoint = endpoint
         self._to = sender
 
     def __repr__(self) -> str:
         return f"<ringnet.Datagram from {peer_text(self.remote_address)}>"
 
-    @property
-    def _origin(self) -> Origin:  # type: ignore[override]
-        return self._endpoint.origin
+    # What it is
 
     @property
-    def _handle(self) -> int:  # type: ignore[override]
-        return self._endpoint.handle
+    def loop(self) -> LoopFace[Any]:
+        """The event loop that it arrived at: see `EventLoop`. For any thread."""
+        return self._loop.face
 
     @property
-    def _fd(self) -> int:  # type: ignore[override]
-        return self._endpoint.fd if self._endpoint.is_open else -1
-
-    def _misuse(self) -> Exception:
-        return super()._misuse() if self._endpoint.is_open else self._endpoint.is_over()
-
-    def _borrow(self) -> borrowed:
-        if self._owner != get_ident() or not self._endpoint.is_open:
-            raise self._misuse()
-        return borrowed(self._endpoint.fd)
+    def listener(self) -> Listener | None:
+        """The listener that it arrived at."""
+        return self._endpoint.origin.listener
 
     @property
     def local_address(self) -> Any:
@@ -79,6 +79,108 @@ class Datagram(PacketConnection):
     def remote_address(self) -> Any:
         """The sender's address; "" for a nameless Unix socket. gnet: RemoteAddr."""
         return unpack(self._to)[1]
+
+    def fileno(self) -> int:
+        """The descriptor of the listener's socket; -1 once that is closed. gnet: Fd."""
+        return self._endpoint.fd if self._endpoint.is_open else -1
+
+    def dup(self) -> int:
+        """A new descriptor of the listener's socket, which is the caller's to close. gnet: Dup."""
+        self._check()
+        return os.dup(self._endpoint.fd)
+
+    # Reading
+
+    @property
+    def inbound_buffered(self) -> int:
+        """Bytes that can be consumed now. gnet: InboundBuffered."""
+        return self._length
+
+    def next(self, n: int = -1) -> bytes:
+        """Consume `n` bytes, or all there are (-1). Raises ShortBuffer where there are fewer.
+
+        gnet: Next.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        count = self._length if n == -1 else asked_for(n, self._length)
+        start = self._offset
+        self._offset += count
+        self._length -= count
+        return self._memory[start : start + count]
+
+    def peek(self, n: int = -1) -> bytes:
+        """The next `n` bytes, or all (-1), without consuming them. Raises ShortBuffer.
+
+        gnet: Peek.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        count = self._length if n == -1 else asked_for(n, self._length)
+        return self._memory[self._offset : self._offset + count]
+
+    def discard(self, n: int = -1) -> int:
+        """Consume `n` bytes, or all (-1), without looking at them; returns how many.
+
+        Raises ShortBuffer where there are fewer. gnet: Discard.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        count = self._length if n == -1 else asked_for(n, self._length)
+        self._offset += count
+        self._length -= count
+        return count
+
+    def read(self, n: int = -1) -> bytes:
+        """Consume at most `n` bytes (-1: all); fewer where there are fewer. gnet: Read."""
+        return self.next(n if check_count(n) == -1 else min(n, self._length))
+
+    def readinto(self, target: bytearray | memoryview) -> int:
+        """Consume what fits into `target`; returns how many bytes. gnet: Read."""
+        return fill(self, target, self._length)
+
+    def write_to(self, file: Sink) -> int:
+        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo."""
+        return move(self, file)
+
+    # Writing
+
+    @property
+    def outbound_buffered(self) -> int:
+        """Bytes of the listener's socket, to whomever, that the kernel has not taken yet.
+
+        gnet: OutboundBuffered.
+        """
+        if self._loop.ident != get_ident() and self._endpoint.is_open:
+            raise self._misuse()
+        return self._endpoint.waiting()
+
+    def write(self, data: bytes) -> None:
+        """Send one datagram to the sender of this one. gnet: Write.
+
+        Raises UsageError where the sender has no address: a Unix socket without a name, whose
+        `remote_address` is "". Raises ValueError for one too large, and BufferLimitExceeded.
+        """
+        if self._owner != get_ident():
+            raise self._misuse()
+        if not self._to:
+            raise UsageError("the sender of this datagram has no address to answer to")
+        self._endpoint.send(data, self._to)
+
+    def writev(self, parts: Iterable[bytes]) -> None:
+        """Send one datagram made of the parts. gnet: Writev."""
+        self.write(b"".join([as_bytes(part) for part in parts]))
+
+    def read_from(self, file: Readable) -> int:
+        """Send one datagram with all that `file` has. gnet: ReadFrom.
+
+        It is not read where a datagram of the largest size could not be sent.
+        """
+        self._check()
+        self._endpoint.check_room()
+        data = file.read(-1)
+        self.write(data)
+        return len(data)
 
     def send_to(self, data: bytes, address: Any) -> None:
         """Send one datagram to another address, in the form of `remote_address`. gnet: SendTo.
@@ -93,49 +195,61 @@ class Datagram(PacketConnection):
         endpoint = self._endpoint
         endpoint.send(data, destination(endpoint.family, address, endpoint.only_v6))
 
-    def write(self, data: bytes) -> None:
-        """Send one datagram to the sender of this one. gnet: Write.
+    # For any thread
 
-        Raises UsageError where the sender has no address: a Unix socket without a name, whose
-        `remote_address` is "".
-        """
-        if self._owner != get_ident():
-            raise self._misuse()
-        if not self._to:
-            raise UsageError("the sender of this datagram has no address to answer to")
-        self._endpoint.send(data, self._to)
+    def async_write(self, data: bytes, callback: Callback | None = None) -> None:
+        """`write` from any thread: see `Connection.async_write`. Raises ValueError at once for a
+        datagram that is too large. gnet: AsyncWrite."""
+        check_callback(callback)
+        data = as_bytes(data)
+        self._endpoint.check_size(data)
+        self._loop.post(write_and_report, self._loop, self, data, callback)
 
-    def pause_reading(self) -> None:
-        """Raises UsageError: the listener's socket is for all senders."""
-        raise UsageError("a datagram has arrived already: there is nothing to pause")
+    def async_writev(self, parts: Iterable[bytes], callback: Callback | None = None) -> None:
+        """`writev` from any thread, as `async_write`. gnet: AsyncWritev."""
+        self.async_write(b"".join([as_bytes(part) for part in parts]), callback)
 
-    def _limits(self) -> Deadlines:
-        raise UsageError("a datagram has no time limits: it is no connection")
+    def wake(self, callback: Callback | None = None) -> None:
+        """Only the callback is called: nothing can arrive once more. gnet: Wake."""
+        check_callback(callback)
+        self._loop.post(self._woken, callback)
 
-    def close_now(self) -> None:
-        """Does nothing: a datagram is no connection."""
+    def close(self, callback: Callback | None = None) -> None:
+        """Does nothing but call the callback: a datagram is no connection. gnet: Close."""
+        check_callback(callback)
+        if callback is None:
+            return
+        if get_ident() == self._loop.ident:
+            self._loop.guard(callback, self, None)
+            return
+        try:
+            self._loop.post(self._loop.guard, callback, self, None)
+        except ConnectionClosed:  # the loop is over
+            self._loop.guard(callback, self, None)
 
-    def reset(self) -> None:
-        """Does nothing: a datagram is no connection."""
-
-    def dup(self) -> int:
-        """A new descriptor of the listener's socket, which is the caller's to close. gnet: Dup."""
-        if self._owner != get_ident() or not self._endpoint.is_open:
-            raise self._misuse()
-        return os.dup(self._endpoint.fd)
-
-    def _wake(self, callback: Callback | None) -> None:
-        """Nothing can arrive once more: the handler is not called, which would look like that."""
+    def _woken(self, callback: Callback | None) -> None:
         if callback is not None:
             error = None if self._endpoint.is_open else self._endpoint.is_over()
             self._loop.guard(callback, self, error)
 
-    def _close(self, callback: Callback | None) -> None:
-        if callback is not None:
-            self._loop.guard(callback, self, None)
+    def end(self) -> None:
+        """Its `on_traffic` has returned: what was not consumed is gone."""
+        self._length = 0
 
-    def _finish(self, error: BaseException | None) -> None:
-        return
+    # Mistakes
+
+    def _check(self) -> None:
+        """Raise unless the caller may use the listener's socket."""
+        if self._owner != get_ident() or not self._endpoint.is_open:
+            raise self._misuse()
+
+    def _misuse(self) -> Exception:
+        endpoint = self._endpoint
+        return wrong_thread(self._loop) if endpoint.is_open else endpoint.is_over()
+
+    def _borrow(self) -> borrowed:
+        self._check()
+        return borrowed(self._endpoint.fd)
 
 
 _HOSTS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}  # in a sockaddr

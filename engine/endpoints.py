@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..completion import NAME_ROOM, NOW
 from ..sockaddr import ask_for_local
-from .action import check_action
+from .action import Action, check_action
 from .datagram import Datagram, WildcardDatagram
 from .endpoint import Endpoint
 from .errors import network_error
@@ -85,11 +85,13 @@ class Endpoints:
         conn = endpoint.kind(endpoint, sender, a + NAME_ROOM, b & 0xFFFFFFFF)
         try:
             action = endpoint.on_traffic(conn)
-            if action is not None:
-                reactor.callbacks.act(conn, check_action(action, "on_traffic"))
+            if action is not None and check_action(action, "on_traffic") is Action.SHUTDOWN:
+                reactor.engine.request_stop()  # there is nothing that the others could mean
         except BaseException as error:
-            reactor.callbacks.handler_failed(conn, "on_traffic", error)
-        conn._length = 0
+            reactor.failed(
+                "%r: on_traffic raised; what it left of the datagram is gone", conn, error=error
+            )
+        conn.end()
 
     def _on_packet(self, handle: int, a: int, b: int) -> None:
         conn = self._reactor.connections[handle]

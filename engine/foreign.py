@@ -8,11 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from threading import get_ident
+from typing import Protocol
 
 from .buffer import as_bytes
 from .checks import check_callback
 from .errors import ConnectionClosed, is_plain
+from .owner import Owner
 from .stream import Callback, Stream
+
+
+class Written(Protocol):
+    """A connection or a datagram, as it is written to from elsewhere."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+
+def write_and_report(loop: Owner, conn: Written, data: bytes, callback: Callback | None) -> None:
+    """On the loop's thread: the write that `async_write` asked for."""
+    try:
+        conn.write(data)
+    except BaseException as refusal:  # whatever it is, it may not end the loop
+        # Reported from here: a variable would refer to the error, and the error to its frame.
+        _report(loop, conn, len(data), callback, refusal)
+        if not is_plain(refusal):
+            raise  # an interrupt, which goes its own way
+    else:
+        _report(loop, conn, len(data), callback, None)
+
+
+def _report(
+    loop: Owner, conn: Written, size: int, callback: Callback | None, error: BaseException | None
+) -> None:
+    if callback is not None:
+        loop.guard(callback, conn, error)
+    elif error is not None:
+        loop.seldom.say(
+            "async_write of %d bytes to %r: %s", size, conn, error, why=type(error).__name__
+        )
 
 
 class AnyThread(Stream):
@@ -29,7 +61,7 @@ class AnyThread(Stream):
         packets as `write`, which checks the size. gnet: AsyncWrite.
         """
         check_callback(callback)
-        self._loop.post(self._async_write, as_bytes(data), callback)
+        self._loop.post(write_and_report, self._loop, self, as_bytes(data), callback)
 
     def async_writev(self, parts: Iterable[bytes], callback: Callback | None = None) -> None:
         """`writev` from any thread, as `async_write`. gnet: AsyncWritev."""
@@ -62,31 +94,6 @@ class AnyThread(Stream):
         except ConnectionClosed:  # the loop is over, and all its connections are closed
             if callback is not None:
                 self._loop.guard(callback, self, self._error)
-
-    def _async_write(self, data: bytes, callback: Callback | None) -> None:
-        try:
-            self.write(data)
-        except BaseException as refusal:  # whatever it is, it may not end the loop
-            # Told from here: a variable would refer to the error, and the error to its frame.
-            self._tell_written(len(data), callback, refusal)
-            if not is_plain(refusal):
-                raise  # an interrupt, which goes its own way
-        else:
-            self._tell_written(len(data), callback, None)
-
-    def _tell_written(
-        self, size: int, callback: Callback | None, error: BaseException | None
-    ) -> None:
-        if callback is not None:
-            self._loop.guard(callback, self, error)
-        elif error is not None:
-            self._loop.seldom.say(
-                "async_write of %d bytes to %r: %s",
-                size,
-                self,
-                error,
-                why=type(error).__name__,
-            )
 
     def _wake(self, callback: Callback | None) -> None:
         error = None if self._owner else self._misuse()

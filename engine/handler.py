@@ -6,12 +6,14 @@ reactor and must not block it: a reactor serves all its connections with one thr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .action import Action, OpenReply, TickReply, default
 
 if TYPE_CHECKING:
+    from .conn import Conn
     from .connection import Connection
+    from .datagram import Datagram
     from .listener import Listener
     from .server import Engine
 
@@ -50,11 +52,12 @@ class EventHandler:
         """
 
     @default
-    def on_traffic(self, conn: Connection) -> Action | None:
+    def on_traffic(self, conn: Any) -> Action | None:
         """Bytes have arrived. What is not consumed is kept, and comes again with more of it.
 
-        Of a socket of datagrams each datagram is one call, with a `Datagram` as `conn`; what is not
-        consumed of it is gone. gnet: OnTraffic.
+        `conn` is a `Connection`. At a listener of datagrams each datagram is one call, with a
+        `Datagram` as `conn`; what is not consumed of it is gone. A handler that serves both uses
+        what they have in common, which is `Conn`. gnet: OnTraffic.
         """
 
     @default
@@ -108,3 +111,7 @@ class EventHandler:
         None ends the ticking. An exception is logged, and does not: the next call comes after the
         seconds that were returned last (1 where none were yet). gnet: OnTick.
         """
+
+
+if TYPE_CHECKING:
+    _both: list[type[Conn]] = [Connection, Datagram]  # what `on_traffic` gets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from .buffer import Buffer, as_bytes
+from .buffer import Buffer, as_bytes, asked_for
 
 
 class LinkedBuffer(Buffer):
@@ -60,7 +60,7 @@ class LinkedBuffer(Buffer):
 
         Raises ShortBuffer. gnet: Peek.
         """
-        count = self._count(n)
+        count = asked_for(n, len(self))
         found: list[bytes] = []
         start = self._offset
         for piece in self._pieces:

@@ -9,7 +9,7 @@ from .buffer import as_bytes
 from .connection import Connection
 from .endpoint import Endpoint
 from .errors import UsageError
-from .stream import Callback
+from .stream import Callback, wrong_thread
 from .writing import Readable
 
 
@@ -87,7 +87,7 @@ class PacketConnection(Connection):
         if self._fd == -1:
             return 0
         if self._loop.ident != get_ident():
-            raise self._wrong_thread()
+            raise wrong_thread(self._loop)
         return self._endpoint.waiting()
 
     @property
@@ -103,7 +103,3 @@ class PacketConnection(Connection):
         """For the reactor: what waited has left (DRAINED)."""
         if self._owner:
             self._endpoint.drained()
-
-    def _arrived(self, at: int, size: int) -> None:
-        self._offset = at
-        self._length = size

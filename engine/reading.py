@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import get_ident
 
-from .buffer import Sink, check_count, move
+from .buffer import Sink, check_count, fill, move
 from .stream import SILENT, Stream
 
 
@@ -44,10 +44,7 @@ class Reading(Stream):
 
     def readinto(self, target: bytearray | memoryview) -> int:
         """Consume what fits into `target`; returns how many bytes. gnet: Read."""
-        with memoryview(target).cast("B") as view:
-            data = self.peek(min(len(view), self.inbound_buffered))
-            view[: len(data)] = data
-        return self.discard(len(data))
+        return fill(self, target, self.inbound_buffered)
 
     def write_to(self, file: Sink) -> int:
         """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo.

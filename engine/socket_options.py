@@ -1,11 +1,9 @@
-"""The options of a connection's socket.
+"""The options of a socket, as a connection and a datagram have them.
 
-A connection has only a descriptor; a socket object is borrowed for the call.
+They have only a descriptor; a socket object is borrowed for the call.
 """
 
 from __future__ import annotations
-
-from threading import get_ident
 
 from . import multicast
 from .sockopts import (
@@ -17,14 +15,13 @@ from .sockopts import (
     set_option,
     whole_number,
 )
-from .stream import Stream
 
 
-class SocketOptions(Stream):
+class SocketOptions:
     """Each `set_` raises OSError with its errno and the option's name where the system refuses it,
     ValueError with the name for a number that the option cannot have, and TypeError.
 
-    On the connection's thread, like all its methods.
+    On the reactor's thread.
     """
 
     __slots__ = ()
@@ -69,9 +66,8 @@ class SocketOptions(Stream):
             multicast.send_from(sock, interface)
 
     def _borrow(self) -> borrowed:
-        if self._owner != get_ident():
-            raise self._misuse()
-        return borrowed(self._fd)
+        """The socket for one call. Raises what a use on the wrong thread, or too late, raises."""
+        raise NotImplementedError
 
     def _set(self, name: str, value: int | bytes) -> None:
         with self._borrow() as sock:

@@ -18,14 +18,12 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from ..completion import GRACEFUL, INDEX_MASK, LEAVE, NOW, REFERRED_FROM, retried
-from .buffer import as_bytes, check_count
+from .buffer import as_bytes, asked_for
 from .errors import (
     BufferLimitExceeded,
     ConnectionClosed,
     EngineStateError,
-    ShortBuffer,
     WrongThread,
-    shown,
 )
 from .leftovers import Leftovers
 from .linked_buffer import LinkedBuffer
@@ -47,8 +45,6 @@ SILENT: Final = 1 << 62
 
 class Stream:
     """The state of a connection, for its reactor's thread where no comment says else."""
-
-    COST = "the connection is closed"  # what an exception in a handler leads to
 
     # What it is, from its beginning to its end
     context: Any  # the handler's own
@@ -157,14 +153,7 @@ class Stream:
 
     def _count(self, n: int) -> int:
         """How many bytes are asked for, checked against what there is."""
-        there = self.inbound_buffered
-        if check_count(n) == -1:
-            return there
-        if n > there:
-            raise ShortBuffer(
-                f"{shown(n)} bytes were asked for and {there} are there: wait for more"
-            )
-        return n
+        return asked_for(n, self.inbound_buffered, ": wait for more")
 
     def _look(self, count: int) -> bytes:
         if self._inbound is not None:
@@ -326,7 +315,7 @@ class Stream:
         if self._fd == -1:
             return 0
         if self._loop.ident != get_ident():
-            raise self._wrong_thread()
+            raise wrong_thread(self._loop)
         waiting = self._written - self._loop.sent(self._handle)
         return waiting if self._overflow is None else waiting + len(self._overflow)
 
@@ -388,12 +377,14 @@ class Stream:
         """Why the caller may not use the connection."""
         if self._owner == 0 and not self._loop.engine.is_forked:
             return ConnectionClosed("the connection is closing or closed")
-        return self._wrong_thread()
+        return wrong_thread(self._loop)
 
-    def _wrong_thread(self) -> Exception:
-        if self._loop.engine.is_forked:
-            return EngineStateError("this connection belongs to the process that made its engine")
-        return WrongThread(
-            "this method is for the thread of the connection's reactor: from others use "
-            "async_write, wake or close, or conn.loop.execute"
-        )
+
+def wrong_thread(loop: Owner) -> Exception:
+    """Why a connection of the loop cannot be used here."""
+    if loop.engine.is_forked:
+        return EngineStateError("this connection belongs to the process that made its engine")
+    return WrongThread(
+        "this method is for the thread of the connection's reactor: from others use "
+        "async_write, wake or close, or conn.loop.execute"
+    )

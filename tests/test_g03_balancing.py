@@ -19,7 +19,9 @@ def test_least_connections(backend: str) -> None:
         clients = talk(engine, 8)
         assert [reactor.load for reactor in engine.reactors] == [4, 4]
         first, second = engine.reactors
-        gone = {conn.remote_address for conn in on_loop(first, first._reactor.connections.copy).values()}
+        gone = {
+            conn.remote_address for conn in on_loop(first, first._reactor.connections.copy).values()
+        }
         for client in clients:
             if client.getsockname() in gone:
                 client.close()

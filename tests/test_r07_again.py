@@ -104,8 +104,8 @@ def test_what_is_left_of_a_datagram_is_gone(backend: str, scheme: str, tmp_path:
     """Also for who asks to be called again."""
 
     class Half(Recorder):
-        def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action:
-            assert not conn.peer_has_ended
+        def on_traffic(self, conn: ringnet.Datagram) -> ringnet.Action:
+            assert not hasattr(conn, "peer_has_ended")  # nor an end, nor limits, nor a pause
             conn.write(conn.next(conn.inbound_buffered // 2))
             return ringnet.Action.AGAIN
 
