@@ -171,7 +171,7 @@ class Buffer:
                 return total
             total += self.write(data)
         if not total:
-            self._check_limit(1)
+            self.check_limit(1)
         return total
 
     def write_to(self, file: Sink) -> int:
@@ -181,7 +181,8 @@ class Buffer:
         """
         return move(self, file)
 
-    def _check_limit(self, more: int) -> None:
+    def check_limit(self, more: int) -> None:
+        """Raise BufferLimitExceeded where so many bytes more would pass `limit`."""
         if self.limit is not None and len(self) + more > self.limit:
             raise BufferLimitExceeded(
                 f"{len(self)} bytes are there and {more} more would pass limit={self.limit}"

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..completion import READABLE, WRITABLE
 
 if TYPE_CHECKING:
-    from .owner import Owner
-    from .timers import Timer
+    from .owner import Owner, Planned
 
 _PARTS = 8  # looks in the time of a limit
 _SHORTEST = 0.002  # seconds between two looks
@@ -78,7 +77,7 @@ class Deadlines:
         self._begun = self._heard = self._sent = self._active = now
         self._waited = False  # bytes waited at the last look
         self._sent_count = conn._loop.sent(conn._handle)
-        self._timer: Timer | None = None
+        self._timer: Planned | None = None
 
     def begin(self, loop: Owner) -> None:
         """The limits that the engine's options set for a new connection."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .host import Host
     from .origin import Origin
-    from .timers import Timer
+    from .owner import Planned
 
 _AGAIN: Final = 0.01  # seconds until a Unix listener with a full backlog is tried again
 _AT_ONCE: Final = 16  # addresses that fail at once, before others on the loop are served
@@ -77,7 +77,7 @@ class Dial:
         self._attempts: dict[int, tuple[Target, int]] = {}  # by handle, with the descriptor
         self._failures = _Failures()
         self._limit: Countdown | None = None
-        self._timers: dict[Callable[..., object], Timer] = {}  # one for each step that waits
+        self._timers: dict[Callable[..., object], Planned] = {}  # one for each step that waits
 
     # The ways in
 

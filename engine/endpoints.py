@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .host import Host
     from .logs import Log
+    from .streams import Streams
 
 
 class EndpointsLoop(Owner, HasHandles, Protocol):
@@ -32,6 +33,8 @@ class EndpointsLoop(Owner, HasHandles, Protocol):
 
     @property
     def engine(self) -> Host: ...
+    @property
+    def streams(self) -> Streams: ...
     def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
 
 
@@ -78,7 +81,7 @@ class Endpoints:
         """A packet, of a connection or of a listener."""
         endpoint = self._open.get(handle)
         if endpoint is None:
-            self._on_packet(handle, a, b)
+            self._reactor.streams.on_packet(handle, a + NAME_ROOM, b & 0xFFFFFFFF)
             return
         reactor = self._reactor
         sender = reactor.memory[a : a + (b >> 32)]
@@ -93,14 +96,6 @@ class Endpoints:
             )
         conn.end()
 
-    def _on_packet(self, handle: int, a: int, b: int) -> None:
-        conn = self._reactor.connections[handle]
-        if conn._owner:
-            conn._offset = a + NAME_ROOM
-            conn._length = b & 0xFFFFFFFF
-            self._reactor.traffic(conn)
-            conn._length = 0
-
     def on_truncated(self, handle: int, a: int, b: int) -> None:
         """It is lost: a part of a datagram is none."""
         self.truncated += 1
@@ -111,8 +106,7 @@ class Endpoints:
         """The system did not send a datagram, or reports that an earlier one did not arrive."""
         conn = self._reactor.connections.get(handle)
         if conn is not None:
-            if conn._owner:
-                conn._fail(network_error(-result))
+            self._reactor.streams.on_error(conn, result)
             return
         endpoint = self._open.get(handle)
         if endpoint is not None:

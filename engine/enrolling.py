@@ -12,7 +12,6 @@ import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..completion import NOW
 from .errors import ConnectionClosed, EngineStateError, EngineStopped, for_future, is_plain, shown
 from .mailbox import Mailbox
 from .owner import Owner
@@ -98,7 +97,7 @@ class _Place:
         conn = loop.connections.get(-1 if place.handle is None else place.handle)
         sock = place._sock()
         is_on_its_way = sock is not None and sock.fileno() == fd
-        return is_on_its_way or (conn is not None and conn._fd == fd)
+        return is_on_its_way or (conn is not None and conn.fileno() == fd)
 
 
 def enroll(
@@ -134,7 +133,7 @@ def _enroll(
             raise EngineStopped("the client has stopped")
         prepare_socket(sock, loop.options)
         conn = loop.streams.own(sock, origin)
-        place.handle = conn._handle
+        place.handle = loop.streams.handle_of(conn)
     except BaseException as error:
         close_socket(sock)
         _fail(loop, future, error)
@@ -150,7 +149,7 @@ def introduce(
     try:
         loop.streams.welcome(conn)
     except BaseException as error:
-        conn._end(NOW, error)
+        loop.streams.cut(conn, error)
         _fail(loop, future, error)
     else:
         loop.guard(future.set_result, conn)

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ..completion import HUNG_UP
 
 if TYPE_CHECKING:
-    from .owner import Owner
-    from .timers import Timer
+    from .owner import Owner, Planned
 
 LOOK_EVERY: Final = 0.02  # seconds
 _ENDS_EVERY: Final = 0.2  # seconds, where nobody waits for others
@@ -51,7 +50,7 @@ class Held:
         self._ended: set[Holdable] = set()  # held no more, whatever they hold
         self._draining: Holdable | None = None  # the last of them, until it is read to its end
         self._asked = 0  # of all of them, in this round
-        self._timer: Timer | None = None  # of the next look
+        self._timer: Planned | None = None  # of the next look
 
     def __len__(self) -> int:
         return len(self._line) + len(self._full) + len(self._ended)

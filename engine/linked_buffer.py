@@ -36,7 +36,7 @@ class LinkedBuffer(Buffer):
             data = as_bytes(data)
         count = len(data)
         if self.limit is not None:
-            self._check_limit(count)
+            self.check_limit(count)
         if count:
             self._pieces.append(data)
             self._size += count
@@ -46,7 +46,7 @@ class LinkedBuffer(Buffer):
         """Put a piece before all others; returns how many bytes. gnet: PushFront."""
         data = as_bytes(data)
         if self.limit is not None:
-            self._check_limit(len(data))
+            self.check_limit(len(data))
         if self._offset:
             self._pieces[0] = self._pieces[0][self._offset :]
             self._offset = 0

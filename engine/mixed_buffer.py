@@ -35,7 +35,7 @@ class MixedBuffer(Buffer):
         if type(data) is not bytes:
             data = as_bytes(data)
         if self.limit is not None:
-            self._check_limit(len(data))
+            self.check_limit(len(data))
         if self._list or len(self._ring) + len(data) > self._ring_bytes:
             return self._list.write(data)
         return self._ring.write(data)
@@ -47,10 +47,10 @@ class MixedBuffer(Buffer):
 
     def _copy(self, count: int) -> bytes:
         first = min(count, len(self._ring))
-        data = self._ring._copy(first)
-        return data if first == count else data + self._list._copy(count - first)
+        data = self._ring.peek(first)
+        return data if first == count else data + self._list.peek(count - first)
 
     def _drop(self, count: int) -> None:
         first = min(count, len(self._ring))
-        self._ring._drop(first)
-        self._list._drop(count - first)
+        self._ring.discard(first)
+        self._list.discard(count - first)

@@ -46,7 +46,7 @@ class RingBuffer(Buffer):
             data = as_bytes(data)
         count = len(data)
         if self.limit is not None:
-            self._check_limit(count)
+            self.check_limit(count)
         if self._size + count > len(self._store):
             self._move(_size_for(self._size + count))
         store = self._store

@@ -12,7 +12,7 @@ from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ..completion import NOW, WOKEN
+from ..completion import WOKEN
 from .timers import TRY_AGAIN
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .callbacks import Callbacks
     from .connection import Connection
     from .handles import HandleOwner
+    from .streams import Streams
 
 NO_EVENT: Final = -1  # the kind while none is being served
 _TRIES: Final = 100  # in a row, of turns that find no memory
@@ -35,6 +36,8 @@ class SetbacksLoop(Protocol):
     connections: dict[int, Connection]
     owners: dict[int, HandleOwner]
 
+    @property
+    def streams(self) -> Streams: ...
     def wake_up(self) -> None: ...
     def add_timer(self, delay: float, call: Callable[[], object]) -> object: ...
 
@@ -49,7 +52,7 @@ class Setbacks:
     def break_off(self, conn: Connection, error: BaseException) -> None:
         """Nothing more can be done for a connection: close it at once, with the error."""
         self._loop.callbacks.failed("%r: it is closed at once", conn, error=error)
-        self._loop.callbacks.guard(conn._end, NOW, error)
+        self._loop.callbacks.guard(self._loop.streams.cut, conn, error)
 
     def survive(
         self, events: Iterator[Event], handle: int, kind: int, error: BaseException

@@ -37,8 +37,6 @@ class StoppingLoop(Owner, Protocol):
     endpoints: Endpoints
     streams: Streams
 
-    def closed(self, handle: int, lost: int, status: int) -> None: ...
-
 
 class Stopping:
     """On the reactor's thread."""
@@ -74,22 +72,16 @@ class Stopping:
 
     def close_all(self, origin: Origin) -> None:
         """Close the connections of an origin after what was written is sent, and end its dials."""
-        guard = self._loop.callbacks.guard
         self._loop.dials.give_up("the client has stopped", origin)
-        for conn in list(self._loop.connections.values()):
-            if conn._origin is origin:
-                guard(conn._finish, None)
+        self._loop.streams.close_those_of(origin)
 
     def abandon(self, failure: BaseException | None) -> None:
         """End the connections that are left when the backend has failed."""
         loop, guard = self._loop, self._loop.callbacks.guard
         error = None if isinstance(failure, EXITS) else failure  # which is none of theirs
         guard(loop.dials.give_up, _NO_MORE)
-        for handle, conn in list(loop.connections.items()):
-            conn._owner = 0
-            conn._error = error if conn._error is None else conn._error
-            guard(conn._forget_inbound)
-            guard(loop.closed, handle, 0, 0)
+        for conn in list(loop.connections.values()):
+            loop.streams.abandon(conn, error)
         guard(loop.endpoints.abandon)
 
     def _close_all_now(self) -> None:
@@ -97,5 +89,5 @@ class Stopping:
         loop, guard = self._loop, self._loop.callbacks.guard
         guard(loop.acceptor.close, NOW)
         for conn in loop.connections.values():
-            guard(conn._end, NOW, None)
+            guard(loop.streams.cut, conn)
         guard(loop.endpoints.close, NOW)

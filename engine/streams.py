@@ -58,6 +58,7 @@ class StreamsLoop(Owner, HasHandles, Protocol):
     @property
     def stopping(self) -> Stops: ...
     def break_off(self, conn: Connection, error: BaseException) -> None: ...
+    def closed(self, handle: int, lost: int, status: int) -> None: ...
 
 
 class Streams:
@@ -104,6 +105,11 @@ class Streams:
             return conn
         close_descriptor(fd)
         raise OSError(errno.EMFILE, "the reactor has max_connections already")
+
+    @staticmethod
+    def handle_of(conn: Connection) -> int:
+        """The backend's name for it."""
+        return conn._handle
 
     def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
         """Make a connection of a handle that has connected."""
@@ -192,7 +198,40 @@ class Streams:
         if conn._owner or conn._overflow is not None:  # or it waits to be closed softly
             conn._fail(network_error(-result))
 
+    def on_packet(self, handle: int, at: int, size: int) -> None:
+        """A packet has arrived."""
+        conn = self._loop.connections[handle]
+        if conn._owner:
+            conn._offset = at
+            conn._length = size
+            self._loop.traffic(conn)
+            conn._length = 0
+
     # Our end
+
+    @staticmethod
+    def finish(conn: Connection) -> None:
+        """Close after what was written is sent."""
+        conn._finish(None)
+
+    @staticmethod
+    def cut(conn: Connection, error: BaseException | None = None) -> None:
+        """Close at once, with an error where there is one."""
+        conn._end(NOW, error)
+
+    def abandon(self, conn: Connection, error: BaseException | None) -> None:
+        """The backend has failed, and tells of no end any more."""
+        handle, conn._owner = conn._handle, 0
+        if conn._error is None:
+            conn._error = error
+        self._loop.callbacks.guard(conn._forget_inbound)
+        self._loop.callbacks.guard(self._loop.closed, handle, 0, 0)
+
+    def close_those_of(self, origin: Origin) -> None:
+        """Close the connections of a client that has stopped."""
+        for conn in list(self._loop.connections.values()):
+            if conn._origin is origin:
+                self._loop.callbacks.guard(conn._finish, None)
 
     def watch_close(self, conn: Connection) -> None:
         """Bound the time a closing connection has to send what it owes."""
