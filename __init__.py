@@ -9,12 +9,8 @@ ringnet.run(Echo(), "tcp://127.0.0.1:9000")
 
 from __future__ import annotations
 
-from .engine.action import Action
-from .engine.client import Client
-from .engine.conn import Conn
-from .engine.connection import Connection
-from .engine.datagram import Datagram
-from .engine.errors import (
+from .engine.base.action import Action
+from .engine.base.errors import (
     AddressError,
     BackendUnavailable,
     BindError,
@@ -32,19 +28,23 @@ from .engine.errors import (
     UsageError,
     WrongThread,
 )
-from .engine.eventloop import EventLoop
-from .engine.handler import EventHandler
-from .engine.linked_buffer import LinkedBuffer
-from .engine.listener import Listener
-from .engine.mixed_buffer import MixedBuffer
-from .engine.multipool import MultiPool
-from .engine.options import Options
-from .engine.packets import PacketConnection
-from .engine.ring_buffer import RingBuffer
-from .engine.run import run
-from .engine.server import Engine
-from .engine.timers import Timer
-from .engine.workers import WorkerPool
+from .engine.base.options import Options
+from .engine.buffers.linked_buffer import LinkedBuffer
+from .engine.buffers.mixed_buffer import MixedBuffer
+from .engine.buffers.ring_buffer import RingBuffer
+from .engine.connection.conn import Conn
+from .engine.connection.connection import Connection
+from .engine.connection.datagram import Datagram
+from .engine.connection.listener import Listener
+from .engine.connection.packets import PacketConnection
+from .engine.pool.multipool import MultiPool
+from .engine.pool.workers import WorkerPool
+from .engine.reactor.eventloop import EventLoop
+from .engine.reactor.timers import Timer
+from .engine.server.client import Client
+from .engine.server.engine import Engine
+from .engine.server.handler import EventHandler
+from .engine.server.run import run
 
 __version__ = "0.1.0"
 

@@ -2,7 +2,7 @@
 
 This file is plain data, and what to do where memory is short. It is the one thing that `uring/`,
 `fallback/` and `engine/` share, so that the two grounds need not know the floor above them nor each
-other. What each word promises is written once, in `engine/backend.py`.
+other. What each word promises is written once, in `engine/base/contract.py`.
 """
 
 from __future__ import annotations

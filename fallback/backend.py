@@ -1,7 +1,7 @@
 """The fallback backend: the completion contract on top of a poller.
 
 The law of this file: verbs only enqueue; `turn` does what was asked for, then serves what is
-ready. The contract itself is written in `engine/backend.py`.
+ready. The contract itself is written in `engine/base/contract.py`.
 """
 
 from __future__ import annotations

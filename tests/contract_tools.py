@@ -29,7 +29,7 @@ from ringnet.completion import (
     Bounds,
     Event,
 )
-from ringnet.engine.backend import Backend
+from ringnet.engine.base.contract import Backend
 from ringnet.fallback.backend import FallbackBackend
 from ringnet.fallback.pollers import POLLERS, why_not
 

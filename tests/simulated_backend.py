@@ -2,7 +2,7 @@
 
 Nothing here asks the real clock or a real socket (descriptors are real, so that a lost one shows).
 In each turn luck decides who is served, how much of a read or a write happens, which handles come
-first, and what fails. The contract itself is written in `engine/backend.py`.
+first, and what fails. The contract itself is written in `engine/base/contract.py`.
 """
 
 from __future__ import annotations

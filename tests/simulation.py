@@ -21,13 +21,15 @@ from unittest import mock
 
 import ringnet
 from ringnet.completion import Bounds
-from ringnet.engine import deadlines, logs, timers
-from ringnet.engine.address import Address
-from ringnet.engine.choose import Choice
-from ringnet.engine.current import borrowed_thread
-from ringnet.engine.listener import Listener
-from ringnet.engine.origin import Origin
-from ringnet.engine.reactor import Reactor
+from ringnet.engine.base import logs
+from ringnet.engine.base.address import Address
+from ringnet.engine.base.current import borrowed_thread
+from ringnet.engine.connection import deadlines
+from ringnet.engine.connection.listener import Listener
+from ringnet.engine.connection.origin import Origin
+from ringnet.engine.reactor import timers
+from ringnet.engine.reactor.reactor import Reactor
+from ringnet.engine.server.choose import Choice
 from simulated_backend import SimulatedBackend
 from simulated_peer import Clock, Peer
 
@@ -241,7 +243,7 @@ def check(reactor: Reactor, handler: Chaos, dials: list[Future[Any]]) -> None:
     assert isinstance(failure, OSError) if has_failed else failure is None, repr(failure)
     assert not reactor.connections
     assert not reactor.again
-    assert reactor.load == 0
+    assert reactor.face.load == 0
     assert reactor.buffered == 0, reactor.buffered
     assert all(dial.done() for dial in dials)
     free, all_ = len(reactor._handles._free), len(reactor._handles._generations)

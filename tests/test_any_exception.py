@@ -351,8 +351,8 @@ def test_whoever_waits_for_a_connection_hears_of_it(
     with served(backend, handler) as engine, dial(engine) as bystander:
         ours, theirs = socket.socketpair()
         with ours, theirs, monkeypatch.context() as patch:
-            patch.setattr("ringnet.engine.enrolling.prepare_socket", interrupted)
-            patch.setattr("ringnet.engine.dial.prepare_socket", interrupted)
+            patch.setattr("ringnet.engine.reactor.enrolling.prepare_socket", interrupted)
+            patch.setattr("ringnet.engine.reactor.dial.prepare_socket", interrupted)
             future = (
                 engine.enroll(ours) if way == "enroll" else engine.register(engine.addresses[0])
             )
@@ -388,8 +388,8 @@ def test_what_ends_a_program_ends_the_engine_where_it_is_at_work(
     }
     ours, theirs = socket.socketpair()
     with ours, theirs, monkeypatch.context() as patch:
-        patch.setattr("ringnet.engine.enrolling.prepare_socket", interrupted)
-        patch.setattr("ringnet.engine.dial.prepare_socket", interrupted)
+        patch.setattr("ringnet.engine.reactor.enrolling.prepare_socket", interrupted)
+        patch.setattr("ringnet.engine.reactor.dial.prepare_socket", interrupted)
         future = engine.enroll(ours) if way == "enroll" else engine.register(addresses[way])
         with pytest.raises(ringnet.ConnectionClosed, match="of the engine"):
             future.result(WAIT)

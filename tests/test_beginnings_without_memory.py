@@ -36,7 +36,7 @@ class Scarce(ringnet.Engine):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("verb", "scheme"), [("listen", "tcp"), ("adopt_packets", "udp")])
 def test_a_listener(backend: str, verb: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ringnet.engine.listener import Listener
+    from ringnet.engine.connection.listener import Listener
 
     given: list[int] = []
     real = Listener.descriptors

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, udp_peer
-from ringnet.engine.destination import destination
+from ringnet.engine.connection.destination import destination
 from ringnet.sockaddr import unpack
 
 V4, V6, UNIX = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX

@@ -27,7 +27,7 @@ from engine_tools import (
     receive,
     until,
 )
-from ringnet.engine.dial import Dial
+from ringnet.engine.reactor.dial import Dial
 
 HOSTS = [
     "a" * 64 + ".example",
@@ -269,7 +269,7 @@ def test_a_failing_dial_has_an_errno(backend: str, monkeypatch: pytest.MonkeyPat
     def fail(*_: Any) -> None:
         raise UnicodeEncodeError("utf-8", "\udc80", 0, 1, "surrogates not allowed")
 
-    monkeypatch.setattr("ringnet.engine.dial.prepare_socket", fail)
+    monkeypatch.setattr("ringnet.engine.reactor.dial.prepare_socket", fail)
     with ringnet.Client(Talker(), backend=backend) as client:
         with pytest.raises(OSError, match="surrogates") as caught:
             client.dial("tcp://127.0.0.1:1")

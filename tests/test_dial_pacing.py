@@ -14,11 +14,11 @@ import pytest
 import ringnet
 from dial_tools import Full, Names, closed_port
 from engine_tools import BACKENDS, WAIT, Recorder, Talker, endpoint, until
-from ringnet.engine.address import parse_address
-from ringnet.engine.dial import Dial
-from ringnet.engine.dials import Dials
-from ringnet.engine.options import make_options
-from ringnet.engine.origin import Origin
+from ringnet.engine.base.address import parse_address
+from ringnet.engine.base.options import make_options
+from ringnet.engine.connection.origin import Origin
+from ringnet.engine.reactor.dial import Dial
+from ringnet.engine.reactor.dials import Dials
 from ringnet.sockaddr import unpack
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, dial, receive, served, until
-from ringnet.engine.acceptor import Acceptor
-from ringnet.engine.connection import Connection
-from ringnet.engine.dials import Dials
-from ringnet.engine.endpoints import Endpoints
-from ringnet.engine.handles import Handles
-from ringnet.engine.streams import Streams
+from ringnet.engine.connection.connection import Connection
+from ringnet.engine.reactor.acceptor import Acceptor
+from ringnet.engine.reactor.dials import Dials
+from ringnet.engine.reactor.endpoints import Endpoints
+from ringnet.engine.reactor.free_handles import Handles
+from ringnet.engine.reactor.streams import Streams
 from setback_tools import Breakable
 
 

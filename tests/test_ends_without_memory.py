@@ -14,7 +14,7 @@ import ringnet
 from contract_tools import Rig
 from engine_tools import BACKENDS, Recorder, dial, on_loop, receive, served, until
 from ringnet.completion import CLOSED, EOF, GRACEFUL, WOKEN
-from ringnet.engine.sockopts import borrowed
+from ringnet.engine.base.sockets import borrowed
 
 CPYTHON = pytest.mark.skipif(sys.implementation.name != "cpython", reason="the hooks are CPython's")
 

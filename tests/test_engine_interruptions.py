@@ -14,8 +14,10 @@ import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, receive, served, until
 from interruption_tools import Interruption, at_each_line, bounded
 
-FILES = {str(path) for path in Path(ringnet.__file__).parent.glob("[eu]*/*.py")}
-FILES |= {str(path) for path in (Path(ringnet.__file__).parent / "fallback").glob("*.py")}
+HOME = Path(ringnet.__file__).parent
+FILES = {
+    str(path) for room in ("engine", "uring", "fallback") for path in (HOME / room).rglob("*.py")
+}
 
 Call = Callable[[ringnet.Engine], object]
 ANY: dict[str, Call] = {

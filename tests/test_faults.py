@@ -12,7 +12,7 @@ from contract_tools import Rig
 from cut_packets import KINDS_OF_PACKETS, check_cut_packet
 from engine_tools import BACKENDS, Recorder, dial, open_descriptors, receive, served
 from ringnet.completion import CLOSED, DATA, ERROR, NOW, Bounds
-from ringnet.engine import choose
+from ringnet.engine.server import choose
 from ringnet.fallback import packets, pollers, sockets
 
 

@@ -12,10 +12,10 @@ import pytest
 import ringnet
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from ringnet.engine.address import SCHEMES, Address, parse_address
-from ringnet.engine.options import Options, make_options
-from ringnet.engine.resolve import resolve
-from ringnet.engine.source import parse_source
+from ringnet.engine.base.address import SCHEMES, Address, parse_address
+from ringnet.engine.base.options import Options, make_options
+from ringnet.engine.base.resolve import resolve
+from ringnet.engine.base.source import parse_source
 from ringnet.sockaddr import pack, unpack
 
 NEARLY = st.builds(

@@ -19,7 +19,7 @@ from engine_tools import BACKENDS, USES_MALLOC, WAIT, receive, until
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from ringnet.engine.buffer import Buffer
+from ringnet.engine.buffers.buffer import Buffer
 
 PIECES = st.one_of(st.binary(max_size=50), st.binary(min_size=500, max_size=3000))
 COUNTS = st.integers(0, 4000)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, Talker, on_loop, open_descriptors
-from ringnet.engine.address import parse_address
-from ringnet.engine.listener import Listener
-from ringnet.engine.remedies import refused
+from ringnet.engine.base.address import parse_address
+from ringnet.engine.base.remedies import refused
+from ringnet.engine.connection.listener import Listener
 
 LOCALHOST = [(socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0))]
 

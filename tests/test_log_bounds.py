@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, receive, served, until
-from ringnet.engine import logs
-from ringnet.engine.logs import EngineLog, Log, Seldom
-from ringnet.engine.options import make_options
+from ringnet.engine.base import logs
+from ringnet.engine.base.logs import EngineLog, Log, Seldom
+from ringnet.engine.base.options import make_options
 
 
 class Lines(logging.Handler):

@@ -9,11 +9,11 @@ import sys
 import pytest
 import ringnet
 from engine_tools import USES_MALLOC
-from ringnet.engine.memory import keep_freed
+from ringnet.engine.base.memory import keep_freed
 
 PROGRAM = """
 import resource, sys, threading
-from ringnet.engine.memory import keep_freed
+from ringnet.engine.base.memory import keep_freed
 
 def turns():
     for _ in range(100):
@@ -59,7 +59,7 @@ def test_settings_of_the_environment_come_first() -> None:
 
 def test_the_engine_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
-    monkeypatch.setattr("ringnet.engine.server.keep_freed", told.append)
+    monkeypatch.setattr("ringnet.engine.server.engine.keep_freed", told.append)
     ringnet.Engine(ringnet.EventHandler(), "tcp://127.0.0.1:0", kept_memory=1234).start().stop()
     assert told == [1234]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, dial, receive, served, until
-from ringnet.engine.action import overrides
-from ringnet.engine.handler import EventHandler
+from ringnet.engine.base.action import overrides
+from ringnet.engine.server.handler import EventHandler
 
 
 @pytest.fixture(params=BACKENDS)

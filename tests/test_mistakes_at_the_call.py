@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, receive, served, udp_peer
-from ringnet.engine.destination import destination
+from ringnet.engine.connection.destination import destination
 
 NO_COUNTS = (2.5, 2.0, float("nan"), Decimal(1), Fraction(1, 2), "2", None)
 BUFFERS = (ringnet.RingBuffer, ringnet.LinkedBuffer, ringnet.MixedBuffer)

@@ -11,10 +11,10 @@ import pytest
 import ringnet
 from contract_tools import pattern
 from engine_tools import BACKENDS, Recorder, dial, on_loop, receive, served, until
-from ringnet.engine.buffer import Buffer
-from ringnet.engine.linked_buffer import LinkedBuffer
-from ringnet.engine.mixed_buffer import MixedBuffer
-from ringnet.engine.ring_buffer import RingBuffer
+from ringnet.engine.buffers.buffer import Buffer
+from ringnet.engine.buffers.linked_buffer import LinkedBuffer
+from ringnet.engine.buffers.mixed_buffer import MixedBuffer
+from ringnet.engine.buffers.ring_buffer import RingBuffer
 
 MIB = 1 << 20
 BUFFERS = (RingBuffer, LinkedBuffer, MixedBuffer)

@@ -17,8 +17,9 @@ import ringnet
 from engine_tools import WAIT, until
 from interruption_tools import at_each_line, bounded
 from pool_tools import Gate, fill, gated
-from ringnet.engine import bells, tasks, workers
-from ringnet.engine.bells import Bells, Latch
+from ringnet.engine.base import bells
+from ringnet.engine.base.bells import Bells, Latch
+from ringnet.engine.pool import tasks, workers
 
 Interruption = partial(
     interruption_tools.Interruption, {bells.__file__, tasks.__file__, workers.__file__}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import WAIT
-from ringnet.engine import workers
+from ringnet.engine.pool import workers
 
 
 @pytest.mark.parametrize("step", ["worker", "thread", "start"])

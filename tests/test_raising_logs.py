@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, receive, until
-from ringnet.engine.logs import Log, Seldom
+from ringnet.engine.base.logs import Log, Seldom
 from setback_tools import Breakable
 
 

@@ -21,8 +21,8 @@ from engine_tools import (
     served,
     until,
 )
-from ringnet.engine.leftovers import REFERRED_FROM, Leftovers
-from ringnet.engine.ring_buffer import RingBuffer
+from ringnet.engine.buffers.leftovers import REFERRED_FROM, Leftovers
+from ringnet.engine.buffers.ring_buffer import RingBuffer
 
 MIB = 1 << 20
 SENT = 48 * MIB

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, on_loop, udp_peer, until
-from ringnet.engine.options import make_options
+from ringnet.engine.base.options import make_options
 
 EVERYBODY = ("255.255.255.255", 9)
 LOOPBACK = ("127.255.255.255", 9)

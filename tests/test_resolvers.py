@@ -11,8 +11,8 @@ from time import monotonic
 import pytest
 import ringnet
 from engine_tools import IN_CHILDREN, WAIT, until
-from ringnet.engine.processes import EXIT_TIMEOUT
-from ringnet.engine.resolvers import Resolvers
+from ringnet.engine.base.processes import EXIT_TIMEOUT
+from ringnet.engine.reactor.resolvers import Resolvers
 
 ENDS = """
 import socket, sys, threading, time

@@ -15,8 +15,8 @@ import ringnet
 from contract_tools import Rig
 from engine_tools import WAIT, Recorder, dial, open_descriptors, receive, run_here, until
 from ringnet.completion import DATA, Bounds
-from ringnet.engine import choose
-from ringnet.engine.backend import Backend
+from ringnet.engine.base.contract import Backend
+from ringnet.engine.server import choose
 from test_engine_process import doctor, echoes, program
 
 HERE = Path(__file__).parent

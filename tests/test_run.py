@@ -22,8 +22,8 @@ from engine_tools import (
     receive,
     until,
 )
-from ringnet.engine.choose import Choice, choose
-from ringnet.engine.current import current_loop
+from ringnet.engine.base.current import current_loop
+from ringnet.engine.server.choose import Choice, choose
 from test_hostile import break_backend
 
 
@@ -166,7 +166,7 @@ def test_a_reactor_that_cannot_begin_ends_the_others(
     real = choose("epoll")
     threads, descriptors = threading.active_count(), open_descriptors()
     monkeypatch.setattr(
-        "ringnet.engine.ground.choose", lambda *_: Choice("epoll", "for a test", make)
+        "ringnet.engine.server.ground.choose", lambda *_: Choice("epoll", "for a test", make)
     )
     engine = ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", reactors=3)
     with pytest.raises(OSError, match="no memory for it"):
@@ -186,7 +186,7 @@ def test_a_system_without_another_thread(here: bool, monkeypatch: pytest.MonkeyP
             super().start()
 
     threads, descriptors = threading.active_count(), open_descriptors()
-    monkeypatch.setattr("ringnet.engine.reactor.Thread", Thread)
+    monkeypatch.setattr("ringnet.engine.reactor.reactor.Thread", Thread)
     engine = ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend="epoll", reactors=3)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         engine.run_here() if here else engine.start()

@@ -19,7 +19,7 @@ from engine_tools import BACKENDS, IN_CHILDREN, WAIT, Recorder, on_loop, receive
 BEGIN = """
 import os, signal, sys, threading
 import ringnet
-from ringnet.engine.current import current_loop
+from ringnet.engine.base.current import current_loop
 
 class Echo(ringnet.EventHandler):
     def on_boot(self, engine):

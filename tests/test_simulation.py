@@ -33,7 +33,7 @@ def test_a_seed_is_always_the_same_run() -> None:
 
 def test_the_simulation_notices_a_lost_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would be worth nothing."""
-    from ringnet.engine.linked_buffer import LinkedBuffer
+    from ringnet.engine.buffers.linked_buffer import LinkedBuffer
 
     take = LinkedBuffer.take
 
@@ -48,7 +48,7 @@ def test_the_simulation_notices_a_lost_byte(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_simulation_notices_a_second_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ringnet.engine.callbacks import Callbacks
+    from ringnet.engine.reactor.callbacks import Callbacks
 
     once = Callbacks.on_close
 

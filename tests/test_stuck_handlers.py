@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, Talker, dial, receive, served, until
-from ringnet.engine.client import ANSWER_GRACE
-from ringnet.engine.processes import STOP_GRACE
+from ringnet.engine.base.processes import STOP_GRACE
+from ringnet.engine.server.client import ANSWER_GRACE
 
 SLACK = 3.0  # seconds that a busy machine may add to a bound
 

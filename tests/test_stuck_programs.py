@@ -8,8 +8,8 @@ from time import monotonic, sleep
 
 import pytest
 from engine_tools import IN_CHILDREN, WAIT, until
-from ringnet.engine.processes import EXIT_TIMEOUT, STOP_GRACE
-from ringnet.engine.signals import HEED_WITHIN
+from ringnet.engine.base.processes import EXIT_TIMEOUT, STOP_GRACE
+from ringnet.engine.server.signals import HEED_WITHIN
 from test_run_signals import connect, echoes, program
 
 SLACK = 5.0  # seconds that a busy machine may add to a bound, with the start of Python

@@ -22,8 +22,8 @@ from engine_tools import (
     receive,
     until,
 )
-from ringnet.engine.listener import Listener
-from ringnet.engine.reactor import Reactor
+from ringnet.engine.connection.listener import Listener
+from ringnet.engine.reactor.reactor import Reactor
 
 COUNTERS = ("given", "begun", "ended", "buffered", "ident")
 

@@ -9,8 +9,8 @@ from threading import get_ident
 import interruption_tools
 import pytest
 from interruption_tools import at_each_line, bounded
-from ringnet.engine import timers as module
-from ringnet.engine.timers import Timer, Timers
+from ringnet.engine.reactor import timers as module
+from ringnet.engine.reactor.timers import Timer, Timers
 
 Interruption = partial(interruption_tools.Interruption, {module.__file__})
 

@@ -1,7 +1,7 @@
 """The io_uring backend: the completion contract kept by the C core.
 
 The law of this file: one C call a turn. Verbs append to one list; `turn` joins it to one block,
-and takes the events apart in C. The contract itself is written in `engine/backend.py`.
+and takes the events apart in C. The contract itself is written in `engine/base/contract.py`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
  *
  * build.py gives this very file to cffi, so it holds plain declarations only (lines that begin
  * with '#' are for the C compiler). The promises behind the words are those of
- * engine/backend.py; the numbers of events, modes and masks are those of completion.py.
+ * engine/base/contract.py; the numbers of events, modes and masks are those of completion.py.
  */
 #ifndef RINGNET_RING_H
 #define RINGNET_RING_H

@@ -1,0 +1,1 @@
+"""What knows of no connection: errors, options, addresses, the contract of backends."""

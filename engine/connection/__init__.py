@@ -1,0 +1,1 @@
+"""One connection: its state, and what handlers can do with it."""

@@ -1,0 +1,236 @@
+"""Time limits of a connection, at no cost for its messages.
+
+Nothing is noted when bytes arrive or are sent. A timer looks now and then (an eighth of the limit
+apart) at whether something happened since it last looked: the offset of the last chunk tells of
+arrivals, the backend's counter of what was sent. So a limit is never enforced early, and late by an
+eighth at most.
+
+The law of this file: nobody is cut off for what we did not do. A limit rests while we do not read,
+and where the loop itself was late (a handler that took long, a process that was stopped), what has
+come meanwhile is read before a limit is enforced.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from ...completion import READABLE, WRITABLE
+
+if TYPE_CHECKING:
+    from .owner import Owner, Planned
+
+_PARTS = 8  # looks in the time of a limit
+_SHORTEST = 0.002  # seconds between two looks
+_SOONEST = 0.0001  # seconds to the last look
+_GRACE = 256  # turns in which bytes that wait unread are read before a deadline is enforced
+_COUNTS = 2  # the parts in which a countdown counts
+
+
+class Limited(Protocol):
+    """A connection, as its limits see it."""
+
+    _handle: int
+    _owner: int
+    _peer_ended: bool
+
+    @property
+    def _loop(self) -> Owner: ...
+    @property
+    def is_reading(self) -> bool: ...
+    @property
+    def outbound_buffered(self) -> int: ...
+    def _fail(self, error: Exception) -> None: ...
+    def _heard_something(self) -> bool: ...
+
+
+class Deadlines:
+    """The limits of one connection, and what was last seen of it."""
+
+    __slots__ = (
+        "_active",
+        "_begun",
+        "_conn",
+        "_deadline",
+        "_first",
+        "_grace",
+        "_heard",
+        "_idle",
+        "_read",
+        "_sent",
+        "_sent_count",
+        "_timer",
+        "_waited",
+        "_write",
+    )
+
+    def __init__(self, conn: Limited) -> None:
+        now = monotonic()
+        self._conn = conn
+        # Seconds; 0: no limit. That for the first byte is lifted by it.
+        self._first = self._read = self._write = self._idle = 0.0
+        self._deadline = 0.0  # when, and not how long
+        self._grace = _GRACE
+        # When the limits run from: not earlier than what last reset them.
+        self._begun = self._heard = self._sent = self._active = now
+        self._waited = False  # bytes waited at the last look
+        self._sent_count = conn._loop.sent(conn._handle)
+        self._timer: Planned | None = None
+
+    def begin(self, loop: Owner) -> None:
+        """The limits that the engine's options set for a new connection."""
+        options = loop.options
+        self._read = options.read_timeout
+        self._write = options.write_timeout
+        self._idle = options.idle_timeout
+        self._first = options.first_byte_timeout
+        self._plan(monotonic())
+
+    def set_read(self, seconds: float) -> None:
+        self._read = seconds
+        self._heard = monotonic()
+        self._plan(self._heard)
+
+    def set_write(self, seconds: float) -> None:
+        self._write = seconds
+        self._sent = monotonic()
+        self._plan(self._sent)
+
+    def set_idle(self, seconds: float) -> None:
+        self._idle = seconds
+        self._active = monotonic()
+        self._plan(self._active)
+
+    def set_deadline(self, seconds: float) -> None:
+        now = monotonic()
+        self._deadline = now + seconds if seconds else 0.0
+        self._grace = _GRACE
+        self._plan(now)
+
+    def read_again(self) -> None:
+        """Reading has rested until now, and so have the limits."""
+        self._begun = self._heard = self._active = monotonic()
+
+    def cancel(self) -> None:
+        """The connection has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _plan(self, now: float) -> None:
+        """Look again when a limit may have passed."""
+        self.cancel()
+        then = self._next_look(now)
+        if then is not None:
+            # Rounding may put it a hair too early: then it looks again, but never at once.
+            self._timer = self._conn._loop.add_timer(max(then - now, _SOONEST), self._look)
+
+    def _look(self) -> None:
+        """See what happened since the last look, and act on it, or look again later."""
+        conn = self._conn
+        if conn._owner == 0:
+            return
+        now = monotonic()
+        self._notice(now)
+        if self._passed(now) and not self._is_late(now):
+            conn._fail(TimeoutError(errno.ETIMEDOUT, self._passed(now)))
+            return
+        self._plan(now)
+
+    def _notice(self, now: float) -> None:
+        """Bring the clocks up to date."""
+        conn = self._conn
+        if conn._heard_something():
+            self._hear(now)
+        if not conn.is_reading:
+            self._begun = self._heard = self._active = now
+        elif conn._peer_ended:
+            self._begun = self._heard = now
+        sent = conn._loop.sent(conn._handle)
+        if sent != self._sent_count:
+            self._sent_count = sent
+            self._sent = self._active = now
+        waits = conn.outbound_buffered > 0
+        if not (waits and self._waited):
+            self._sent = now  # it has begun to wait at the earliest when it was last seen not to
+        self._waited = waits
+
+    def _hear(self, now: float) -> None:
+        self._heard = self._active = now
+        self._first = 0.0
+
+    def _is_late(self, now: float) -> bool:
+        """Whether it is us who are late: what keeps a limit from passing has not been told yet."""
+        conn = self._conn
+        pending = conn._loop.backend.pending(conn._handle)
+        comes = pending & READABLE and conn.is_reading and not conn._peer_ended
+        if comes:
+            self._hear(now)
+        if pending & WRITABLE and self._waited:
+            self._sent = self._active = now
+        if comes and self._deadline and now >= self._deadline and self._grace:
+            self._grace -= 1  # a peer that sends on and on does not put it off for ever
+            return True
+        return not self._passed(now)
+
+    def _passed(self, now: float) -> str:
+        """Which limit has passed; "" for none."""
+        if self._deadline and now >= self._deadline:
+            return "the deadline that set_deadline set has passed"
+        if self._first and now - self._begun >= self._first:
+            return f"no byte arrived within first_byte_timeout={self._first} s"
+        if self._read and now - self._heard >= self._read:
+            return f"no byte arrived for read_timeout={self._read} s"
+        if self._write and now - self._sent >= self._write:
+            return f"bytes wait, and none was sent for write_timeout={self._write} s"
+        if self._idle and now - self._active >= self._idle:
+            return f"nothing arrived and nothing was sent for idle_timeout={self._idle} s"
+        return ""
+
+    def _next_look(self, now: float) -> float | None:
+        """When; None where there is no limit."""
+        times = [self._deadline] if self._deadline else []
+        clocks = (
+            (self._begun, self._first),
+            (self._heard, self._read),
+            (self._sent, self._write),
+            (self._active, self._idle),
+        )
+        for clock, limit in clocks:
+            if limit:
+                times.append(min(clock + limit, now + max(limit / _PARTS, _SHORTEST)))
+        return min(times, default=None)
+
+
+class Countdown:
+    """A time limit for something as a whole, such as a connection's end.
+
+    It counts in halves, and a half in which the loop was late counts as one: so a reactor that
+    stood still has turned, and gone on for a while, before a limit is enforced.
+    """
+
+    __slots__ = ("_call", "_left", "_loop", "_part", "_timer")
+
+    def __init__(self, loop: Owner, seconds: float, call: Callable[[], object]) -> None:
+        self._loop = loop
+        self._part = seconds / _COUNTS
+        self._left = _COUNTS
+        self._call: Callable[[], object] | None = call
+        self._timer = loop.add_timer(self._part, self._count)
+
+    def cancel(self) -> None:
+        """It is over in time."""
+        self._timer.cancel()
+        self._call = None
+
+    def _count(self) -> None:
+        self._left -= 1
+        was_late = monotonic() - self._timer.when > max(self._part, _SHORTEST)
+        if self._left > 0 or (self._left == 0 and was_late):
+            self._timer = self._loop.add_timer(self._part, self._count)
+            return
+        call, self._call = self._call, None
+        if call is not None:
+            call()

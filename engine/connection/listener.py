@@ -1,0 +1,136 @@
+"""Listening sockets of an engine, and what the program can do with them. Made in `binding.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+from ..base.address import Address
+from ..base.multicast import join, leave
+
+
+class Listener:
+    """One address that an engine serves; `conn.listener` is the one a connection came from.
+
+    Its methods are for any thread, as long as the engine runs.
+    """
+
+    def __init__(
+        self, address: Address, socks: list[socket.socket], prepares_each: bool = False
+    ) -> None:
+        self._address = address
+        self._socks = socks  # one, or one for each reactor
+        self._file = _inode(address)
+        self.prepares_each = prepares_each  # what is accepted has not inherited its options
+
+    def __repr__(self) -> str:
+        return f"<ringnet.Listener {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """Where it really listens."""
+        return str(self._address)
+
+    @property
+    def scheme(self) -> str:
+        """`tcp`, `udp`, `unix`, ..., as in its address."""
+        return self._address.scheme
+
+    @property
+    def has_one_for_each(self) -> bool:
+        """Whether each reactor has a socket of its own: what it accepts there, it keeps."""
+        return len(self._socks) > 1
+
+    @property
+    def parsed(self) -> Address:
+        """The address in its parts."""
+        return self._address
+
+    def dup(self) -> socket.socket:
+        """A socket object of its own for the same listening socket. gnet: Dup, DupListener.
+
+        As long as it is open, the address stays taken and newcomers wait in it. Raises OSError
+        once the engine has stopped.
+        """
+        return self._socks[0].dup()
+
+    def join_group(self, group: str, interface: str | int = "") -> None:
+        """Receive what is sent to a multicast group (ip(7), ipv6(7)), on an interface by name or
+        index; with `reuse_port` the first reactor gets it. The group is of the listener's family,
+        which is IPv6 for `udp://:PORT`: use `udp4://:PORT` for a group of IPv4. Raises OSError
+        with the option's name.
+        gnet: WithMulticastInterfaceIndex."""
+        join(self._socks[0], group, interface)  # else each reactor would get a copy of its own
+
+    def leave_group(self, group: str, interface: str | int = "") -> None:
+        """Receive it no more. Raises OSError with the option's name."""
+        leave(self._socks[0], group, interface)
+
+    def inheritable(self) -> list[int]:
+        """Descriptors for another process."""
+        found = self.descriptors()
+        try:
+            for fd in found:
+                os.set_inheritable(fd, True)
+        except BaseException:
+            close_all(found)
+            raise
+        return found
+
+    def leave_file(self) -> None:
+        """A successor has the socket, and removes its file."""
+        self._file = None
+
+    def descriptors(self) -> list[int]:
+        """New descriptors for the reactors: one, or one for each of them."""
+        found: list[int] = []
+        try:
+            for sock in self._socks:
+                found.append(os.dup(sock.fileno()))  # noqa: PERF401  # so that it has them
+        except BaseException:
+            close_all(found)
+            raise
+        return found
+
+    def close(self) -> None:
+        """Give the engine's own hold on it back, and remove its file; at last, since that may raise
+        OSError, as where the program has given up the rights that it had when it bound."""
+        for sock in self._socks:
+            sock.close()
+        file, self._file = self._file, None
+        if file is not None and file == _inode(self._address):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._address.sun_path)
+
+
+def hand_over(listeners: list[Listener]) -> dict[str, list[int]]:
+    """What `Engine.hand_over` returns: descriptors of all of them, or of none."""
+    found: dict[str, list[int]] = {}
+    try:
+        for listener in listeners:
+            found[listener.address] = listener.inheritable()
+    except BaseException:
+        for fds in found.values():
+            close_all(fds)
+        raise
+    for listener in listeners:
+        listener.leave_file()
+    return found
+
+
+def close_all(fds: list[int]) -> None:
+    """Close descriptors that nobody got."""
+    for fd in fds:
+        os.close(fd)
+
+
+def _inode(address: Address) -> tuple[int, int] | None:
+    """Which file a Unix address has, if it has one."""
+    if not address.is_unix or address.is_abstract:
+        return None
+    try:
+        found = os.stat(address.sun_path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,109 @@
+"""What a connection needs of the reactor that owns it, and of its engine.
+
+Connections stand below reactors: nothing of theirs imports one.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from ..base.contract import Backend, Memory
+from ..base.logs import Seldom
+from ..base.options import Options
+from ..base.source import LocalAddress
+
+C = TypeVar("C")
+
+
+class Forked(Protocol):
+    """An engine, which a forked child has only a copy of."""
+
+    is_forked: bool
+
+
+class Room(Protocol):
+    """What an engine's connections share."""
+
+    @property
+    def buffered(self) -> int: ...
+    def may_buffer(self, more: int, /) -> bool: ...
+
+
+class Line(Protocol):
+    """Connections that are held until the engine has room."""
+
+    def __len__(self) -> int: ...
+    def add(self, conn: Any, /, *, is_full: bool = False) -> None: ...
+    def discard(self, conn: Any, /) -> None: ...
+    def forget(self, conn: Any, /) -> None: ...
+    def may_hold(self, conn: Any, /) -> bool: ...
+
+
+class Planned(Protocol):
+    """A timer: see `timers.py`."""
+
+    when: float
+    every: float
+
+    @property
+    def pending(self) -> bool: ...
+    def cancel(self) -> None: ...
+
+
+class LoopFace(Protocol[C]):
+    """What `conn.loop` offers to users, whose connections are of class `C`: see `eventloop.py`."""
+
+    def execute(self, call: Callable[[], object]) -> None: ...
+    def schedule(self, delay: float, call: Callable[[], object]) -> Planned: ...
+    def repeat(self, every: float, call: Callable[[], object]) -> Planned: ...
+    def register(
+        self,
+        address: str,
+        timeout: float | None = None,
+        context: Any = None,
+        *,
+        local_address: LocalAddress = None,
+    ) -> Future[C]: ...
+    def enroll(self, sock: socket.socket, context: Any = None) -> Future[C]: ...
+    @property
+    def load(self) -> int: ...
+    @property
+    def is_current(self) -> bool: ...
+    @property
+    def is_stopping(self) -> bool: ...
+    @property
+    def number(self) -> int: ...
+
+
+class Owner(Protocol):
+    """A reactor, as its connections see it."""
+
+    ident: int  # its thread; 0 where it does not run
+    number: int
+    options: Options
+    backend: Backend
+    memory: Memory
+    seldom: Seldom
+    buffered: int  # bytes that wait in memory, in both directions, beyond the stages
+    buffer_share: int  # up to here nobody need ask the other reactors whether that is too much
+    write_room: int  # bytes that a connection may write before somebody looks how many wait
+
+    @property
+    def face(self) -> LoopFace[Any]: ...
+    @property
+    def engine(self) -> Forked: ...
+    @property
+    def budget(self) -> Room: ...
+    @property
+    def held(self) -> Line: ...
+    def sent(self, handle: int) -> int: ...
+    def post(self, call: Callable[..., object], *arguments: Any) -> None: ...
+    def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...
+    def add_timer(self, delay: float, call: Callable[[], object]) -> Planned: ...
+    def traffic(self, conn: Any, /) -> None: ...
+    def call_again(self, conn: Any, /) -> None: ...
+    def call_on_writable(self, conn: Any, /) -> None: ...
+    def watch_close(self, conn: Any, /) -> None: ...

@@ -1,0 +1,1 @@
+"""Worker pools, for calls that would block a loop."""

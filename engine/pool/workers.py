@@ -1,0 +1,393 @@
+"""The worker pool: blocking work away from the event loops. gnet: pkg/pool/goroutine; ants.
+
+The laws of this file: what is accepted has a worker at once, so nothing waits in a queue; who finds
+no free worker waits itself, with a bound, or is refused. Everything is for any thread, and for a
+handler of a signal or a `__del__` that interrupts any step of it: so there is no lock. Room for a
+task is a token, and an idle worker is in a deque; whoever takes one out has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from itertools import count, repeat
+from typing import Any, Final, ParamSpec, TypeVar
+
+from ..base.bells import Bells
+from ..base.checks import check_call, check_patience
+from ..base.current import current_loop
+from ..base.errors import OptionError, PoolClosed, PoolOverload, shown
+from ..base.logs import ROOT, Log
+from ..base.processes import note_pool
+from .tasks import OnLoop, Task, bring_back, fulfil
+
+P = ParamSpec("P")
+T = TypeVar("T")
+C = TypeVar("C", bound=OnLoop)  # a connection
+_CLOSED: Final = "the pool was released: it takes no more tasks"
+_here = threading.local()
+
+
+class _Worker:
+    """A thread of a pool, and how it gets its tasks."""
+
+    __slots__ = ("bell", "task")
+
+    def __init__(self, task: Task | None) -> None:
+        self.task = task  # none, when it is rung: it is no longer needed
+        self.bell = threading.Lock()  # released once for each task
+        if task is None:
+            self.bell.acquire()
+
+
+class WorkerPool(Executor):
+    """At most `capacity` threads that run tasks; also a standard `concurrent.futures.Executor`.
+
+    A thread is made when a task finds none idle (`preallocate`: all at once), and ends after
+    `idle_timeout` seconds without one (None: never). With `nonblocking`, a submit that finds no
+    free worker raises PoolOverload; else it waits, and so may `max_blocking` threads at once. A
+    reactor's thread and the pool's own workers never wait: that would stall a loop, or the pool.
+    Nor does a handler of a signal, or a `__del__`, that interrupts a thread inside `submit`.
+    In a forked child a pool begins anew; what the parent's threads run there ends in the parent.
+
+    `on_error(exception)` gets what a task given to `spawn` raised; by default it is logged, by
+    `logger` or else the logger `ringnet`. Raises OptionError and TypeError at once. ants: NewPool
+    and its options.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        nonblocking: bool = False,
+        max_blocking: int = 10_000,
+        idle_timeout: float | None = 10.0,
+        preallocate: bool = False,
+        on_error: Callable[[BaseException], object] | None = None,
+        name: str = "ringnet-worker",
+        logger: logging.Logger | None = None,
+    ) -> None:
+        _check("capacity", capacity, 1, 100_000, "threads")
+        _check("max_blocking", max_blocking, 0, 1 << 31, "threads")
+        if idle_timeout is not None:
+            _check("idle_timeout", idle_timeout, 0.0, 86_400.0, "s")
+        if on_error is not None and not callable(on_error):
+            raise TypeError(f"on_error is called with an exception, so not {on_error!r}")
+        if logger is not None and not isinstance(logger, logging.Logger):
+            raise TypeError(f"logger is a logging.Logger, not {logger!r}")
+        self.nonblocking = nonblocking
+        self.max_blocking = max_blocking
+        self.idle_timeout = idle_timeout
+        self._on_error = on_error
+        self._log = Log(logger or ROOT)
+        self._name = name
+        self._capacity = capacity
+        self._numbers = count(1)  # of threads, for their names
+        self._tuning = threading.RLock()
+        self.family: object = self  # pools whose workers may not wait for one another
+        self._closed = False
+        self._begin()
+        note_pool(self)
+        if preallocate:
+            self.preallocate()
+
+    def _begin(self) -> None:
+        self._room = deque(repeat(None, self._capacity))  # tasks that may begin
+        self._debts: deque[None] = deque()  # tasks that run beyond the capacity: see `tune`
+        self._idle: deque[_Worker] = deque()
+        self._threads: set[threading.Thread] = set()
+        self._waiters: set[object] = set()  # one for each thread that waits to submit
+        self._has_room = Bells()
+        self._has_ended = Bells()
+
+    def __repr__(self) -> str:
+        return f"<ringnet.WorkerPool {self.running}/{self.capacity}>"
+
+    def be_forked(self) -> None:
+        """In a forked child: the threads are the parent's, and others are made when needed."""
+        me = threading.current_thread()
+        is_worker = me in self._threads  # which has forked in a task
+        self._tuning = threading.RLock()
+        self._begin()
+        if is_worker:
+            self._threads.add(me)
+            _take(self._room)
+
+    # What it is doing
+
+    @property
+    def capacity(self) -> int:
+        """Tasks that may run at once. ants: Cap."""
+        return self._capacity
+
+    @property
+    def running(self) -> int:
+        """Tasks that run. ants: Running."""
+        return max(0, self._capacity - len(self._room) + len(self._debts))
+
+    @property
+    def free(self) -> int:
+        """Tasks that may begin at once; 0 or more. ants: Free."""
+        return len(self._room)
+
+    @property
+    def waiting(self) -> int:
+        """Threads that wait to submit. ants: Waiting."""
+        return len(self._waiters)
+
+    @property
+    def workers(self) -> int:
+        """Threads there are, running or idle."""
+        return len(self._threads)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was released. ants: IsClosed."""
+        return self._closed
+
+    def preallocate(self) -> None:
+        """Make all the threads that it may have. Raises PoolOverload. ants: WithPreAlloc."""
+        while len(self._threads) < self._capacity:
+            self._idle.append(self._add_worker(None))
+
+    # Giving it work
+
+    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a call on a worker; the future has its result or exception.
+
+        Raises PoolOverload and PoolClosed. ants: Submit.
+        """
+        future: Future[T] = Future()
+        self._accept(partial(fulfil, future, check_call(call), args, kwargs))
+        return future
+
+    def spawn(self, call: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run a call on a worker; nobody waits for it. What it raises goes to `on_error`.
+
+        Raises PoolOverload and PoolClosed. ants: Submit.
+        """
+        self._accept(partial(check_call(call), *args, **kwargs))
+
+    def submit_to(
+        self,
+        conn: C,
+        call: Callable[P, T],
+        then: Callable[[C, T | None, BaseException | None], object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Run a call on a worker, then `then(conn, result, error)` on the connection's thread.
+
+        One of `result` and `error` is None. `then` also runs where the connection was closed
+        meanwhile; where its engine has stopped, that is logged. Raises PoolOverload, PoolClosed,
+        and TypeError for what is no connection or cannot be called.
+        """
+        if not hasattr(conn, "loop"):
+            raise TypeError(f"submit_to brings a result to a connection, not to {shown(conn)}")
+        work = partial(check_call(call), *args, **kwargs)
+        self._accept(partial(bring_back, self._log, conn, work, check_call(then)))
+
+    def _accept(self, task: Task) -> None:
+        is_nested = getattr(_here, "is_inside", False)
+        _here.is_inside = True  # who interrupts this thread from here on may not wait above it
+        try:
+            if not self._enter():
+                self._wait_for_room(is_nested)
+            self._hand_out(task)
+        finally:
+            _here.is_inside = is_nested
+
+    def _hand_out(self, task: Task) -> None:
+        try:
+            worker = self._idle.pop()  # the one that was busy last
+        except IndexError:
+            self._begin_with(task)
+        else:
+            worker.task = task
+            worker.bell.release()
+
+    def _begin_with(self, task: Task) -> None:
+        try:
+            self._add_worker(task)
+        except (PoolOverload, MemoryError):
+            self._give_room()  # which the task does not need
+            raise
+
+    # Room for tasks: first it is taken, then looked whether it may be
+
+    def _enter(self) -> bool:
+        """Whether there was room, which is taken. Raises PoolClosed."""
+        if not _take(self._room):
+            if self._closed:
+                raise PoolClosed(_CLOSED)
+            return False
+        if self._closed:  # `release` waits until all the room is given back
+            self._give_room()
+            raise PoolClosed(_CLOSED)
+        return True
+
+    def _wait_for_room(self, is_nested: bool) -> None:
+        is_ours = getattr(_here, "family", None) is self.family
+        if self.nonblocking or is_nested or is_ours or current_loop() is not None:
+            raise PoolOverload(f"all {self._capacity} workers are busy")
+        me = object()
+        self._waiters.add(me)
+        try:
+            if len(self._waiters) > self.max_blocking:
+                raise PoolOverload(f"{self.max_blocking} threads wait already (max_blocking)")
+            self._has_room.wait_for(self._enter)
+        finally:
+            self._waiters.discard(me)
+
+    def _give_room(self) -> None:
+        """A task is over: another may begin, where `tune` has not taken the room away."""
+        if not _take(self._debts):
+            self._room.append(None)
+            self._settle()
+            self._has_room.ring()
+        if self._closed:
+            self._has_ended.ring_all()
+
+    def _settle(self) -> None:
+        """Another thread may have made a debt while room was given back."""
+        while self._room and _take(self._debts):
+            if not _take(self._room):
+                self._debts.append(None)
+
+    # Workers
+
+    def _add_worker(self, task: Task | None) -> _Worker:
+        worker = _Worker(task)
+        name = f"{self._name}-{next(self._numbers)}"
+        thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            self._threads.discard(thread)
+            if isinstance(error, MemoryError):
+                raise
+            raise PoolOverload(f"the system gives no thread to {self!r}: {error}") from error
+        return worker
+
+    def _work(self, worker: _Worker) -> None:
+        _here.family = self.family
+        is_kept = True
+        while is_kept and (task := self._next_task(worker)) is not None:
+            try:
+                task()
+            except BaseException as error:
+                self._tell(error)
+            task = None  # an idle worker keeps nothing alive
+            is_kept = self._park(worker)  # before there is room, so that the next task finds it
+            self._give_room()
+        self._threads.discard(threading.current_thread())
+        self._has_ended.ring_all()
+
+    def _next_task(self, worker: _Worker) -> Task | None:
+        """Wait for a task; None where this worker is no longer needed."""
+        timeout = -1 if self.idle_timeout is None else self.idle_timeout
+        if not worker.bell.acquire(timeout=timeout):
+            if self._unpark(worker):
+                return None
+            worker.bell.acquire()  # somebody has just taken it, and rings
+        task, worker.task = worker.task, None
+        return task
+
+    def _park(self, worker: _Worker) -> bool:
+        """Whether it stays for another task."""
+        if self._closed or len(self._threads) > self._capacity:
+            return False
+        self._idle.append(worker)
+        return not (self.is_closed and self._unpark(worker))  # `release` may not have seen it
+
+    def _unpark(self, worker: _Worker) -> bool:
+        """Whether nobody has taken it meanwhile."""
+        try:
+            self._idle.remove(worker)
+        except ValueError:
+            return False
+        return True
+
+    def _retire(self) -> bool:
+        """End an idle worker; False where there is none."""
+        try:
+            worker = self._idle.popleft()  # the one that is idle the longest
+        except IndexError:
+            return False
+        worker.bell.release()
+        return True
+
+    def _tell(self, error: BaseException) -> None:
+        if self._on_error is None:
+            self._log.error("%r: a task raised", self, error=error)
+            return
+        try:
+            self._on_error(error)
+        except BaseException as another:  # whatever it is, it may not cost a worker
+            self._log.error("%r: on_error raised", self, error=another)
+
+    # Control
+
+    def tune(self, capacity: int) -> None:
+        """Change the capacity while it runs: who waits goes on, idle workers too many end.
+
+        ants: Tune.
+        """
+        _check("capacity", capacity, 1, 100_000, "threads")
+        with self._tuning:
+            before, self._capacity = self._capacity, capacity
+        for _ in range(before, capacity):
+            if not _take(self._debts):
+                self._room.append(None)
+        for _ in range(capacity, before):
+            if not _take(self._room):
+                self._debts.append(None)
+        self._settle()
+        self._has_room.ring_all()
+        while len(self._threads) > self._capacity and self._retire():
+            pass  # those are left that have a task
+
+    def release(self, timeout: float | None = None) -> bool:
+        """Take no more tasks, and wait for those that run; who waits to submit gets PoolClosed.
+
+        Returns whether all have ended within `timeout` seconds (None: wait for them; 0: do not).
+        On one of its own workers it does not wait. ants: Release, ReleaseTimeout.
+        """
+        check_patience(timeout)
+        self._closed = True
+        self._has_room.ring_all()
+        while self._retire():
+            pass
+        if threading.current_thread() in self._threads:
+            return False
+        return self._has_ended.wait_for(self._is_over, timeout)
+
+    def _is_over(self) -> bool:
+        return not self._threads and not self.running
+
+    def reboot(self) -> None:
+        """Take tasks again after `release`. ants: Reboot."""
+        self._closed = False
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """`release`, as an Executor does it. Nothing is ever queued, so nothing is cancelled."""
+        self.release(None if wait else 0)
+
+
+def _take(tokens: deque[None]) -> bool:
+    try:
+        tokens.pop()
+    except IndexError:
+        return False
+    return True
+
+
+def _check(name: str, value: Any, low: float, high: float, unit: str) -> None:
+    kinds = (int,) if isinstance(low, int) else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        raise OptionError(f"{name} is from {low} to {high} {unit}, not {value!r}")

@@ -1,0 +1,267 @@
+"""The acceptor: listeners of a reactor, and where their newcomers go.
+
+The law of this file: running out of descriptors, memory or places never stops the engine. It turns
+newcomers away or lets them wait, says so once a while, and goes on by itself when it can.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...completion import ACCEPTED, NOW, STALLED
+from ..base.errors import ConnectionClosed, QueueFull
+from ..base.sockets import borrowed, close_descriptor
+from .free_handles import HasHandles
+
+if TYPE_CHECKING:
+    from ..base.contract import Backend
+    from ..base.logs import Log, Seldom
+    from ..base.options import Options
+    from ..connection.origin import Origin
+    from .host import Host
+    from .streams import Streams
+
+REST = 0.1  # seconds between tries while memory is exhausted
+_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+class AcceptorLoop(HasHandles, Protocol):
+    """A reactor, as its acceptor and those of others see it."""
+
+    backend: Backend
+    options: Options
+    log: Log
+    seldom: Seldom
+    begun: int
+    given: int
+
+    @property
+    def engine(self) -> Host: ...
+    @property
+    def is_stopping(self) -> bool: ...
+    def add_timer(self, delay: float, call: Callable[[], object]) -> object: ...
+    def failed(self, text: str, *arguments: object, error: BaseException) -> None: ...
+    @property
+    def streams(self) -> Streams: ...
+    def hand(self, giver: Any, call: Callable[..., object], *arguments: Any) -> None: ...
+
+
+class Acceptor:
+    """On the reactor's thread."""
+
+    def __init__(self, reactor: AcceptorLoop) -> None:
+        self._reactor = reactor
+        self._listeners: dict[int, Origin] = {}
+        # A descriptor that is given up when there are no others, so that newcomers can be accepted
+        # and closed: else they would wait for an answer that never comes.
+        self._reserve = -1
+        self._is_short = False  # the reserve is given up
+        self._has_freed = False  # and its descriptor is free again, for the next newcomer
+        self._waiting: deque[tuple[int, Origin]] = deque()  # newcomers beyond max_connections
+        self._is_resting = False
+        self._newcomer = -1  # whom nobody has yet
+        self.turned_away = 0  # newcomers for whom there was no descriptor or place
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a listener has not seen its final event yet."""
+        return bool(self._listeners)
+
+    def listen(self, fd: int, origin: Origin) -> None:
+        """Accept from a listening descriptor, which is the reactor's unless this raises."""
+        handle = self._reactor.take_handle()
+        if handle is None:
+            raise AssertionError("a backend has more slots than connections and listeners need")
+        try:
+            self._listeners[handle] = origin
+            self._reactor.owners[handle] = self
+            self._reactor.backend.listen(handle, fd)
+        except BaseException:
+            self._listeners.pop(handle, None)
+            self._reactor.owners.pop(handle, None)
+            self._reactor.give_back_handle(handle)
+            raise
+        if len(self._listeners) == 1:
+            self._reserve = _spare()
+        self._reactor.engine.budget.note_accepting(self._reactor, True)
+
+    def close(self, mode: int) -> None:
+        """Accept no more. GRACEFUL still serves those whom the system has accepted already."""
+        for handle in self._listeners:
+            self._reactor.backend.close(handle, mode)
+        while self._waiting:
+            self._turn_away(self._waiting.popleft()[0])
+
+    def on_accepted(self, handle: int, fd: int, b: int) -> None:
+        """A newcomer: it is served, waits, or is turned away."""
+        self._newcomer = fd
+        if self._is_short and not self._recover():
+            self._turn_away(fd)
+            self._has_freed = True
+        elif not self._is_full():
+            self._give(fd, self._listeners[handle])
+        elif self._reactor.options.at_max_connections == "wait" and not self._reactor.is_stopping:
+            self._keep_waiting(fd, self._listeners[handle])
+        else:
+            self._turn_away(fd)
+            self._say_full("newcomers are closed")
+
+    def _keep_waiting(self, fd: int, origin: Origin) -> None:
+        self._waiting.append((fd, origin))
+        self._newcomer = -1
+        self._rest()
+
+    def _turn_away(self, fd: int) -> None:
+        self._newcomer = -1
+        close_descriptor(fd)
+        self.turned_away += 1
+
+    def on_lost(self, handle: int, kind: int, error: BaseException) -> None:
+        """An event could not be served: there was no memory."""
+        if kind == ACCEPTED and self._newcomer >= 0:
+            self._turn_away(self._newcomer)
+        elif kind == STALLED:
+            self._reactor.backend.resume(handle)  # which says so again, where it still holds
+
+    # Which reactor gets it
+
+    def _give(self, fd: int, origin: Origin) -> None:
+        assert origin.listener is not None
+        has_choice = self._reactor.engine.group.balancing.has_choice
+        keeps = not has_choice or origin.listener.has_one_for_each
+        target = self._reactor if keeps else self._pick(fd)
+        if target is self._reactor:
+            target.begun += 1  # each counter has one writer
+            self._newcomer = -1
+            target.streams.open(fd, origin)
+        else:
+            self._hand_over(target, fd, origin)
+
+    def _pick(self, fd: int) -> AcceptorLoop:
+        balancing = self._reactor.engine.group.balancing
+        try:
+            picked: AcceptorLoop = balancing.pick(_peer(fd) if balancing.needs_address else None)
+            return picked
+        except BaseException as error:
+            text = "%r: load_balancing raised; the acceptor keeps the connection"
+            self._reactor.failed(text, self._reactor, error=error)
+            return self._reactor
+
+    def _hand_over(self, target: AcceptorLoop, fd: int, origin: Origin) -> None:
+        target.given += 1  # by the one reactor that has the listeners of which there is one
+        try:
+            target.hand(self._reactor, target.streams.open, fd, origin)
+            self._newcomer = -1
+        except (ConnectionClosed, QueueFull, MemoryError) as error:
+            target.given -= 1
+            self._turn_away(fd)
+            self._reactor.seldom.say("a newcomer was closed: %s", error, why=type(error).__name__)
+
+    # As many connections as may be
+
+    def _is_full(self) -> bool:
+        return self._reactor.engine.budget.is_full
+
+    def _say_full(self, what: str) -> None:
+        engine = self._reactor.engine
+        count = engine.budget.max_connections
+        self._reactor.seldom.say(
+            "%s: %d connections are open (max_connections): %s", engine, count, what, why=what
+        )
+
+    def _rest(self) -> None:
+        """Accept no more until a connection has ended."""
+        if self._is_resting:
+            return
+        self._is_resting = True
+        self._say_full("newcomers wait")
+        for handle in self._listeners:
+            self._reactor.backend.pause(handle)
+        self._reactor.engine.budget.note_resting(self._reactor, True)
+        self.go_on()  # one may have ended before that was noted
+
+    def go_on(self) -> None:
+        """A connection has ended: those who wait are first."""
+        while self._waiting and not self._is_full():
+            self._give(*self._waiting.popleft())
+        if self._is_resting and not self._waiting and not self._is_full():
+            self._is_resting = False
+            self._reactor.engine.budget.note_resting(self._reactor, False)
+            for handle in self._listeners:
+                self._resume(handle)
+
+    def _resume(self, handle: int) -> None:
+        """Accept again, unless it rests for another reason: then `go_on` does it."""
+        if not self._is_resting:
+            self._reactor.backend.resume(handle)
+
+    # Out of descriptors or memory
+
+    def on_stalled(self, handle: int, result: int, b: int) -> None:
+        """No descriptor or memory for a newcomer."""
+        if self._has_freed:
+            self._has_freed = False
+            self._resume(handle)
+            return
+        if -result in _DESCRIPTORS and self._reserve >= 0:
+            why = os.strerror(-result)
+            self._reactor.seldom.say("newcomers are closed: %s", why, why=why)
+            os.close(self._reserve)
+            self._reserve = -1
+            self._is_short = True
+            self._resume(handle)
+            return
+        why = os.strerror(-result)
+        self._reactor.seldom.say("accepting rests for %s s: %s", REST, why, why=why)
+        self._reactor.add_timer(REST, lambda: self._resume(handle))
+
+    def _recover(self) -> bool:
+        """Whether there are descriptors again: one for the reserve besides the newcomer's."""
+        self._reserve = _spare()
+        self._is_short = self._reserve < 0
+        return not self._is_short
+
+    # Ends
+
+    def on_error(self, handle: int, result: int) -> None:
+        """The listener itself is broken: without it the engine cannot do its work."""
+        self._reactor.log.error("a listener has failed: %s", os.strerror(-result))
+        self._reactor.backend.close(handle, NOW)
+
+    def on_closed(self, handle: int) -> None:
+        """The final event of a listener."""
+        del self._listeners[handle]
+        if not self._listeners:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody is accepted here any more, in good order or because the backend has failed."""
+        while self._waiting:
+            self._turn_away(self._waiting.popleft()[0])
+        if self._reserve >= 0:
+            os.close(self._reserve)
+            self._reserve = -1
+        self._reactor.engine.budget.note_resting(self._reactor, False)
+        self._reactor.engine.budget.note_accepting(self._reactor, False)
+
+
+def _spare() -> int:
+    """A descriptor that is good for nothing else, or -1 where there is none."""
+    with suppress(OSError):
+        return os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    return -1
+
+
+def _peer(fd: int) -> Any:
+    """The newcomer's address; None where it has gone already."""
+    try:
+        with borrowed(fd) as sock:
+            return sock.getpeername() if sock.family != getattr(socket, "AF_UNIX", -1) else ""
+    except OSError:
+        return None

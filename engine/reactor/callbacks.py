@@ -1,0 +1,147 @@
+"""Calling the handler: each of its methods, what it returns, and what it raises.
+
+The law of this file: what users' code raises is logged, closes at most its own connection, and
+never reaches the loop. That is so of every exception; those that end a program (SystemExit and
+KeyboardInterrupt) also stop the engine, and are raised by `run` and `wait`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..base.action import Action, check_action, split_reply
+from ..base.checks import check_seconds
+from ..base.logs import EXITS
+
+if TYPE_CHECKING:
+    from ..base.contract import Backend
+    from ..base.logs import Log, Seldom
+    from ..connection.connection import Connection
+    from .host import Host
+
+FIRST_TICK: Final = 1.0  # seconds to the next tick after one that raised before any had returned
+
+
+class CallbacksLoop(Protocol):
+    """A reactor, as it has users' code called."""
+
+    backend: Backend
+    log: Log
+    seldom: Seldom
+
+    @property
+    def engine(self) -> Host: ...
+    @property
+    def is_stopping(self) -> bool: ...
+    def add_timer(self, delay: float, call: Callable[[], object]) -> object: ...
+    def break_off(self, conn: Connection, error: BaseException) -> None: ...
+    def call_again(self, conn: Connection) -> None: ...
+
+
+class Callbacks:
+    """Calls users' code for a reactor, on its thread."""
+
+    def __init__(self, loop: CallbacksLoop) -> None:
+        self._loop = loop
+        self._tick_delay = FIRST_TICK  # seconds that on_tick returned last
+
+    def guard(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Run a call; what it raises is logged and harms nothing else."""
+        try:
+            call(*arguments)
+        except BaseException as error:
+            self.failed("%r: %r raised", self._loop, call, error=error)
+
+    def failed(self, text: str, *arguments: object, error: BaseException) -> None:
+        """Log what was raised, and heed it where it is to end the program."""
+        kind = type(error)  # `isinstance` would ask the error, whose class may be users' code
+        if issubclass(kind, MemoryError):
+            self._even_out()
+        if issubclass(kind, EXITS):
+            self._loop.log.info(text + ": %r ends the engine", *arguments, error)
+            self._loop.engine.end_with(error)
+        else:
+            self._loop.seldom.failed(text, *arguments, error=error)
+
+    def _even_out(self) -> None:
+        """The half of a `send` for which there was no memory is taken back."""
+        handles, pieces = self._loop.backend.outbox
+        del handles[len(pieces) :]
+
+    def traffic(self, conn: Connection) -> None:
+        """Call `on_traffic` for what there is."""
+        self.call(conn, conn._origin.on_traffic, "on_traffic")
+
+    def tick(self) -> None:
+        """Call `on_tick`, and again after the seconds it returns; as before where it raises."""
+        try:
+            reply = self._loop.engine.handler.on_tick()
+            delay, action = split_reply(reply, (int, float), "on_tick")
+            if isinstance(delay, (int, float)):
+                delay = check_seconds("the delay of on_tick", max(delay, 0.0), inf)
+                self._tick_delay = delay
+        except BaseException as error:
+            delay, action = self._tick_delay, Action.NONE
+            self.failed("%r: on_tick raised; it is called again", self._loop, error=error)
+        if isinstance(delay, float) and not self._loop.is_stopping:
+            self._loop.add_timer(delay, self.tick)
+        if action is Action.SHUTDOWN:
+            self._loop.engine.request_stop()
+
+    def on_open(self, conn: Connection) -> None:
+        """A new connection."""
+        try:
+            reply = conn._origin.handler.on_open(conn)
+            if reply is None:
+                return
+            data, action = split_reply(reply, bytes, "on_open")
+            if isinstance(data, bytes):
+                conn.write(data)
+            self.act(conn, action)
+        except BaseException as error:
+            self.handler_failed(conn, "on_open", error)
+
+    def on_writable(self, conn: Connection) -> None:
+        """Little waits to be sent again."""
+        self.call(conn, conn._origin.handler.on_writable, "on_writable")
+
+    def call(
+        self, conn: Connection, method: Callable[[Connection], Action | None], name: str
+    ) -> None:
+        """Another method of the handler's."""
+        try:
+            action = method(conn)
+            if action is not None:
+                self.act(conn, check_action(action, name))
+        except BaseException as error:
+            self.handler_failed(conn, name, error)
+
+    def on_close(self, conn: Connection) -> None:
+        """Its end, and the callbacks of `close`."""
+        try:
+            reply = conn._origin.handler.on_close(conn, conn._error)
+            if reply is not None:
+                self.act(conn, check_action(reply, "on_close"))
+        except BaseException as error:
+            self.failed("%r: on_close raised", conn, error=error)
+        for callback in conn._on_closed or ():
+            self.guard(callback, conn, conn._error)
+
+    def act(self, conn: Connection, action: Action) -> None:
+        """Do what a method of the handler returned."""
+        if action is Action.CLOSE:
+            conn._finish(None)
+        elif action is Action.SHUTDOWN:
+            self._loop.engine.request_stop()
+        elif action is Action.AGAIN:
+            self._loop.call_again(conn)
+
+    def handler_failed(self, conn: Connection, method: str, error: BaseException) -> None:
+        """What a method of the handler raised ends its connection."""
+        self.failed(f"%r: {method} raised; the connection is closed", conn, error=error)
+        try:
+            conn._finish(error)
+        except BaseException as another:
+            self._loop.break_off(conn, another)

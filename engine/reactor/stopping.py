@@ -1,0 +1,93 @@
+"""How a reactor stops: in good order, at once, or because its backend has failed.
+
+The law of this file: each step is taken whatever becomes of the others.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ...completion import GRACEFUL, NOW
+from ..base.logs import EXITS
+from ..connection.deadlines import Countdown
+from ..connection.owner import Owner
+
+if TYPE_CHECKING:
+    from ..connection.connection import Connection
+    from ..connection.origin import Origin
+    from .acceptor import Acceptor
+    from .callbacks import Callbacks
+    from .dials import Dials
+    from .endpoints import Endpoints
+    from .streams import Streams
+
+
+_NO_MORE: Final = "the engine is stopping: it takes no more connections"
+
+
+class StoppingLoop(Owner, Protocol):
+    """A reactor, as it stops."""
+
+    acceptor: Acceptor
+    callbacks: Callbacks
+    connections: dict[int, Connection]
+    dials: Dials
+    endpoints: Endpoints
+    streams: Streams
+
+
+class Stopping:
+    """On the reactor's thread."""
+
+    def __init__(self, loop: StoppingLoop) -> None:
+        self._loop = loop
+        self.has_begun = False
+        self.is_over = False  # the time to stop is: no connection may be left
+        self._over_at = inf  # when it will be, by monotonic()
+
+    def stop(self, timeout: float) -> None:
+        """Accept no more, have every connection drained, then end the loop. gnet: Stop.
+
+        What is still open after `timeout` seconds is closed at once; called again with 0, now.
+        """
+        first, self.has_begun = not self.has_begun, True
+        if first:
+            self._begin()
+        if timeout <= 0:
+            self._close_all_now()
+        elif monotonic() + timeout < self._over_at:  # however often it is asked for
+            self._over_at = monotonic() + timeout
+            Countdown(self._loop, timeout, self._close_all_now)
+
+    def _begin(self) -> None:
+        loop, guard = self._loop, self._loop.callbacks.guard
+        guard(loop.acceptor.close, GRACEFUL)
+        guard(loop.dials.give_up, _NO_MORE)
+        for conn in list(loop.connections.values()):
+            guard(loop.streams.drain, conn)
+            guard(loop.streams.linger_less, conn)
+        guard(loop.endpoints.close, GRACEFUL)
+
+    def close_all(self, origin: Origin) -> None:
+        """Close the connections of an origin after what was written is sent, and end its dials."""
+        self._loop.dials.give_up("the client has stopped", origin)
+        self._loop.streams.close_those_of(origin)
+
+    def abandon(self, failure: BaseException | None) -> None:
+        """End the connections that are left when the backend has failed."""
+        loop, guard = self._loop, self._loop.callbacks.guard
+        error = None if isinstance(failure, EXITS) else failure  # which is none of theirs
+        guard(loop.dials.give_up, _NO_MORE)
+        for conn in list(loop.connections.values()):
+            loop.streams.abandon(conn, error)
+        guard(loop.endpoints.abandon)
+
+    def _close_all_now(self) -> None:
+        self.is_over = True
+        loop, guard = self._loop, self._loop.callbacks.guard
+        guard(loop.acceptor.close, NOW)
+        for conn in loop.connections.values():
+            guard(loop.streams.cut, conn)
+        guard(loop.endpoints.close, NOW)

@@ -1,0 +1,313 @@
+"""The connections of a reactor: how they begin, and how they end.
+
+The laws of this file: whoever hands in a descriptor is rid of it. It becomes a connection's, or is
+closed, also where there is no memory for one. Each connection gets `on_close` exactly once, after
+its descriptor is closed, and whatever has to wait for a peer has a time limit.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from ...completion import NOW
+from ..base.errors import ConnectionClosed, network_error, release_frames
+from ..base.sockets import borrowed, close_descriptor, close_socket, prepare_socket
+from ..connection.connection import Connection
+from ..connection.deadlines import Countdown, Deadlines
+from ..connection.endpoint import Endpoint
+from ..connection.owner import Owner
+from ..connection.packets import PacketConnection
+from .free_handles import HasHandles
+
+if TYPE_CHECKING:
+    from ..connection.origin import Origin
+    from .callbacks import Callbacks
+    from .host import Host
+
+STOP_LINGER = 0.05  # seconds for a peer to end its side when the engine stops
+
+
+class Linger(Countdown):
+    """The while that a peer has to end its side, once ours is ended."""
+
+    __slots__ = ()
+
+
+class Stops(Protocol):
+    """How a reactor stops."""
+
+    is_over: bool  # no connection may be left
+
+
+class StreamsLoop(Owner, HasHandles, Protocol):
+    """A reactor, as its connections begin and end."""
+
+    callbacks: Callbacks
+    again: dict[Connection, None]
+    connections: dict[int, Connection]
+    begun: int
+    ended: int
+
+    @property
+    def engine(self) -> Host: ...
+    @property
+    def is_stopping(self) -> bool: ...
+    @property
+    def stopping(self) -> Stops: ...
+    def break_off(self, conn: Connection, error: BaseException) -> None: ...
+    def closed(self, handle: int, lost: int, status: int) -> None: ...
+
+
+class Streams:
+    """On the reactor's thread."""
+
+    def __init__(self, loop: StreamsLoop) -> None:
+        self._loop = loop
+        self._has_limits = loop.options.has_time_limits
+
+    # How they begin
+
+    def open(self, fd: int, origin: Origin) -> None:
+        """Make a connection of an accepted descriptor, which is the reactor's from now on."""
+        try:
+            if origin.prepares_each:
+                self._prepare_accepted(fd)
+            conn = (self._own_stream if origin.is_stream else self._own_packets)(fd, origin)
+        except BaseException as error:
+            conn = None
+            self._loop.callbacks.failed("%r: a newcomer was closed", self._loop, error=error)
+        if conn is None:
+            close_descriptor(fd)
+            self._loop.ended += 1
+        else:
+            self.welcome(conn)
+
+    def own(self, sock: socket.socket, origin: Origin) -> Connection:
+        """Make a connection of a connected socket of any kind; `welcome` is still to come.
+
+        Raises ConnectionClosed, and OSError where no more handles are free.
+        """
+        if self._loop.is_stopping:
+            close_socket(sock)
+            raise ConnectionClosed("the engine is stopping: it takes no more connections")
+        own = self._own_stream if sock.type == socket.SOCK_STREAM else self._own_packets
+        fd = sock.detach()
+        try:
+            conn = own(fd, origin)
+        except BaseException:
+            close_descriptor(fd)
+            raise
+        if conn is not None:
+            self._loop.begun += 1
+            return conn
+        close_descriptor(fd)
+        raise OSError(errno.EMFILE, "the reactor has max_connections already")
+
+    @staticmethod
+    def handle_of(conn: Connection) -> int:
+        """The backend's name for it."""
+        return conn._handle
+
+    def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
+        """Make a connection of a handle that has connected."""
+        conn = Connection(self._loop, handle, fd, origin)
+        self._loop.connections[handle] = conn
+        self._loop.begun += 1
+        return conn
+
+    def welcome(self, conn: Connection) -> None:
+        """Tell the handler of a new connection."""
+        try:
+            if conn._origin.knows_peers:
+                _ = conn.remote_address
+            if self._has_limits:
+                conn._deadlines = Deadlines(conn)
+                conn._deadlines.begin(self._loop)
+        except BaseException as error:
+            self._loop.break_off(conn, error)
+        self._loop.callbacks.on_open(conn)
+        if self._loop.is_stopping:
+            self.drain(conn)
+
+    def _prepare_accepted(self, fd: int) -> None:
+        """Set the options that a newcomer has not inherited."""
+        try:
+            with borrowed(fd) as sock:
+                prepare_socket(sock, self._loop.options)
+        except OSError as error:
+            self._loop.seldom.say("an option was not set on a newcomer: %s", error)
+
+    def _own_stream(self, fd: int, origin: Origin) -> Connection | None:
+        handle = None if self._loop.stopping.is_over else self._loop.take_handle()
+        if handle is None:
+            return None
+        try:
+            conn = Connection(self._loop, handle, fd, origin)
+            self._loop.connections[handle] = conn
+            self._loop.backend.adopt(handle, fd)
+        except BaseException:
+            self._disown(handle)
+            raise
+        return conn
+
+    def _own_packets(self, fd: int, origin: Origin) -> Connection | None:
+        handle = None if self._loop.stopping.is_over else self._loop.take_handle()
+        if handle is None:
+            return None
+        sock = socket.socket(fileno=fd)
+        try:
+            conn = PacketConnection(Endpoint(self._loop, handle, sock, origin))
+            self._loop.connections[handle] = conn
+            self._loop.backend.adopt_packets(handle, conn._fd)
+        except BaseException:
+            sock.detach()  # it stays the caller's
+            self._disown(handle)
+            raise
+        return conn
+
+    def _disown(self, handle: int) -> None:
+        """The backend never heard of the connection that was to have the handle."""
+        self._loop.connections.pop(handle, None)
+        self._loop.give_back_handle(handle)
+
+    # The peer's end, and the network's failures
+
+    def on_eof(self, handle: int, a: int, b: int) -> None:
+        """The peer has ended its side."""
+        conn = self._loop.connections[handle]
+        conn._peer_ended = True
+        if conn._paused or conn in self._loop.again:
+            conn._end_due = True  # after what the handler has not seen yet
+        else:
+            self.tell_end(conn)
+
+    def tell_end(self, conn: Connection) -> None:
+        """Tell the handler that the peer has ended its side."""
+        conn._end_due = False
+        if conn._owner:
+            self._loop.callbacks.call(conn, conn._origin.handler.on_end, "on_end")
+        if conn._owner and conn._is_shut:
+            conn._finish(None)
+
+    @staticmethod
+    def on_error(conn: Connection, result: int) -> None:
+        """The stream is broken."""
+        if conn._owner or conn._overflow is not None:  # or it waits to be closed softly
+            conn._fail(network_error(-result))
+
+    def on_packet(self, handle: int, at: int, size: int) -> None:
+        """A packet has arrived."""
+        conn = self._loop.connections[handle]
+        if conn._owner:
+            conn._offset = at
+            conn._length = size
+            self._loop.traffic(conn)
+            conn._length = 0
+
+    # Our end
+
+    @staticmethod
+    def finish(conn: Connection) -> None:
+        """Close after what was written is sent."""
+        conn._finish(None)
+
+    @staticmethod
+    def cut(conn: Connection, error: BaseException | None = None) -> None:
+        """Close at once, with an error where there is one."""
+        conn._end(NOW, error)
+
+    def abandon(self, conn: Connection, error: BaseException | None) -> None:
+        """The backend has failed, and tells of no end any more."""
+        handle, conn._owner = conn._handle, 0
+        if conn._error is None:
+            conn._error = error
+        self._loop.callbacks.guard(conn._forget_inbound)
+        self._loop.callbacks.guard(self._loop.closed, handle, 0, 0)
+
+    def close_those_of(self, origin: Origin) -> None:
+        """Close the connections of a client that has stopped."""
+        for conn in list(self._loop.connections.values()):
+            if conn._origin is origin:
+                self._loop.callbacks.guard(conn._finish, None)
+
+    def watch_close(self, conn: Connection) -> None:
+        """Bound the time a closing connection has to send what it owes."""
+        timeout = self._loop.options.close_timeout
+        conn._timer = Countdown(self._loop, timeout, partial(self._close_timed_out, conn))
+
+    def _close_timed_out(self, conn: Connection) -> None:
+        conn._timer = None
+        if conn._error is None and conn.outbound_buffered:
+            conn._error = TimeoutError(
+                errno.ETIMEDOUT,
+                f"{conn.outbound_buffered} bytes could not be sent in close_timeout="
+                f"{self._loop.options.close_timeout} s",
+            )
+        conn._end(NOW, None)
+
+    def on_shut(self, handle: int, a: int, b: int) -> None:
+        """All is sent and our side is ended: the peer gets a while to end its own."""
+        conn = self._loop.connections[handle]
+        if conn._owner:
+            return  # it was shutdown_write: reading goes on
+        conn._count_outbound(0)
+        self._cancel_timer(conn)
+        seconds = self._loop.options.linger_timeout
+        self._linger(conn, min(seconds, STOP_LINGER) if self._loop.is_stopping else seconds)
+
+    def _linger(self, conn: Connection, seconds: float) -> None:
+        close = partial(self._loop.backend.close, conn._handle, NOW)
+        conn._timer = Linger(self._loop, seconds, close)
+
+    def on_closed(self, conn: Connection, lost: int, status: int) -> None:
+        """Its final event: nothing of it is left with the backend."""
+        callbacks, budget = self._loop.callbacks, self._loop.engine.budget
+        callbacks.guard(self._tidy_up, conn, lost, status)
+        callbacks.on_close(conn)
+        callbacks.guard(self._let_loose, conn)
+        if budget.is_resting:
+            budget.connection_ended()
+
+    def _tidy_up(self, conn: Connection, lost: int, status: int) -> None:
+        """A connection has ended; `on_close` follows, whatever becomes of this."""
+        self._loop.ended += 1
+        conn._fd = -1
+        self._loop.buffered -= conn._counted
+        conn._counted = 0
+        if self._loop.again:
+            self._loop.again.pop(conn, None)
+        self._cancel_timer(conn)
+        if conn._deadlines is not None:
+            conn._deadlines.cancel()
+            conn._deadlines = None  # which refers to the connection
+        if lost and status and conn._error is None:
+            conn._error = network_error(-status, f": {lost} bytes were not sent")
+
+    @staticmethod
+    def _let_loose(conn: Connection) -> None:
+        """Nothing that a closed connection refers to may refer to it."""
+        conn._on_closed = None
+        if conn._error is not None:
+            release_frames(conn._error)
+
+    @staticmethod
+    def _cancel_timer(conn: Connection) -> None:
+        if conn._timer is not None:
+            conn._timer.cancel()
+            conn._timer = None
+
+    # The engine's stop
+
+    def drain(self, conn: Connection) -> None:
+        """Tell the handler that the engine stops."""
+        if conn._owner:
+            self._loop.callbacks.call(conn, conn._origin.handler.on_drain, "on_drain")
+
+    def linger_less(self, conn: Connection) -> None:
+        """It may have begun to linger before the engine was stopped."""
+        if isinstance(conn._timer, Linger):
+            self._cancel_timer(conn)
+            self._linger(conn, min(self._loop.options.linger_timeout, STOP_LINGER))

@@ -1,0 +1,183 @@
+"""Timers: one heap for each reactor, which also gives the backend its timeout.
+
+A cancelled timer stays in the heap, emptied, until it is due or until half of the heap is such;
+so cancelling costs next to nothing. The heap is the reactor's thread's; what other threads ask for
+is posted to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush, heapreplace
+from threading import get_ident
+from time import monotonic
+from typing import Protocol
+
+from ..base.errors import ConnectionClosed, QueueFull
+
+_CLEAN_FROM = 64  # cancelled timers; fewer are not worth a pass over the heap
+TRY_AGAIN = 0.1  # seconds until a call that found no memory is made again
+LONGEST_WAIT = 86_400.0  # seconds; epoll_wait(2) takes an int of milliseconds, 24 days
+
+Call = Callable[[], object]
+
+
+class Loop(Protocol):
+    """What timers need of their reactor."""
+
+    ident: int
+
+    def post(self, call: Callable[..., object], *arguments: object) -> None: ...
+
+
+class Timer:
+    """A call that is due at a time, once or again and again. Made by `Reactor.schedule`."""
+
+    __slots__ = ("_call", "_is_dropped", "_number", "_timers", "every", "when")
+
+    def __init__(self, timers: Timers, when: float, every: float, call: Call) -> None:
+        self.when = when  # seconds of time.monotonic()
+        self.every = every  # seconds from one run to the next; 0: it runs once
+        self._number = 0
+        self._call: Call | None = call
+        self._is_dropped = False  # by another thread; the loop may not know it yet
+        self._timers = timers
+
+    def __lt__(self, other: Timer) -> bool:
+        return (self.when, self._number) < (other.when, other._number)
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is still going to run."""
+        return self._call is not None and not self._is_dropped
+
+    def cancel(self) -> None:
+        """Do not run it; nothing happens where it has run or was cancelled already.
+
+        From any thread, also while the reactor's queue is full.
+        """
+        loop = self._timers.loop
+        if loop.ident == get_ident() and not self._timers.is_busy:
+            self._cancel()
+        elif self.pending:
+            self._is_dropped = True
+            try:
+                loop.post(self._cancel)
+            except QueueFull:
+                pass  # the loop sees that it was dropped when it is due
+            except ConnectionClosed:
+                self._call = None  # the loop is over, and runs nothing more
+
+    def after(self, now: float) -> float:
+        """When it runs again: it does not drift, and leaves out what it has missed by now."""
+        then = self.when + self.every
+        return then if then > now else now + self.every - (now - self.when) % self.every
+
+    def _cancel(self) -> None:
+        timers = self._timers
+        timers.is_busy = True
+        try:
+            if self._call is not None:
+                self._call = None
+                if self._number:  # else it has not come to the heap yet, and never will
+                    timers.note_cancelled()
+        finally:
+            timers.is_busy = False
+
+
+class Timers:
+    """The timers of one reactor."""
+
+    __slots__ = ("_cancelled", "_count", "heap", "is_busy", "loop")
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.heap: list[Timer] = []  # the same object for good; for others, to see if it is empty
+        self._count = 0
+        self._cancelled = 0
+        # Whoever interrupts this thread now, as a `__del__` does, leaves the heap alone.
+        self.is_busy = False
+
+    def __len__(self) -> int:
+        return len(self.heap) - self._cancelled
+
+    def add(self, delay: float, call: Call, every: float = 0.0) -> Timer:
+        """Run `call` after `delay` seconds; timers of the same time run in order of adding."""
+        timer = Timer(self, monotonic() + delay, every, call)
+        if self.loop.ident == get_ident() and not self.is_busy:
+            self._push(timer)
+        else:
+            self.loop.post(self._push, timer)
+        return timer
+
+    def _push(self, timer: Timer) -> None:
+        self.is_busy = True
+        try:
+            self._count += 1
+            timer._number = self._count
+            if timer._call is not None:
+                heappush(self.heap, timer)
+        finally:
+            self.is_busy = False
+
+    def timeout(self) -> float | None:
+        """Seconds until the first is due: 0 where one is, None where there is none.
+
+        Never more than a system call can express; whoever wakes too early asks again.
+        """
+        heap = self.heap
+        while heap:
+            first = heap[0]
+            if first._call is not None:
+                left = first.when - monotonic()
+                return left if 0.0 < left < LONGEST_WAIT else 0.0 if left <= 0.0 else LONGEST_WAIT
+            self._next(monotonic(), self._count)
+        return None
+
+    def are_due(self) -> bool:
+        """Whether `due` may have any. For when there are timers: each turn asks."""
+        return self.heap[0].when <= monotonic()
+
+    def due(self) -> Iterator[Call]:
+        """The calls that are due. One may still cancel another of them; what they add is not among
+        them, even with no delay."""
+        heap = self.heap
+        now, last = monotonic(), self._count
+        while heap and heap[0].when <= now and heap[0]._number <= last:
+            call = self._next(now, last)
+            if call is not None:
+                yield call
+
+    def _next(self, now: float, last: int) -> Call | None:
+        """Take out the first timer if it is cancelled or due, which may run again later."""
+        heap = self.heap
+        self.is_busy = True
+        try:
+            timer = heap[0]
+            call = timer._call
+            if call is None:
+                heappop(heap)
+                self._cancelled -= 1
+            elif timer.when > now or timer._number > last:
+                return None  # it came meanwhile
+            elif timer.every and not timer._is_dropped:
+                timer.when = timer.after(now)
+                self._count += 1
+                timer._number = self._count
+                heapreplace(heap, timer)  # it needs no memory
+            else:
+                heappop(heap)
+                timer._call = None
+                if timer._is_dropped:
+                    return None
+            return call
+        finally:
+            self.is_busy = False
+
+    def note_cancelled(self) -> None:
+        """A timer in the heap was cancelled. Clears out when half of them are."""
+        self._cancelled += 1
+        if self._cancelled >= _CLEAN_FROM and self._cancelled * 2 > len(self.heap):
+            self.heap[:] = [timer for timer in self.heap if timer._call is not None]
+            heapify(self.heap)
+            self._cancelled = 0

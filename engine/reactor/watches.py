@@ -1,0 +1,52 @@
+"""Descriptors of others that a loop watches beside its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from ...completion import READABLE
+from ..base.contract import Backend
+from .free_handles import HasHandles
+from .timers import TRY_AGAIN
+
+
+class WatchingLoop(HasHandles, Protocol):
+    """What watches need of their reactor."""
+
+    backend: Backend
+
+    def add_timer(self, delay: float, call: Callable[[], object]) -> object: ...
+    def guard(self, call: Callable[..., object]) -> None: ...
+
+
+class Watches:
+    """On the reactor's thread. The descriptors stay their owners'."""
+
+    def __init__(self, loop: WatchingLoop) -> None:
+        self._loop = loop
+        self._calls: dict[int, tuple[int, Callable[[], object]]] = {}
+
+    def add(self, fd: int, call: Callable[[], object]) -> None:
+        """Make the call whenever the descriptor can be read, until the loop ends."""
+        handle = self._loop.take_handle()
+        if handle is None:
+            raise AssertionError("a backend has more slots than connections and watches need")
+        try:
+            self._calls[handle] = (fd, call)
+            self._loop.backend.poll(handle, fd, READABLE)
+        except BaseException:
+            self._calls.pop(handle, None)
+            self._loop.give_back_handle(handle)
+            raise
+
+    def on_ready(self, handle: int, mask: int, b: int) -> None:
+        """A poll is over; the next one follows what it was for."""
+        fd, call = self._calls.pop(handle)
+        self._loop.give_back_handle(handle)
+        try:
+            self.add(fd, call)  # first: the call may take the handle
+        except MemoryError:
+            self._loop.add_timer(TRY_AGAIN, partial(self.add, fd, call))
+        self._loop.guard(call)

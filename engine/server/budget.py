@@ -1,0 +1,108 @@
+"""What the reactors of an engine share: bounds on memory and connections, and who still accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import RLock
+from typing import Any, Protocol
+
+from ..base.errors import ConnectionClosed
+from ..base.options import Options
+
+
+class Member(Protocol):
+    """A reactor, as it is counted here."""
+
+    buffered: int
+    given: int
+    begun: int
+    ended: int
+
+    def post_own(self, call: Callable[..., object], *arguments: Any) -> None: ...
+    def go_on_accepting(self) -> None: ...
+
+
+class Members(Protocol):
+    """The reactors, once they have begun."""
+
+    @property
+    def reactors(self) -> Sequence[Member]: ...
+
+
+class Budget:
+    """For any thread."""
+
+    def __init__(self, options: Options, group: Members) -> None:
+        self._options = options
+        self._group = group
+        self._lock = RLock()  # a signal's handler may interrupt the thread that holds it
+        self._accepting: set[Member] = set()
+        self._resting: set[Member] = set()
+        # As many as the option says, or fewer where the backends have less room.
+        self.max_connections = options.max_connections
+
+    @property
+    def connections(self) -> int:
+        """How many are open, or on their way to their reactor."""
+        count = 0
+        for reactor in self._group.reactors:  # their `load`: this is asked for each newcomer
+            count += reactor.given + reactor.begun - reactor.ended
+        return count
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are max_connections."""
+        return self.connections >= self.max_connections
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that connections have in memory beyond their stages and below no bound of theirs:
+        what handlers left unread, and what is written above the high-water marks."""
+        return sum(reactor.buffered for reactor in self._group.reactors)
+
+    def may_buffer(self, more: int) -> bool:
+        """Whether so many bytes more are within `max_buffered`."""
+        return self.buffered + more <= self._options.max_buffered
+
+    # Who accepts: a reactor may not end while another may still hand a newcomer to it
+
+    @property
+    def still_accepts(self) -> bool:
+        """Whether a listener of the engine is open."""
+        return bool(self._accepting)
+
+    def note_accepting(self, reactor: Member, accepts: bool) -> None:
+        """A reactor has its first listener, or has lost its last."""
+        with self._lock:
+            was = bool(self._accepting)
+            (self._accepting.add if accepts else self._accepting.discard)(reactor)
+            last = was and not self._accepting
+        if last:
+            for member in self._group.reactors:
+                with suppress(ConnectionClosed):
+                    member.post_own(_look_again)
+
+    # Who rests: connections of all reactors count, and any may make room
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether newcomers wait for a connection to end."""
+        return bool(self._resting)
+
+    def note_resting(self, reactor: Member, rests: bool) -> None:
+        """A reactor has begun or ended to let newcomers wait."""
+        with self._lock:
+            (self._resting.add if rests else self._resting.discard)(reactor)
+
+    def connection_ended(self) -> None:
+        """There may be room for newcomers that wait."""
+        with self._lock:
+            resting = list(self._resting)
+        for reactor in resting:
+            with suppress(ConnectionClosed):
+                reactor.post_own(reactor.go_on_accepting)
+
+
+def _look_again() -> None:
+    """A loop that wakes looks whether it may end."""

@@ -1,0 +1,190 @@
+"""The reactors of an engine: how they start, each on its thread, and how they end.
+
+One of them may be hosted by the thread that called `ringnet.run`. It outlives the others, because
+it heeds the signals.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..base.balancer import Balancing
+from ..base.errors import ConnectionClosed
+from ..base.processes import STOP_GRACE
+from ..connection.listener import close_all
+from ..reactor.host import Host
+from ..reactor.reactor import Reactor
+
+if TYPE_CHECKING:
+    from ..base.options import Options
+    from ..connection.origin import Origin
+    from .ground import Ground
+
+
+class GroupHost(Host, Protocol):
+    """An engine, as its group of reactors sees it."""
+
+    @property
+    def ground(self) -> Ground: ...
+
+
+class Group:
+    """Started and ended by the engine; what it can be asked is for any thread."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.reactors: list[Reactor] = []
+        self.balancing: Balancing[Any]
+        self.hosted: Reactor | None = None  # runs on the thread that asked for the engine
+        self.failure: BaseException | None = None  # the first one
+        self._running = 0
+        self._give_up_at = inf  # by monotonic(): until then reactors wait for each other
+        self._lock = threading.RLock()  # a signal's handler may interrupt the thread that holds it
+
+    # The start
+
+    def start(self, engine: GroupHost, here: bool) -> None:
+        """Start all; with `here` the first begins on this thread, which is to call its `serve`."""
+        reactors, failure = self._begin_all(engine, here)
+        if failure is not None and engine.ground.fall_back(failure):
+            reactors, failure = self._begin_all(engine, here)
+        if failure is not None:
+            raise failure
+        self.take_in(reactors)
+        if here:
+            self.hosted = reactors[0]
+        for reactor in reactors:
+            reactor.may_serve.set_result(True)
+
+    def _begin_all(
+        self, engine: GroupHost, here: bool
+    ) -> tuple[list[Reactor], BaseException | None]:
+        """All of them with their backends, or what has failed; then none is left."""
+        reactors = [Reactor(engine, number) for number in range(self._options.reactors)]
+        for reactor in reactors[1:] if here else reactors:
+            reactor.start()
+        if here:
+            reactors[0].begin()
+        failures = [reactor.ready.exception() for reactor in reactors]
+        failure = next((error for error in failures if error is not None), None)
+        if failure is not None:
+            for reactor in reactors:
+                reactor.may_serve.set_result(False)
+            if here:
+                reactors[0].discard()
+            for reactor in reactors:
+                reactor.join(STOP_GRACE)
+        return reactors, failure
+
+    def take_in(self, reactors: list[Reactor]) -> None:
+        """These have begun, and are the engine's from now on."""
+        self.reactors = reactors
+        self._running = len(reactors)
+        self.balancing = Balancing(self._options.load_balancing, reactors)
+
+    @property
+    def capacity(self) -> int:
+        """Handles that all of their backends have."""
+        return sum(reactor.backend.capacity for reactor in self.reactors)
+
+    def listen(self, origin: Origin) -> None:
+        """Have the connections of a listener served, by one reactor or by each."""
+        assert origin.listener is not None
+        fds = origin.listener.descriptors()
+        try:
+            for reactor in self.reactors[: len(fds)]:
+                with suppress(ConnectionClosed):  # it was stopped, and has ended already
+                    reactor.post_own(reactor.listen, fds[-1], origin)
+                    fds.pop()  # which is the reactor's now
+        finally:
+            close_all(fds)
+
+    def tick(self) -> None:
+        """Have `on_tick` called, by the first."""
+        first = self.reactors[0]
+        with suppress(ConnectionClosed):
+            first.post_own(first.callbacks.tick)
+
+    # The end
+
+    def stop(self, limit: float) -> None:
+        """Ask all to end within `limit` seconds."""
+        for reactor in self.reactors:
+            with suppress(ConnectionClosed):  # it has ended already
+                reactor.post_own(reactor.stop, limit)
+
+    def close_all(self, origin: Origin) -> None:
+        """End the connections of an origin, and its dials."""
+        for reactor in self.reactors:
+            with suppress(ConnectionClosed):  # it has ended, and its connections with it
+                reactor.post_own(reactor.stopping.close_all, origin)
+
+    def limit_patience(self, seconds: float) -> None:
+        """Reactors that have ended by then do not wait for the others."""
+        at = monotonic() + seconds
+        if at >= self._give_up_at:
+            return  # they look before then
+        self._give_up_at = at
+        for reactor in self.reactors:
+            with suppress(ConnectionClosed):
+                reactor.post_own(reactor.add_timer, seconds, _look_again)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether that time is over."""
+        return monotonic() > self._give_up_at
+
+    def needs(self, reactor: Reactor, still_accepts: bool) -> bool:
+        """Whether it may not end yet: another may hand it a newcomer, or signals may come."""
+        is_needed = still_accepts or (reactor is self.hosted and self._running > 1)
+        return is_needed and monotonic() < self._give_up_at
+
+    def note_failure(self, failure: BaseException | None) -> None:
+        """Why the engine ends, which `wait` raises. The first counts."""
+        with self._lock:
+            self.failure = failure if self.failure is None else self.failure
+
+    def note_end(self, failure: BaseException | None) -> bool:
+        """A reactor is over. Whether it was the last."""
+        with self._lock:
+            self._running -= 1
+            left = self._running
+            self.note_failure(failure)
+        return left == 0
+
+    def join(self) -> None:
+        """Wait for the threads, which have nothing more to do but to end."""
+        deadline = monotonic() + STOP_GRACE
+        for reactor in self.reactors:
+            reactor.join(max(0.0, deadline - monotonic()))
+
+    def wake_all(self) -> None:
+        """One reactor could not wake another in the cheap way, or the last but the hosted one has
+        ended."""
+        for reactor in self.reactors:
+            reactor.wake_up()
+
+    def be_forked(self) -> None:
+        """In a forked child, where their threads are not."""
+        for reactor in self.reactors:
+            reactor.be_forked()
+
+    # The thread that asks
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether the calling thread is a reactor's."""
+        return any(reactor.face.is_current for reactor in self.reactors)
+
+    @property
+    def is_held_up_here(self) -> bool:
+        """Whether the calling thread was interrupted while a reactor waits for it."""
+        return any(reactor.mailbox.is_posting for reactor in self.reactors)
+
+
+def _look_again() -> None:
+    """A loop that wakes looks whether it may end."""

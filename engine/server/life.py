@@ -1,0 +1,115 @@
+"""The life of an engine: new, running, perhaps stopping, ended; and which threads wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import RLock, get_ident
+from typing import Literal, Protocol
+
+from ..base.bells import Latch
+from ..base.errors import EngineStateError
+
+
+class Threads(Protocol):
+    """The reactors, by the threads that run them."""
+
+    @property
+    def runs_here(self) -> bool: ...
+    @property
+    def is_held_up_here(self) -> bool: ...
+
+
+class Life:
+    """For any thread, and for signals' handlers that interrupt it."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._state: Literal["new", "running", "ended"] = "new"
+        self._lock = RLock()
+        self._starter = 0  # the thread that is inside `start`
+        self._waiters: set[int] = set()  # the threads that are inside `wait`
+        self._ended = Latch()
+        self.stop_asked = False
+
+    def __str__(self) -> str:
+        return "stopping" if self.is_stopping else self._state
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was not started yet."""
+        return self._state == "new"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has started and not ended yet."""
+        return self._state == "running"
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it runs, but was asked to stop."""
+        return self.stop_asked and self.is_running
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it has ended, and those that waited for the end go on."""
+        return self._ended.is_set()
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """While `start` is at work; it has ended where that raises."""
+        with self._lock:
+            if not self.is_new:
+                raise EngineStateError("an engine is started once: make another")
+            self._state = "running"
+        self._starter = get_ident()
+        try:
+            yield
+        except BaseException:
+            self.end()
+            raise
+        finally:
+            self._starter = 0
+
+    def end(self) -> None:
+        """It has ended."""
+        self._state = "ended"
+        self._ended.set()
+
+    def be_forked(self) -> None:
+        """In a forked child, where nobody waits."""
+        self._state = "ended"
+
+    # Waiting for the end
+
+    def wait(self, timeout: float | None, afterwards: Callable[[], object]) -> bool:
+        """Whether it ends within so many seconds; then the last things are waited for as well."""
+        me = get_ident()
+        try:
+            self._waiters.add(me)
+            if not self._ended.wait(timeout):
+                return False
+            afterwards()
+            return True
+        finally:
+            self._waiters.discard(me)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether the calling thread can wait for the end without holding it up."""
+        me = get_ident()
+        is_inside = self._starter == me or me in self._waiters or self._threads.runs_here
+        return not (self.is_new or is_inside or self._threads.is_held_up_here)
+
+    def check_may_wait(self, method: str) -> None:
+        """Raise EngineStateError where waiting for the engine would be for ever."""
+        if self._threads.is_held_up_here:
+            raise EngineStateError(
+                f"{method} in a signal's handler would wait for what it interrupts"
+            )
+        if self._threads.runs_here:
+            raise EngineStateError(f"{method} on a reactor's thread would wait for itself")
+        if self._starter == get_ident():
+            raise EngineStateError(f"{method} in on_boot would wait for what comes after it")
+        if self.is_new:
+            raise EngineStateError(f"{method} needs reactors that run: call start() first")
