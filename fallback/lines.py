@@ -11,11 +11,11 @@ bounded; what comes beyond that is refused.
 from __future__ import annotations
 
 from collections import deque
-from errno import EAGAIN, EINVAL, EIO, EMSGSIZE, ENOTCONN
+from errno import EAGAIN, EINVAL, EIO, EMSGSIZE, ENOMEM, ENOTCONN
 from itertools import islice
 from typing import Final
 
-from ..completion import NAME_ROOM, REFUSED
+from ..completion import NAME_ROOM, REFUSED, Event, retried
 from ..sockaddr import Way
 from .addresses import NO_ADDRESS
 from .phases import break_slot, drained
@@ -42,20 +42,29 @@ def take_in_line(state: State, slot: Slot, data: bytes, way: Way | None) -> None
     lines = slot.lines
     assert lines is not None
     line = lines.by_way[way]
-    if len(line) < state.line_packets and lines.size + _cost(data) <= state.line_bytes:
-        line.append(data)
-        lines.size += _cost(data)
-    else:
+    if len(line) >= state.line_packets or lines.size + _cost(data) > state.line_bytes:
         packet_over(state, slot, data, EAGAIN)
+        return
+    try:
+        line.append(data)
+    except MemoryError:
+        packet_over(state, slot, data, ENOMEM)
+    else:
+        lines.size += _cost(data)
 
 
 def begin_line(state: State, slot: Slot, data: bytes, way: Way | None) -> None:
     """The receiver of a packet is full, and nothing waits for it yet."""
-    lines = slot.lines or Lines()
-    if lines.size + _cost(data) > state.line_bytes:
+    size = slot.lines.size if slot.lines is not None else 0
+    if size + _cost(data) > state.line_bytes:
         packet_over(state, slot, data, EAGAIN)
         return
-    lines.by_way[way] = deque([data])
+    try:
+        lines = slot.lines or Lines()
+        lines.by_way[way] = deque([data])
+    except MemoryError:
+        packet_over(state, slot, data, ENOMEM)
+        return
     lines.size += _cost(data)
     slot.lines = lines
     state.retries.add(slot)
@@ -90,7 +99,7 @@ def _send_line(state: State, slot: Slot, lines: Lines, way: Way | None) -> int:
                 slot.lines = None
                 _go_on(state, slot)
             return tries
-    lines.by_way[way] = line  # behind the others
+    retried(lines.by_way.__setitem__, way, line)  # behind the others
     return tries
 
 
@@ -116,6 +125,8 @@ def try_packet(slot: Slot, data: bytes, way: Way | None) -> int:
         return error.errno or ENOTCONN
     except NO_ADDRESS:
         return EINVAL
+    except MemoryError:
+        return ENOMEM
     return 0 if count == len(data) else EIO
 
 
@@ -129,6 +140,10 @@ def packet_over(state: State, slot: Slot, data: bytes, number: int) -> None:
     elif is_reported:  # else it counts as never sent
         slot.accepted -= size
         state.staged[slot.index] -= size
-        state.events.emit((slot.handle, REFUSED, -number, size))
+        state.events.emit(retried(_refusal, slot, number, size))
     elif slot.has_end:
-        break_slot(state, slot, number)
+        retried(break_slot, state, slot, number)
+
+
+def _refusal(slot: Slot, number: int, size: int) -> Event:
+    return slot.handle, REFUSED, -number, size

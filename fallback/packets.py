@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from errno import EAGAIN, EBADF, EMSGSIZE, ENOTCONN, ENOTSOCK
+from errno import EAGAIN, EBADF, EMSGSIZE, ENOMEM, ENOTCONN, ENOTSOCK
 from typing import Any, Final
 
 from ..completion import DATAGRAM, LOCAL_AT, REFUSED, TRUNCATED
@@ -100,10 +100,14 @@ def send_packet(state: State, handle: int, packet: tuple[bytes, bytes]) -> None:
     state.staged[slot.index] += len(data)
     if slot.broken:
         return  # counted as never sent
-    if slot.packets is None:
-        slot.packets = deque()
-    slot.packets.append((data, way_to(name) if name else None))
-    if len(slot.packets) == 1:
+    try:
+        packets = slot.packets if slot.packets is not None else deque()
+        packets.append((data, way_to(name) if name else None))
+    except MemoryError:
+        packet_over(state, slot, data, ENOMEM)
+        return
+    slot.packets = packets
+    if len(packets) == 1:
         send_packets(state, slot)
 
 
@@ -158,10 +162,18 @@ def retry_due(state: State) -> None:
         slot = state.retries.pop()
         if slot.phase is Phase.ENDED or slot.broken:
             continue
-        if slot.held:
-            slot.held = False
-            send_packets(state, slot)
-        if slot.deaf:
-            slot.deaf = False
-            watch(state, slot)
-        tries += 1 + try_lines(state, slot, TRIES_AT_ONCE - tries)
+        try:
+            tries += 1 + _try_again(state, slot, TRIES_AT_ONCE - tries)
+        except MemoryError:
+            state.retries.add(slot)
+
+
+def _try_again(state: State, slot: Slot, most: int) -> int:
+    """Returns how many sends its lines took."""
+    if slot.held:
+        slot.held = False
+        send_packets(state, slot)
+    if slot.deaf:
+        slot.deaf = False
+        watch(state, slot)
+    return try_lines(state, slot, most)

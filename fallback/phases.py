@@ -12,7 +12,7 @@ import socket
 from contextlib import suppress
 from errno import EBADF, ENOMEM, ENOTCONN
 
-from ..completion import CLOSED, DRAINED, ERROR, GRACEFUL, NOW, SHUT, STALLED
+from ..completion import CLOSED, DRAINED, ERROR, GRACEFUL, NOW, SHUT, STALLED, retried
 from .pollers import READ
 from .slot import NEVER, Phase, Role, Slot
 from .sockets import pending_error, prepare_close
@@ -27,7 +27,10 @@ def watch(state: State, slot: Slot) -> None:
         return
     old, slot.interest = slot.interest, wanted
     try:
-        state.poller.change(slot.fd, old, wanted)
+        try:
+            state.poller.change(slot.fd, old, wanted)
+        except MemoryError:
+            retried(state.poller.change, slot.fd, old, wanted)
     except OSError as error:
         slot.interest = 0
         slot.plain = NEVER

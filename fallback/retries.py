@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from time import monotonic
 
-from ..completion import RETRY_PERIOD
+from ..completion import RETRY_PERIOD, retried
 from .slot import Slot
 
 
@@ -28,7 +28,10 @@ class Retries:
             return
         if not self.slots:
             self._at = monotonic() + RETRY_PERIOD
-        self.slots.append(slot)  # first: there may be no memory for it
+        try:
+            self.slots.append(slot)
+        except MemoryError:
+            retried(self.slots.append, slot)
         slot.is_retried = True
 
     def take_due(self) -> int:
