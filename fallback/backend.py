@@ -37,7 +37,7 @@ Do = Callable[[State, int, Any], None]
 
 
 class FallbackBackend:
-    """One poller. See `engine.backend.Backend` for what each method promises."""
+    """One poller. See `engine.base.contract.Backend` for what each method promises."""
 
     def __init__(self, poller: Poller, bounds: Bounds) -> None:
         self.name = poller.name

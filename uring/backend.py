@@ -62,7 +62,7 @@ def _power_of_two(n: int) -> int:
 
 
 class UringBackend:
-    """One io_uring. See `engine.backend.Backend` for what each method promises.
+    """One io_uring. See `engine.base.contract.Backend` for what each method promises.
 
     `setup_mask` says which IORING_SETUP flags may be used; tests step down with it to what older
     kernels have. Raises OSError where no ring can be made; `probe.py` explains why.
