@@ -14,7 +14,7 @@ from ..base.checks import check_callback
 from ..base.errors import ConnectionClosed, is_plain
 from ..buffers.buffer import as_bytes
 from .owner import Owner
-from .stream import Callback, Stream
+from .stream import WAKE_DUE, Callback, Stream
 
 
 class Written(Protocol):
@@ -98,7 +98,7 @@ class AnyThread(Stream):
     def _wake(self, callback: Callback | None) -> None:
         error = None if self._owner else self._misuse()
         if error is None and self._paused:
-            self._wake_due = True
+            self._marks |= WAKE_DUE
         elif error is None:
             self._loop.traffic(self)
         if callback is not None:

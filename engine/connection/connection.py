@@ -17,7 +17,7 @@ from ..base.sockets import borrowed
 from .any_thread import AnyThread
 from .owner import LoopFace
 from .socket_options import SocketOptions
-from .stream import wrong_thread
+from .stream import HAS_DUP, wrong_thread
 from .time_limits import TimeLimits
 from .writing import Writing
 
@@ -117,7 +117,7 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
         if self._owner != get_ident():
             raise self._misuse()
         fd = os.dup(self._fd)
-        self._has_dup = True
+        self._marks |= HAS_DUP
         return fd
 
     def _borrow(self) -> borrowed:

@@ -41,6 +41,9 @@ NOTHING: Final = RingBuffer()  # what is inbound once a connection is closing
 # The offset of a connection that no byte has reached since somebody looked: beyond all memory, so
 # that a slice from there is empty. Whatever arrives overwrites it, which costs nothing more.
 SILENT: Final = 1 << 62
+END_DUE: Final = 1  # EOF has come, and the handler does not know yet
+WAKE_DUE: Final = 2  # it was woken while reading was paused
+HAS_DUP: Final = 4  # somebody has a descriptor of the same socket, and is not to be cut off
 
 
 class Stream:
@@ -56,6 +59,8 @@ class Stream:
     # on the path of each message. Written by `_finish`, `_end` and the reactor's own end.
     _owner: int
 
+    _marks: int  # what is seldom true of it: END_DUE, WAKE_DUE, HAS_DUP
+
     # What has arrived
     _memory: Memory  # the backend's receive buffers
     _offset: int  # of the chunk in them; written by each DATA. SILENT: nothing since the last look
@@ -63,9 +68,7 @@ class Stream:
     _inbound: RingBuffer | Leftovers | None  # leftovers; None: a chunk can be handed out as it is
     _paused: bool  # by the handler
     _held: bool  # reading rests because too much is left unread
-    _wake_due: bool  # it was woken while reading was paused
     _peer_ended: bool  # EOF has come
-    _end_due: bool  # and the handler does not know yet
 
     # What is on its way out
     _targets: list[int]  # the backend's outbox: whom a piece is for,
@@ -79,7 +82,6 @@ class Stream:
 
     # How it ends
     _error: BaseException | None  # what `on_close` gets; the first that happens
-    _has_dup: bool  # somebody has a descriptor of the same socket, who is not to be cut off
     _deadlines: Deadlines | None  # the limits that were set, if any
     _timer: Countdown | None  # of its end: `close_timeout`, then `linger_timeout`
     _on_closed: list[Callback] | None  # what `close` was given, called after `on_close`
@@ -111,9 +113,7 @@ class Stream:
         self._is_shut = False
         self._counted = 0
         self._peer_ended = False
-        self._end_due = False
-        self._wake_due = False
-        self._has_dup = False
+        self._marks = 0
         self._deadlines = None
         self._error = None
         self._on_closed = None
@@ -351,7 +351,7 @@ class Stream:
         self._end(NOW, error)
 
     def _end(self, mode: int, error: BaseException | None) -> None:
-        if mode == NOW and self._has_dup:
+        if mode == NOW and self._marks & HAS_DUP:
             mode = LEAVE
         self._owner = 0
         if self._error is None:

@@ -15,7 +15,7 @@ from ...completion import GRACEFUL
 from ..base.errors import UsageError
 from ..buffers.buffer import as_bytes
 from .outbound_bound import refusal
-from .stream import Stream
+from .stream import END_DUE, Stream
 
 _KEPT = (list, tuple)  # of parts: they are still the caller's when a write is refused
 _JOIN_UP_TO = 256 * 1024  # bytes of overflow that are handed to the backend at once
@@ -86,7 +86,7 @@ class Writing(Stream):
         self._limit = -1
         if self._overflow is None:
             self._loop.backend.shutdown(self._handle)
-        if self._peer_ended and not self._end_due:
+        if self._peer_ended and not self._marks & END_DUE:
             self._finish(None)
 
     @property

@@ -37,6 +37,7 @@ from ..base.action import check_action
 from ..base.current import set_current
 from ..base.logs import EXITS
 from ..base.sockets import close_descriptor
+from ..connection.stream import END_DUE, WAKE_DUE
 from .acceptor import Acceptor
 from .callbacks import Callbacks
 from .dials import Dials
@@ -295,10 +296,10 @@ class Reactor:
             return
         if not conn.inbound_buffered and conn._inbound is not None:
             conn._inbound = None  # reading was paused, and nothing came meanwhile
-        if conn.inbound_buffered or conn._wake_due:
-            conn._wake_due = False
+        if conn.inbound_buffered or conn._marks & WAKE_DUE:
+            conn._marks &= ~WAKE_DUE
             self.traffic(conn)
-        if conn._end_due and not (conn._paused or conn in self.again):
+        if conn._marks & END_DUE and not (conn._paused or conn in self.again):
             self.streams.tell_end(conn)
 
     def _run_those_due(self) -> None:

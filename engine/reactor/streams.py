@@ -20,6 +20,7 @@ from ..connection.deadlines import Countdown, Deadlines
 from ..connection.endpoint import Endpoint
 from ..connection.owner import Owner
 from ..connection.packets import PacketConnection
+from ..connection.stream import END_DUE
 from .free_handles import HasHandles
 
 if TYPE_CHECKING:
@@ -180,13 +181,13 @@ class Streams:
         conn = self._loop.connections[handle]
         conn._peer_ended = True
         if conn._paused or conn in self._loop.again:
-            conn._end_due = True  # after what the handler has not seen yet
+            conn._marks |= END_DUE  # after what the handler has not seen yet
         else:
             self.tell_end(conn)
 
     def tell_end(self, conn: Connection) -> None:
         """Tell the handler that the peer has ended its side."""
-        conn._end_due = False
+        conn._marks &= ~END_DUE
         if conn._owner:
             self._loop.callbacks.call(conn, conn._origin.handler.on_end, "on_end")
         if conn._owner and conn._is_shut:

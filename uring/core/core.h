@@ -149,12 +149,10 @@ struct slot {
 	int fd;
 	int error; /* positive errno */
 	uint32_t flags;
-	uint8_t role;
-	uint8_t phase;
+	uint8_t role : 4, phase : 4; /* halves: each connection has one of these slots */
 	uint8_t owed;
-	uint8_t cancelling; /* requests whose end is wanted */
-	uint8_t changes;    /* polls that report changes only */
-	uint8_t lost;	    /* those of them that the kernel has ended */
+	uint8_t cancelling;	     /* requests whose end is wanted */
+	uint8_t changes : 4, lost : 4; /* polls that report changes only; those the kernel has ended */
 	uint32_t awaited; /* final completions still to come */
 	uint32_t next_owed;
 	uint32_t next_starved, last_starved;
