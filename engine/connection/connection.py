@@ -95,11 +95,6 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
         return self._remote
 
     @property
-    def peer_has_ended(self) -> bool:
-        """Whether the peer has ended its side: nothing more arrives."""
-        return self._peer_ended
-
-    @property
     def listener(self) -> Listener | None:
         """The listener it came from; None where it was dialed or enrolled."""
         return self._origin.listener

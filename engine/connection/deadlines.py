@@ -34,7 +34,9 @@ class Limited(Protocol):
 
     _handle: int
     _owner: int
-    _peer_ended: bool
+
+    @property
+    def peer_has_ended(self) -> bool: ...
 
     @property
     def _loop(self) -> Owner: ...
@@ -146,7 +148,7 @@ class Deadlines:
             self._hear(now)
         if not conn.is_reading:
             self._begun = self._heard = self._active = now
-        elif conn._peer_ended:
+        elif conn.peer_has_ended:
             self._begun = self._heard = now
         sent = conn._loop.sent(conn._handle)
         if sent != self._sent_count:
@@ -165,7 +167,7 @@ class Deadlines:
         """Whether it is us who are late: what keeps a limit from passing has not been told yet."""
         conn = self._conn
         pending = conn._loop.backend.pending(conn._handle)
-        comes = pending & READABLE and conn.is_reading and not conn._peer_ended
+        comes = pending & READABLE and conn.is_reading and not conn.peer_has_ended
         if comes:
             self._hear(now)
         if pending & WRITABLE and self._waited:

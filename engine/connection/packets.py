@@ -9,7 +9,7 @@ from ..base.errors import UsageError
 from ..buffers.buffer import as_bytes
 from .connection import Connection
 from .endpoint import Endpoint
-from .stream import Callback, wrong_thread
+from .stream import SHUT, Callback, wrong_thread
 from .writing import Readable
 
 
@@ -34,7 +34,7 @@ class PacketConnection(Connection):
         """
         if self._owner != get_ident():
             raise self._misuse()
-        if self._is_shut:
+        if self._marks & SHUT:
             raise self._shut_error()
         self._endpoint.send(data, self._to)
 
@@ -55,7 +55,7 @@ class PacketConnection(Connection):
         """
         if self._owner != get_ident():
             raise self._misuse()
-        if self._is_shut:
+        if self._marks & SHUT:
             raise self._shut_error()
         self._endpoint.check_room()
         data = file.read(-1)

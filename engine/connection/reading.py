@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import get_ident
 
 from ..buffers.buffer import Sink, check_count, fill, move
-from .stream import SILENT, Stream
+from .stream import HELD, PEER_ENDED, SILENT, Stream
 
 
 class Reading(Stream):
@@ -63,7 +63,7 @@ class Reading(Stream):
             raise self._misuse()
         if self._paused:
             return
-        was_reading = not self._held  # it may be held by what is kept now
+        was_reading = not self._marks & HELD  # it may be held by what is kept now
         self._paused = True
         if self._inbound is None:
             self._keep_leftover()
@@ -77,16 +77,25 @@ class Reading(Stream):
         if not self._paused:
             return
         self._paused = False
-        if not self._held:
+        if not self._marks & HELD:
             self._read_again()
         self._loop.call_again(self)
 
     @property
     def is_reading(self) -> bool:
         """Whether bytes are read: neither paused, nor held by `max_inbound`."""
-        return not (self._paused or self._held)
+        return not (self._paused or self._marks & HELD)
+
+    @property
+    def peer_has_ended(self) -> bool:
+        """Whether the peer has ended its side: nothing more arrives."""
+        return self._marks & PEER_ENDED != 0
 
     # Reading, for the reactor
+
+    @property
+    def _is_held(self) -> bool:
+        return self._marks & HELD != 0
 
     def _heard_something(self) -> bool:
         """Whether bytes have arrived since this was last asked."""
@@ -97,5 +106,5 @@ class Reading(Stream):
 
     def _go_on(self) -> None:
         """The engine has room again; it may still hold too much itself."""
-        if self._held and self.inbound_buffered <= self._loop.options.max_inbound:
+        if self._marks & HELD and self.inbound_buffered <= self._loop.options.max_inbound:
             self._let_go()

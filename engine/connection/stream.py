@@ -41,9 +41,13 @@ NOTHING: Final = RingBuffer()  # what is inbound once a connection is closing
 # The offset of a connection that no byte has reached since somebody looked: beyond all memory, so
 # that a slice from there is empty. Whatever arrives overwrites it, which costs nothing more.
 SILENT: Final = 1 << 62
-END_DUE: Final = 1  # EOF has come, and the handler does not know yet
-WAKE_DUE: Final = 2  # it was woken while reading was paused
-HAS_DUP: Final = 4  # somebody has a descriptor of the same socket, and is not to be cut off
+PEER_ENDED: Final = 1  # EOF has come
+END_DUE: Final = 2  # and the handler does not know yet
+WAKE_DUE: Final = 4  # it was woken while reading was paused
+CONGESTED: Final = 8  # more than `high_water` bytes wait, and `on_writable` follows
+SHUT: Final = 16  # our side is ended, or will be when the overflow is empty
+HELD: Final = 32  # reading rests because too much is left unread
+HAS_DUP: Final = 64  # somebody has a descriptor of the same socket, and is not to be cut off
 
 
 class Stream:
@@ -59,7 +63,7 @@ class Stream:
     # on the path of each message. Written by `_finish`, `_end` and the reactor's own end.
     _owner: int
 
-    _marks: int  # what is seldom true of it: END_DUE, WAKE_DUE, HAS_DUP
+    _marks: int  # what is seldom true of it: PEER_ENDED and the others above
 
     # What has arrived
     _memory: Memory  # the backend's receive buffers
@@ -67,8 +71,6 @@ class Stream:
     _length: int  # bytes of the chunk that are not consumed
     _inbound: RingBuffer | Leftovers | None  # leftovers; None: a chunk can be handed out as it is
     _paused: bool  # by the handler
-    _held: bool  # reading rests because too much is left unread
-    _peer_ended: bool  # EOF has come
 
     # What is on its way out
     _targets: list[int]  # the backend's outbox: whom a piece is for,
@@ -76,9 +78,7 @@ class Stream:
     _written: int  # bytes that the backend got; of packets, see `Endpoint`
     _limit: int  # of `_written`, before somebody looks how many wait; -1: our side is ended
     _overflow: LinkedBuffer | None  # what the backend had no room for
-    _congested: bool  # more than `high_water` bytes wait, and `on_writable` follows
     _counted: int  # bytes that wait, as the engine's bound counts them
-    _is_shut: bool  # our side is ended, or will be when the overflow is empty
 
     # How it ends
     _error: BaseException | None  # what `on_close` gets; the first that happens
@@ -105,14 +105,10 @@ class Stream:
         self._length = 0
         self._inbound = None
         self._paused = False
-        self._held = False
         self._written = 0
         self._limit = loop.write_room
         self._overflow = None
-        self._congested = False
-        self._is_shut = False
         self._counted = 0
-        self._peer_ended = False
         self._marks = 0
         self._deadlines = None
         self._error = None
@@ -169,7 +165,7 @@ class Stream:
             self._loop.buffered -= count
             if not self._inbound and not self._paused:
                 self._inbound = None
-            if self._held and self.inbound_buffered <= self._loop.options.max_inbound // 2:
+            if self._marks & HELD and self.inbound_buffered <= self._loop.options.max_inbound // 2:
                 self._let_go()
 
     def _read_again(self) -> None:
@@ -180,7 +176,7 @@ class Stream:
     def _let_go(self) -> None:
         if not self._paused:
             self._read_again()  # first: there may be no memory for it
-        self._held = False
+        self._marks &= ~HELD
         self._loop.held.discard(self)
 
     def _keep_leftover(self) -> None:
@@ -220,18 +216,18 @@ class Stream:
         loop.buffered += more
         if self.inbound_buffered > options.max_inbound:
             self._too_much(f"more than max_inbound={options.max_inbound} bytes were left unread")
-            if self._held:
+            if self._marks & HELD:
                 loop.held.add(self, is_full=True)
         elif loop.buffered > loop.buffer_share and not loop.budget.may_buffer(0):
             self._too_much(f"the engine holds max_buffered={options.max_buffered} bytes already")
-            if self._held:
+            if self._marks & HELD:
                 loop.held.add(self)
 
     def _too_much(self, why: str) -> None:
         if self._loop.options.inbound_full == "close":
             self._fail(BufferLimitExceeded(why))
-        elif not self._held and self._loop.held.may_hold(self):
-            self._held = True
+        elif not self._marks & HELD and self._loop.held.may_hold(self):
+            self._marks |= HELD
             if not self._paused:
                 self._loop.backend.pause(self._handle)
 
@@ -259,7 +255,7 @@ class Stream:
 
     def _write_slowly(self, data: bytes) -> None:
         """See how many bytes wait: the backend has room for more, or the overflow takes them."""
-        if self._is_shut:
+        if self._marks & SHUT:
             raise self._shut_error()
         loop, size = self._loop, len(data)
         options, room = loop.options, loop.write_room
@@ -281,8 +277,8 @@ class Stream:
         else:
             self._overflow_with(data)
         if after > options.high_water:
-            if not self._congested:
-                self._congested = True
+            if not self._marks & CONGESTED:
+                self._marks |= CONGESTED
                 loop.backend.notify(self._handle)
             self._count_outbound(after)
 
@@ -340,10 +336,10 @@ class Stream:
         self._forget_inbound()
         if self._overflow is None:
             self._loop.backend.close(self._handle, GRACEFUL)
-        elif self._paused or self._held:
+        elif self._paused or self._marks & HELD:
             # The peer may have to be read before it reads; what comes is dropped.
             self._loop.backend.resume(self._handle)
-        if not self._peer_ended or self.outbound_buffered:
+        if not self._marks & PEER_ENDED or self.outbound_buffered:
             self._loop.watch_close(self)  # else it waits for nobody
 
     def _fail(self, error: Exception) -> None:

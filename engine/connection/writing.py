@@ -15,7 +15,7 @@ from ...completion import GRACEFUL
 from ..base.errors import UsageError
 from ..buffers.buffer import as_bytes
 from .outbound_bound import refusal
-from .stream import END_DUE, Stream
+from .stream import CONGESTED, END_DUE, PEER_ENDED, SHUT, Stream
 
 _KEPT = (list, tuple)  # of parts: they are still the caller's when a write is refused
 _JOIN_UP_TO = 256 * 1024  # bytes of overflow that are handed to the backend at once
@@ -80,13 +80,13 @@ class Writing(Stream):
         """
         if self._owner != get_ident():
             raise self._misuse()
-        if self._is_shut:
+        if self._marks & SHUT:
             return
-        self._is_shut = True
+        self._marks |= SHUT
         self._limit = -1
         if self._overflow is None:
             self._loop.backend.shutdown(self._handle)
-        if self._peer_ended and not self._marks & END_DUE:
+        if self._marks & (PEER_ENDED | END_DUE) == PEER_ENDED:
             self._finish(None)
 
     @property
@@ -95,13 +95,13 @@ class Writing(Stream):
 
         Writing goes on to work; this is for those who can stop the source, as a proxy can.
         """
-        return not self._congested and self._owner != 0
+        return not self._marks & CONGESTED and self._owner != 0
 
     def _room_to_write(self, must: bool) -> int:
         """How many bytes may be written now. Where it must be some, 0 is refused as by `write`."""
         if self._owner != get_ident():
             raise self._misuse()
-        if self._is_shut:
+        if self._marks & SHUT:
             raise self._shut_error()
         options, waiting = self._loop.options, self.outbound_buffered
         if refusal(self._loop, waiting, 1) is None:
@@ -122,9 +122,9 @@ class Writing(Stream):
             if not overflow:
                 self._overflow = None
                 self._end_after_overflow()
-        if self._congested:
+        if self._marks & CONGESTED:
             self._see_congestion()
-        if self._congested or self._overflow is not None:
+        if self._marks & CONGESTED or self._overflow is not None:
             backend.notify(self._handle)
 
     def _see_congestion(self) -> None:
@@ -133,7 +133,7 @@ class Writing(Stream):
         if waiting > self._loop.options.low_water:
             self._count_outbound(waiting)
             return
-        self._congested = False
+        self._marks &= ~CONGESTED
         self._count_outbound(0)  # as before it was congested
         if self._owner:
             self._loop.call_on_writable(self)
@@ -142,7 +142,7 @@ class Writing(Stream):
         """An end that was asked for while bytes waited."""
         if self._owner == 0:
             self._loop.backend.close(self._handle, GRACEFUL)
-        elif self._is_shut:
+        elif self._marks & SHUT:
             self._loop.backend.shutdown(self._handle)
         else:
             self._limit = 0

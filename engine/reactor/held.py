@@ -32,10 +32,12 @@ class Holdable(Protocol):
     """A connection, as it is held."""
 
     _handle: int
-    _held: bool
     _paused: bool
-    _peer_ended: bool
 
+    @property
+    def peer_has_ended(self) -> bool: ...
+    @property
+    def _is_held(self) -> bool: ...
     def _go_on(self) -> None: ...
     def _let_go(self) -> None: ...
 
@@ -95,7 +97,7 @@ class Held:
         for conn in list(islice(self._line, self._count())):
             conn._go_on()  # first: where that fails, it is tried again
             self.discard(conn)
-            if conn._held:
+            if conn._is_held:
                 self._full[conn] = None
         self._drain_next()
         if self._line or self._full:
@@ -105,7 +107,7 @@ class Held:
         """Read the next peer that has ended to its end: one after the other, since each brings as
         much as its socket holds."""
         last = self._draining
-        if last is not None and not (last._peer_ended or last._paused):
+        if last is not None and not (last.peer_has_ended or last._paused):
             return
         self._draining = None
         everyone = chain(self._line, self._full)

@@ -20,7 +20,7 @@ from ..connection.deadlines import Countdown, Deadlines
 from ..connection.endpoint import Endpoint
 from ..connection.owner import Owner
 from ..connection.packets import PacketConnection
-from ..connection.stream import END_DUE
+from ..connection.stream import END_DUE, PEER_ENDED, SHUT
 from .free_handles import HasHandles
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Streams:
     def on_eof(self, handle: int, a: int, b: int) -> None:
         """The peer has ended its side."""
         conn = self._loop.connections[handle]
-        conn._peer_ended = True
+        conn._marks |= PEER_ENDED
         if conn._paused or conn in self._loop.again:
             conn._marks |= END_DUE  # after what the handler has not seen yet
         else:
@@ -190,7 +190,7 @@ class Streams:
         conn._marks &= ~END_DUE
         if conn._owner:
             self._loop.callbacks.call(conn, conn._origin.handler.on_end, "on_end")
-        if conn._owner and conn._is_shut:
+        if conn._owner and conn._marks & SHUT:
             conn._finish(None)
 
     @staticmethod
