@@ -19,7 +19,7 @@ from ..completion import NAME_ROOM, REFUSED, Event, retried
 from ..sockaddr import Way
 from .addresses import NO_ADDRESS
 from .phases import break_slot, drained
-from .slot import Lines, Phase, Slot
+from .slot import Lines, PacketSlot, Phase
 from .sockets import SEND_AT_ONCE, WOULD_BLOCK
 from .state import State
 
@@ -32,12 +32,12 @@ def _cost(data: bytes) -> int:
     return len(data) + NAME_ROOM
 
 
-def has_line(slot: Slot, way: Way | None) -> bool:
+def has_line(slot: PacketSlot, way: Way | None) -> bool:
     """Whether something is ahead of a packet to this address."""
     return slot.lines is not None and way in slot.lines.by_way
 
 
-def take_in_line(state: State, slot: Slot, data: bytes, way: Way | None) -> None:
+def take_in_line(state: State, slot: PacketSlot, data: bytes, way: Way | None) -> None:
     """Have a packet wait behind those to the same address, or refuse it."""
     lines = slot.lines
     assert lines is not None
@@ -53,7 +53,7 @@ def take_in_line(state: State, slot: Slot, data: bytes, way: Way | None) -> None
         lines.size += _cost(data)
 
 
-def begin_line(state: State, slot: Slot, data: bytes, way: Way | None) -> None:
+def begin_line(state: State, slot: PacketSlot, data: bytes, way: Way | None) -> None:
     """The receiver of a packet is full, and nothing waits for it yet."""
     size = slot.lines.size if slot.lines is not None else 0
     if size + _cost(data) > state.line_bytes:
@@ -70,7 +70,7 @@ def begin_line(state: State, slot: Slot, data: bytes, way: Way | None) -> None:
     state.retries.add(slot)
 
 
-def try_lines(state: State, slot: Slot, most: int) -> int:
+def try_lines(state: State, slot: PacketSlot, most: int) -> int:
     """Try each line once, with so many sends; returns how many it took."""
     tries, lines = 0, slot.lines
     if lines is None:
@@ -84,7 +84,7 @@ def try_lines(state: State, slot: Slot, most: int) -> int:
     return tries
 
 
-def _send_line(state: State, slot: Slot, lines: Lines, way: Way | None) -> int:
+def _send_line(state: State, slot: PacketSlot, lines: Lines, way: Way | None) -> int:
     """Send what waits in a line until it is empty, or finds no room."""
     line = lines.by_way.pop(way)
     for tries in range(1, TRIES_AT_ONCE + 1):
@@ -103,12 +103,12 @@ def _send_line(state: State, slot: Slot, lines: Lines, way: Way | None) -> int:
     return tries
 
 
-def _go_on(state: State, slot: Slot) -> None:
+def _go_on(state: State, slot: PacketSlot) -> None:
     if not slot.waits():
         drained(state, slot)
 
 
-def try_packet(slot: Slot, data: bytes, way: Way | None) -> int:
+def try_packet(slot: PacketSlot, data: bytes, way: Way | None) -> int:
     """Send one packet if there is room: 0, or why it was not sent, as an errno."""
     if len(data) > _LARGEST:
         return EMSGSIZE
@@ -130,7 +130,7 @@ def try_packet(slot: Slot, data: bytes, way: Way | None) -> int:
     return 0 if count == len(data) else EIO
 
 
-def packet_over(state: State, slot: Slot, data: bytes, number: int) -> None:
+def packet_over(state: State, slot: PacketSlot, data: bytes, number: int) -> None:
     """A packet was sent, or dropped; `number` is why it was not sent, or 0."""
     size = len(data)
     is_reported = slot.phase is Phase.OPEN and not slot.has_end and not slot.broken
@@ -145,5 +145,5 @@ def packet_over(state: State, slot: Slot, data: bytes, number: int) -> None:
         retried(break_slot, state, slot, number)
 
 
-def _refusal(slot: Slot, number: int, size: int) -> Event:
+def _refusal(slot: PacketSlot, number: int, size: int) -> Event:
     return slot.handle, REFUSED, -number, size

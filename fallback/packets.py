@@ -26,7 +26,7 @@ from .lines import (
 )
 from .phases import break_slot, drained, watch
 from .reading import take_end
-from .slot import Phase, Slot
+from .slot import DEAF, PacketSlot, Phase, Slot
 from .sockets import AT_ONCE, WOULD_BLOCK
 from .state import State
 
@@ -35,7 +35,7 @@ _AT_ONCE: Final = 16  # packets of one socket before the others have their turn
 _CUT: Final = getattr(socket, "MSG_TRUNC", 0)
 
 
-def receive_packets(state: State, slot: Slot) -> None:
+def receive_packets(state: State, slot: PacketSlot) -> None:
     """Take what waits, up to a bound; the poller reports the socket again for the rest."""
     buffers = state.buffers
     for _ in range(_AT_ONCE):
@@ -68,7 +68,7 @@ def receive_packets(state: State, slot: Slot) -> None:
             state.events.emit((slot.handle, DATAGRAM, at, len(name) << 32 | count))
 
 
-def _receive(slot: Slot, room: memoryview) -> tuple[int, int, Any, Any]:
+def _receive(slot: PacketSlot, room: memoryview) -> tuple[int, int, Any, Any]:
     """(bytes, flags, the sender's address, its control messages)."""
     sock = slot.sock
     if hasattr(sock, "recvmsg_into"):
@@ -79,7 +79,7 @@ def _receive(slot: Slot, room: memoryview) -> tuple[int, int, Any, Any]:
     return count, 0, sender, ()
 
 
-def _pass_over(state: State, slot: Slot, number: int) -> bool:
+def _pass_over(state: State, slot: PacketSlot, number: int) -> bool:
     """Whether the error was about one packet only."""
     if slot.has_end or number in _NO_SOCKET:
         break_slot(state, slot, number)
@@ -93,7 +93,7 @@ def _pass_over(state: State, slot: Slot, number: int) -> bool:
 def send_packet(state: State, handle: int, packet: tuple[bytes, bytes]) -> None:
     """Send one packet, or put it behind those that are waiting."""
     slot = state.slots.get(handle)
-    if slot is None or slot.phase is not Phase.OPEN or slot.fin:
+    if not isinstance(slot, PacketSlot) or slot.phase is not Phase.OPEN or slot.fin:
         return
     data, name = packet
     slot.accepted += len(data)
@@ -111,13 +111,13 @@ def send_packet(state: State, handle: int, packet: tuple[bytes, bytes]) -> None:
         send_packets(state, slot)
 
 
-def packets_have_room(state: State, slot: Slot) -> None:
+def packets_have_room(state: State, slot: PacketSlot) -> None:
     """The poller reports that the socket has room."""
     slot.room_reported = True
     send_packets(state, slot)
 
 
-def send_packets(state: State, slot: Slot) -> None:
+def send_packets(state: State, slot: PacketSlot) -> None:
     """Send what waits, until the socket has no room."""
     packets = slot.packets
     while packets and not slot.held:
@@ -144,7 +144,7 @@ def send_packets(state: State, slot: Slot) -> None:
         drained(state, slot)
 
 
-def _wait_for_room(state: State, slot: Slot) -> None:
+def _wait_for_room(state: State, slot: PacketSlot) -> None:
     """A report of room where there was none is not trusted twice in a row."""
     if slot.room_reported:
         slot.room_reported = False
@@ -170,10 +170,10 @@ def retry_due(state: State) -> None:
 
 def _try_again(state: State, slot: Slot, most: int) -> int:
     """Returns how many sends its lines took."""
-    if slot.held:
+    if isinstance(slot, PacketSlot) and slot.held:
         slot.held = False
         send_packets(state, slot)
-    if slot.deaf:
-        slot.deaf = False
+    if slot.marks & DEAF:
+        slot.marks &= ~DEAF
         watch(state, slot)
-    return try_lines(state, slot, most)
+    return try_lines(state, slot, most) if isinstance(slot, PacketSlot) else 0

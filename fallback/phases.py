@@ -14,7 +14,7 @@ from errno import EBADF, ENOMEM, ENOTCONN
 
 from ..completion import CLOSED, DRAINED, ERROR, GRACEFUL, NOW, SHUT, STALLED, retried
 from .pollers import READ
-from .slot import NEVER, Phase, Role, Slot
+from .slot import CONNECTING, NEVER, Phase, PollSlot, Role, Slot
 from .sockets import pending_error, prepare_close
 from .state import State
 
@@ -39,7 +39,7 @@ def watch(state: State, slot: Slot) -> None:
 
 def drained(state: State, slot: Slot) -> None:
     """Nothing is queued: do what waited for that."""
-    if slot.broken or slot.connecting:
+    if slot.broken or slot.marks & CONNECTING:
         return
     if slot.notify:
         slot.notify = False
@@ -118,7 +118,6 @@ def end_slot(state: State, slot: Slot, mode: int = GRACEFUL) -> None:
 def free_slot(state: State, slot: Slot, mode: int) -> None:
     """Stop watching, free the handle, and close the descriptor."""
     slot.phase = Phase.ENDED
-    slot.mask = 0
     watch(state, slot)
     del state.slots[slot.handle]
     del state.by_index[slot.index]
@@ -128,7 +127,7 @@ def free_slot(state: State, slot: Slot, mode: int) -> None:
 
 
 def _close_fd(slot: Slot, mode: int) -> None:
-    if not slot.owns_fd:
+    if isinstance(slot, PollSlot) and not slot.owns_fd:
         return
     if slot.error == EBADF:  # it was closed elsewhere, and the number may be a stranger's now
         if slot.sock is not None:

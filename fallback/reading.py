@@ -12,7 +12,7 @@ from errno import ENOTCONN
 from ..completion import DATA, EOF
 from .phases import break_slot, end_slot, watch
 from .pollers import READ, pending
-from .slot import Phase, Slot
+from .slot import DEAF, MISSED, Phase, Slot
 from .sockets import AT_ONCE, WOULD_BLOCK, drop_errors
 from .state import State
 
@@ -53,8 +53,8 @@ def read_on(state: State, slot: Slot) -> None:
 
 def read_missed(state: State, slot: Slot) -> None:
     """The poller does not report again what came while reading was paused."""
-    if slot.missed and slot.wanted() & READ:
-        slot.missed = False
+    if slot.marks & MISSED and slot.wanted() & READ:
+        slot.marks &= ~MISSED
         state.put_off(slot, READ)
 
 
@@ -69,7 +69,7 @@ def found_nothing(state: State, slot: Slot) -> None:
     """It was ready, and nothing is there to be read: it must not stay ready for nothing."""
     drop_errors(slot.sock)
     if pending(slot.fd) & READ:
-        slot.deaf = True
+        slot.marks |= DEAF
         state.retries.add(slot)
         watch(state, slot)
 

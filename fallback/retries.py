@@ -10,7 +10,7 @@ from collections import deque
 from time import monotonic
 
 from ..completion import RETRY_PERIOD, retried
-from .slot import Slot
+from .slot import RETRIED, Slot
 
 
 class Retries:
@@ -24,7 +24,7 @@ class Retries:
 
     def add(self, slot: Slot) -> None:
         """Try it again later."""
-        if slot.is_retried:
+        if slot.marks & RETRIED:
             return
         if not self.slots:
             self._at = monotonic() + RETRY_PERIOD
@@ -32,7 +32,7 @@ class Retries:
             self.slots.append(slot)
         except MemoryError:
             retried(self.slots.append, slot)
-        slot.is_retried = True
+        slot.marks |= RETRIED
 
     def take_due(self) -> int:
         """How many of them are due."""
@@ -44,7 +44,7 @@ class Retries:
 
     def pop(self) -> Slot:
         slot = self.slots.popleft()
-        slot.is_retried = False
+        slot.marks &= ~RETRIED
         return slot
 
     def timeout(self, timeout: float | None) -> float:

@@ -14,7 +14,7 @@ from operator import itemgetter
 from ..completion import retried
 from .phases import break_slot, drained, give_up, watch
 from .pollers import READ, WRITE
-from .slot import Phase, Slot
+from .slot import CONNECTING, Phase, Slot
 from .sockets import SEND_AT_ONCE, WOULD_BLOCK, drop_errors
 from .state import State
 
@@ -81,7 +81,7 @@ def _send(state: State, slot: Slot, data: bytes) -> None:
 
 def _may_send(slot: Slot) -> bool:
     """Nothing is ahead of it, and the stream can take it."""
-    ahead = slot.queue or slot.connecting or slot.broken
+    ahead = slot.queue or slot.marks & CONNECTING or slot.broken
     return slot.phase is Phase.OPEN and not slot.fin and not ahead
 
 

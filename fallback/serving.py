@@ -15,7 +15,7 @@ from .phases import check_for_reset, free_slot, give_up
 from .pollers import BOTH, READ, WRITE
 from .reading import found_nothing, read_failed, read_on, read_once, take_end
 from .sending import send_queued
-from .slot import Role, Slot
+from .slot import CONNECTING, MISSED, PacketSlot, Role, Slot
 from .sockets import AT_ONCE
 from .starts import take_connected
 from .state import State
@@ -83,7 +83,7 @@ def _serve(state: State, slot: Slot, mask: int) -> None:
         mask = BOTH
     wanted = slot.wanted()  # it may have changed since the poller looked
     if slot.edge and mask & READ and not wanted & READ:
-        slot.missed = True
+        slot.marks |= MISSED
     mask &= wanted
     if not mask:
         if slot.peer_ended:
@@ -96,7 +96,7 @@ def _serve(state: State, slot: Slot, mask: int) -> None:
             _serve_stream(state, slot, mask)
         elif slot.role is Role.LISTENER:
             accept_all(state, slot)
-        elif slot.role is Role.PACKETS:
+        elif isinstance(slot, PacketSlot):
             _serve_packets(state, slot, mask)
         else:
             _answer_poll(state, slot, mask)
@@ -106,8 +106,8 @@ def _serve(state: State, slot: Slot, mask: int) -> None:
 
 def _serve_later(state: State, slot: Slot, mask: int) -> None:
     """There is no room for what is read or reported; but what is sent needs none."""
-    if mask & WRITE and slot.carries_data() and not slot.connecting:
-        if slot.role is Role.PACKETS:
+    if mask & WRITE and slot.carries_data() and not slot.marks & CONNECTING:
+        if isinstance(slot, PacketSlot):
             packets_have_room(state, slot)
         else:
             send_queued(state, slot)
@@ -117,7 +117,7 @@ def _serve_later(state: State, slot: Slot, mask: int) -> None:
 
 
 def _serve_stream(state: State, slot: Slot, mask: int) -> None:
-    if slot.connecting:
+    if slot.marks & CONNECTING:
         take_connected(state, slot)
         return
     if mask & WRITE:
@@ -133,7 +133,7 @@ def _serve_stream(state: State, slot: Slot, mask: int) -> None:
         state.put_off(slot, READ)
 
 
-def _serve_packets(state: State, slot: Slot, mask: int) -> None:
+def _serve_packets(state: State, slot: PacketSlot, mask: int) -> None:
     if mask & WRITE:
         packets_have_room(state, slot)
     if mask & READ:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from errno import EAGAIN, EBADF, EINPROGRESS, EINTR, EINVAL, ENOTCONN, EWOULDBLOCK
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from ..completion import CONNECTED, INDEX_MASK, READABLE, WRITABLE
 from ..sockaddr import tells_local
@@ -18,9 +18,11 @@ from .addresses import NO_ADDRESS, address_of
 from .phases import break_slot, drained, watch
 from .pollers import READ, WRITE
 from .sending import send_queued
-from .slot import Role, Slot
+from .slot import CONNECTING, PacketSlot, PollSlot, Role, Slot
 from .sockets import of_connecting, of_listener, of_packets, of_stream, pending_error
 from .state import State
+
+S = TypeVar("S", bound=Slot)
 
 _NO_FD: Final = -1
 _HIGHEST_FD: Final = 0x7FFFFFFF
@@ -30,10 +32,11 @@ _EWOULDBLOCK_THERE: Final = EWOULDBLOCK if EWOULDBLOCK != EAGAIN else EINPROGRES
 
 
 def _start(state: State, handle: int, fd: int, role: Role) -> Slot:
-    index = handle & INDEX_MASK
-    fd = _checked(fd)
-    slot = Slot(handle, index, fd, role)
-    state.slots[handle] = state.by_index[index] = state.by_fd[fd] = slot
+    return _entered(state, Slot(handle, handle & INDEX_MASK, _checked(fd), role))
+
+
+def _entered(state: State, slot: S) -> S:
+    state.slots[slot.handle] = state.by_index[slot.index] = state.by_fd[slot.fd] = slot
     return slot
 
 
@@ -62,7 +65,7 @@ def adopt(state: State, handle: int, fd: int) -> None:
 
 
 def adopt_packets(state: State, handle: int, fd: int) -> None:
-    slot = _start(state, handle, fd, Role.PACKETS)
+    slot = _entered(state, PacketSlot(handle, handle & INDEX_MASK, _checked(fd)))
     if _take(state, slot, of_packets):
         slot.has_end = slot.sock.type == getattr(socket, "SOCK_SEQPACKET", None)
         slot.tells_local = tells_local(slot.sock)
@@ -76,7 +79,7 @@ def connect(state: State, handle: int, argument: tuple[int, bytes]) -> None:
     family, address = address_of(packed)
     if not _take(state, slot, partial(of_connecting, family=family)):
         return
-    slot.connecting = True
+    slot.marks |= CONNECTING
     try:
         slot.sock.connect(address)
     except NO_ADDRESS:
@@ -96,7 +99,7 @@ def take_connected(state: State, slot: Slot) -> None:
     if error:
         break_slot(state, slot, error)
         return
-    slot.connecting = False
+    slot.marks &= ~CONNECTING
     slot.edge = state.edge_chunk > 0
     state.events.emit((slot.handle, CONNECTED, 0, 0))
     if slot.queue:
@@ -109,18 +112,22 @@ def take_connected(state: State, slot: Slot) -> None:
 def poll(state: State, handle: int, argument: tuple[int, int]) -> None:
     fd, mask = _checked(argument[0]), argument[1]
     if fd == _NO_FD:
-        break_slot(state, _start(state, handle, fd, Role.POLL), EBADF)
+        break_slot(state, _start_poll(state, handle, fd), EBADF)
         return
     is_taken = fd in state.by_fd  # interest is keyed by descriptor: it gets one of its own
     try:
         own = os.dup(fd) if is_taken else fd
     except OSError as error:
-        break_slot(state, _start(state, handle, _NO_FD, Role.POLL), error.errno or ENOTCONN)
+        break_slot(state, _start_poll(state, handle, _NO_FD), error.errno or ENOTCONN)
         return
-    slot = _start(state, handle, own, Role.POLL)
+    slot = _start_poll(state, handle, own)
     slot.owns_fd = is_taken
     slot.mask = (READ if mask & READABLE else 0) | (WRITE if mask & WRITABLE else 0)
     watch(state, slot)
+
+
+def _start_poll(state: State, handle: int, fd: int) -> PollSlot:
+    return _entered(state, PollSlot(handle, handle & INDEX_MASK, fd))
 
 
 def _checked(fd: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..completion import GRACEFUL, NOW
 from .phases import check_for_reset, drained, end_slot, watch
 from .reading import read_missed
-from .slot import Phase, Role
+from .slot import CONNECTING, Phase, Role
 from .state import State
 
 
@@ -50,7 +50,7 @@ def close(state: State, handle: int, mode: int) -> None:
     soft = mode == GRACEFUL and slot.carries_data()
     slot.notify = False
     state.events.withdraw(handle)
-    if not soft or slot.broken or slot.connecting:
+    if not soft or slot.broken or slot.marks & CONNECTING:
         end_slot(state, slot, max(mode, NOW))
     else:
         slot.phase = Phase.FLUSHING
