@@ -12,7 +12,7 @@ options="-Wl"
 for name in $wrapped; do options="$options,--wrap=$name"; done
 mkdir -p build
 for name in uring_chance uring_faults uring_refusals; do
-	gcc -std=gnu11 -O1 -g -fPIC -Wall -Wextra -Werror -c "tests/$name.c" -o "build/$name.o"
+	gcc -std=gnu11 -O1 -g -fPIC -Wall -Wextra -Werror -c "tests/uring/$name.c" -o "build/$name.o"
 done
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check cffi pytest pytest-timeout pytest-xdist hypothesis \

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
+sys.path.insert(0, str(Path(__file__).parent / "tools"))  # the helpers, by plain name
 sys.path.append(str(Path(__file__).parent.parent / "perf"))  # scripts and their rooms
 
 import faults

@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 mkdir -p build
 gcc -std=gnu11 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined \
-	-fno-sanitize-recover=undefined -Iuring/core tests/fuzz_commands.c tests/fuzz_seeds.c uring/core/*.c \
+	-fno-sanitize-recover=undefined -Iuring/core tests/fuzz/fuzz_commands.c \
+	tests/fuzz/fuzz_seeds.c uring/core/*.c \
 	-luring -o build/fuzz_commands
 exec build/fuzz_commands "$@"

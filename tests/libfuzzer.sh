@@ -17,6 +17,7 @@ find_clang || {
 }
 mkdir -p build/corpus
 "$clang" -std=gnu11 -O1 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined \
-	-fno-sanitize-recover=undefined -Iuring/core tests/fuzz_commands.c uring/core/*.c -luring -o build/libfuzzer
+	-fno-sanitize-recover=undefined -Iuring/core \
+	tests/fuzz/fuzz_commands.c uring/core/*.c -luring -o build/libfuzzer
 exec build/libfuzzer -max_total_time="${1:-120}" -max_len=4096 -timeout=20 -print_final_stats=1 \
 	-artifact_prefix=build/ build/corpus

@@ -14,7 +14,7 @@ venv=${RINGNET_VALGRIND_VENV:-.venv-valgrind}
 mkdir -p build
 rm -f build/valgrind.*.log
 object=$PWD/build/uring_sleep_wait.o
-gcc -std=gnu11 -O1 -g -fPIC -Wall -Wextra -Werror -c tests/uring_sleep_wait.c -o "$object"
+gcc -std=gnu11 -O1 -g -fPIC -Wall -Wextra -Werror -c tests/uring/uring_sleep_wait.c -o "$object"
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check cffi pytest pytest-timeout pytest-xdist \
 	hypothesis httptools redis dnspython
@@ -23,7 +23,7 @@ forget_builds
 CFLAGS="-g -O1" LDFLAGS="$object -Wl,--wrap=io_uring_submit_and_wait_timeout,--wrap=submit_and_wait_idly" \
 	"$venv/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 forget_builds
-others="epoll or kqueue or select or perf or docs or pages or layers or simulation or parsers or memory"
+others="epoll or kqueue or select or perf or docs or pages or test_layers or simulation or parsers or memory"
 others="$others or runTest or megabytes_back or test_pool" # as in sanitize.sh
 others="$others or pausing_in_turn or through_a_bridge"
 left_out="5.19 or 6.0 or gigabyte or what_they_sent_back or ten_thousand or seccomp or descriptors"
