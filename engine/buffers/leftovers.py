@@ -8,7 +8,7 @@ from typing import Final
 from .buffer import Buffer
 from .ring_buffer import RingBuffer
 
-REFERRED_FROM: Final = 16 * 1024  # bytes of a piece that is kept as it is
+KEPT_WHOLE_FROM: Final = 16 * 1024  # bytes of a piece that is kept as it is
 _SHRUNK_AT: Final = 8  # a piece of which only this part is left is exchanged for a copy
 
 
@@ -93,6 +93,6 @@ class Leftovers(Buffer):
     def _shrink(self, first: bytes) -> None:
         """Few bytes may not keep many alive that nobody counts."""
         left = len(first) - self._start
-        if len(first) >= REFERRED_FROM and left <= len(first) // _SHRUNK_AT:
+        if len(first) >= KEPT_WHOLE_FROM and left <= len(first) // _SHRUNK_AT:
             self._pieces[0] = first[self._start :]
             self._start = 0

@@ -25,7 +25,7 @@ from ..base.errors import (
     WrongThread,
 )
 from ..buffers.buffer import as_bytes, asked_for
-from ..buffers.leftovers import Leftovers
+from ..buffers.leftovers import KEPT_WHOLE_FROM, Leftovers
 from ..buffers.linked_buffer import LinkedBuffer
 from ..buffers.ring_buffer import RingBuffer
 from .outbound_bound import refusal
@@ -201,7 +201,7 @@ class Stream:
         """Keep a piece: a large one as it is, as long as the heap may have so much."""
         inbound = self._inbound
         assert inbound is not None
-        if len(data) < REFERRED_FROM or self._loop.buffered >= self._loop.options.kept_memory:
+        if len(data) < KEPT_WHOLE_FROM or self._loop.buffered >= self._loop.options.kept_memory:
             inbound.write(data)
             return
         if isinstance(inbound, RingBuffer):

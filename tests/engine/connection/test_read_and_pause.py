@@ -21,7 +21,7 @@ from engine_tools import (
     served,
     until,
 )
-from ringnet.engine.buffers.leftovers import REFERRED_FROM, Leftovers
+from ringnet.engine.buffers.leftovers import KEPT_WHOLE_FROM, Leftovers
 from ringnet.engine.buffers.ring_buffer import RingBuffer
 
 MIB = 1 << 20
@@ -124,7 +124,28 @@ def test_a_bulk_transfer_through_a_bridge(backend: str) -> None:
     assert faults < PAGES // 4, f"{faults} page faults for {2 * PAGES} pages of bytes"
 
 
-SIZES = (1, 7, 900, REFERRED_FROM - 1, REFERRED_FROM, 3 * REFERRED_FROM + 5)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("size", "kind"), [(KEPT_WHOLE_FROM, Leftovers), (KEPT_WHOLE_FROM - 1, RingBuffer)]
+)
+def test_a_large_chunk_is_kept_as_it_is_and_a_small_one_is_copied(
+    backend: str, size: int, kind: type
+) -> None:
+    handler = Recorder()
+    with served(backend, handler) as engine, dial(engine):
+        conn = handler.expect("open")
+
+        def arrive() -> type:
+            conn.pause_reading()
+            conn._put(bytes(size))  # as one chunk, however the network would have cut it
+            conn._check_inbound(size)
+            return type(conn._inbound)
+
+        assert on_loop(conn.loop, arrive) is kind
+        assert engine.buffered == size
+
+
+SIZES = (1, 7, 900, KEPT_WHOLE_FROM - 1, KEPT_WHOLE_FROM, 3 * KEPT_WHOLE_FROM + 5)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -139,7 +160,7 @@ def test_leftovers_are_bytes_in_a_row(seed: int) -> None:
     for _ in range(300):
         data = chance.randbytes(chance.choice(SIZES))
         if chance.random() < 0.4:
-            (kept.refer if len(data) >= REFERRED_FROM else kept.write)(data)
+            (kept.refer if len(data) >= KEPT_WHOLE_FROM else kept.write)(data)
             model += data
         count = min(len(model), chance.choice(SIZES))
         assert kept.peek(count) == model[:count]
@@ -154,7 +175,7 @@ def test_leftovers_are_bytes_in_a_row(seed: int) -> None:
 
 
 def test_a_large_piece_is_given_out_as_it_was_kept() -> None:
-    kept, piece = Leftovers(), bytes(REFERRED_FROM)
+    kept, piece = Leftovers(), bytes(KEPT_WHOLE_FROM)
     kept.refer(piece)
     assert kept.next() is piece
 
