@@ -25,7 +25,7 @@ from ..completion import (
 )
 from . import starts, verbs
 from .packets import retry_due, send_packet
-from .phases import end_slot, give_up
+from .phases import break_slot, end_slot, give_up
 from .pollers import Poller, pending
 from .sending import send_pieces
 from .serving import serve_put_off, serve_ready
@@ -189,6 +189,8 @@ class FallbackBackend:
         if slot is not None and do is verbs.close:
             slot.error = ENOMEM
             end_slot(state, slot, max(argument, NOW))  # how far it has come is not known
+        elif slot is not None and do in starts.VERBS:  # half begun: nothing else is known of it
+            break_slot(state, slot, ENOMEM)
         elif slot is not None:
             give_up(state, slot)
         elif handle & INDEX_MASK in self._begun:  # it was to begin

@@ -14,7 +14,7 @@ from operator import itemgetter
 from ..completion import retried
 from .phases import break_slot, drained, give_up, watch
 from .pollers import READ, WRITE
-from .slot import CONNECTING, Phase, Slot
+from .slot import CONNECTING, Phase, Role, Slot
 from .sockets import SEND_AT_ONCE, WOULD_BLOCK, drop_errors
 from .state import State
 
@@ -63,7 +63,7 @@ def _grouped(handles: list[int], pieces: list[bytes]) -> tuple[list[int], list[b
 
 
 def _send(state: State, slot: Slot, data: bytes) -> None:
-    if not data:
+    if not data or slot.role is not Role.STREAM:
         return
     if _may_send(slot):
         slot.accepted += len(data)

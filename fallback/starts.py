@@ -133,3 +133,6 @@ def _start_poll(state: State, handle: int, fd: int) -> PollSlot:
 def _checked(fd: int) -> int:
     """Itself, or _NO_FD: Python's calls may take only the lower bits of a larger int."""
     return fd if 0 <= fd <= _HIGHEST_FD else _NO_FD
+
+
+VERBS: Final = (listen, adopt, adopt_packets, connect, poll)

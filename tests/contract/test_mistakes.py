@@ -197,3 +197,25 @@ def test_dispose_ends_all_in_time_where_a_turn_has_few_events(
     for _ in range(handles):
         made.pair()
     made.turn()
+
+
+def test_sending_by_the_verb_of_another_kind_does_nothing(made: Rig) -> None:
+    stream, peer = made.pair()
+    sock, where = udp()
+    sock.connect(where)  # to itself
+    packets = made.adopt_packets(sock)
+    listener, _ = made.listen()
+    handles = [stream, packets, listener]
+    made.turn()
+    made.backend.send_to(stream, b"no")
+    made.backend.send_to(listener, b"no")
+    made.backend.send(packets, b"no")
+    made.backend.send(listener, b"no")
+    made.backend.send(stream, b"yes")
+    made.backend.send_to(packets, b"yes")
+    made.until(packets, DATAGRAM)
+    assert made.exchange(peer, 3) == b"yes"
+    assert [data for data, _ in made.packets[packets]] == [b"yes"]
+    assert [made.staged(handle) for handle in handles] == [0, 0, 0]
+    assert not made.has(listener, ERROR)
+    close_all(made, handles)

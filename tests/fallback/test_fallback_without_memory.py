@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_tools import Rig
+from contract_tools import Rig, close_all
 from ringnet.completion import DATA, ERROR, REFUSED
 from ringnet.fallback.events import Events
 from ringnet.fallback.retries import Retries
@@ -172,3 +172,24 @@ def test_an_error_is_reported_though_the_poller_finds_no_memory(
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     peer.close()
     assert made.until(handle, ERROR) == (-errno.ECONNRESET, 0)
+
+
+@pytest.mark.parametrize(
+    ("begin", "step"),
+    [
+        (lambda made: made.listen()[0], "of_listener"),
+        (lambda made: made.pair()[0], "of_stream"),
+        (lambda made: made.adopt_packets(socket.socket(type=socket.SOCK_DGRAM)), "of_packets"),
+        (lambda made: made.adopt_packets(socket.socket(type=socket.SOCK_DGRAM)), "tells_local"),
+    ],
+    ids=["listener", "stream", "packets", "packets with their local addresses"],
+)
+def test_what_cannot_begin_is_an_error(
+    made: Rig, monkeypatch: pytest.MonkeyPatch, begin: Callable[[Rig], int], step: str
+) -> None:
+    shorten(monkeypatch, "starts", step)
+    handle = begin(made)
+    assert made.until(handle, ERROR) == (-errno.ENOMEM, 0)
+    made.backend.send_to(handle, b"never")
+    made.backend.resume(handle)
+    close_all(made, [handle])
