@@ -74,7 +74,8 @@ The rules
     is the handle's ERROR, or REFUSED for a packet. After `dispose()`, `wake()` does nothing, and
     the memory may still be looked at, though nothing is in it.
 16. Memory may run out at any step. Where it is short for one handle, that handle gives ERROR with
-    ENOMEM (a listener STALLED, a datagram is lost), and the others go on. A turn that raises
+    ENOMEM (a listener STALLED; a datagram that arrives is lost, and a packet that cannot be kept is
+    REFUSED, if there is memory to say so), and the others go on. A turn that raises
     MemoryError has lost nothing and may be called again: what was enqueued and what has happened
     come with the next. Where iterating over a turn's events raises it, `rest`, if the backend has
     such a method, gives those that are left, from the one that could not be made.

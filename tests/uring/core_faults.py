@@ -10,7 +10,7 @@ import pytest
 from contract_tools import Rig, make_backend, pack4
 from cut_packets import KINDS_OF_PACKETS, check_cut_packet
 from engine_tools import open_descriptors
-from ringnet.completion import CLOSED, ERROR, NOW, Bounds
+from ringnet.completion import CLOSED, ERROR, NOW, REFUSED, Bounds
 
 
 def test_whatever_is_refused_at_set_up_leaves_nothing() -> None:
@@ -47,6 +47,44 @@ def test_without_memory_for_a_send_the_stream_is_broken() -> None:
     core.rn_faults_refuse(0)
     made.backend.close(handle, NOW)
     assert made.until(handle, CLOSED) == (5000, -errno.ENOMEM)
+    made.end()
+
+
+def packets_around_a_lost_one(kind: int) -> tuple[Rig, int, socket.socket]:
+    """A handle, which sent three packets, and its peer: there is no memory for the second."""
+    made = Rig("io_uring")
+    ours, peer = socket.socketpair(socket.AF_UNIX, kind)
+    made.peers.append(peer)
+    handle = made.adopt_packets(ours)
+    made.turn()
+    core = faults.uring_core()
+    core.rn_faults_refuse(2)
+    for data in (b"before", bytes(4000), b"behind"):
+        made.backend.send_to(handle, data)
+    made.turn()
+    core.rn_faults_refuse(0)
+    return made, handle, peer
+
+
+def test_a_packet_that_there_is_no_memory_to_keep_is_refused() -> None:
+    faults.begin(0)
+    made, handle, peer = packets_around_a_lost_one(socket.SOCK_DGRAM)
+    assert made.until(handle, REFUSED) == (-errno.ENOMEM, 4000)
+    assert made.packets_at(peer, 2) == [b"before", b"behind"]
+    assert made.staged(handle) == 0
+    assert made.kinds(handle) == [REFUSED]
+    made.backend.close(handle, NOW)
+    assert made.until(handle, CLOSED) == (0, 0)
+    made.end()
+
+
+def test_a_connection_that_has_no_memory_to_keep_a_packet_is_broken() -> None:
+    faults.begin(0)
+    made, handle, peer = packets_around_a_lost_one(socket.SOCK_SEQPACKET)
+    assert made.until(handle, ERROR) == (-errno.ENOMEM, 0)
+    assert made.packets_at(peer, 1) == [b"before"]
+    made.backend.close(handle, NOW)
+    assert made.until(handle, CLOSED) == (4006, -errno.ENOMEM)
     made.end()
 
 

@@ -15,11 +15,43 @@
 #include <string.h>
 #include <sys/socket.h>
 
+static struct packet *new_packet(struct rn_core *core, const struct slot *slot, size_t rest)
+{
+	struct block memory;
+	if (!pool_take(&core->pool, &memory, sizeof(struct packet) + rest))
+		return NULL;
+	struct packet *packet = (struct packet *)memory.at;
+	*packet = (struct packet){.memory = memory, .slot = index_of(core, slot)};
+	return packet;
+}
+
+/* In place of a packet for which there was no memory: it is refused when its turn has come. */
+static struct packet *new_note(struct rn_core *core, const struct slot *slot, size_t count)
+{
+	struct packet *packet = malloc(sizeof *packet);
+	if (!packet)
+		return NULL;
+	*packet = (struct packet){
+		.memory = {.at = (char *)packet, .size = sizeof *packet},
+		.slot = index_of(core, slot),
+		.bytes = {.iov_len = count},
+	};
+	return packet;
+}
+
+static void put_behind(struct rn_core *core, struct slot *slot, struct packet *packet)
+{
+	if (slot->last)
+		slot->last->next = packet;
+	else
+		slot->first = packet;
+	slot->last = packet;
+	send_later(core, slot);
+}
 
 void packets_keep(struct rn_core *core, struct slot *slot, const char *name, size_t name_size,
 		  const char *bytes, size_t count)
 {
-	struct block memory;
 	struct packet *packet;
 	size_t own = size_of_name(name, name_size), control = own < name_size ? SOURCE_ROOM : 0;
 	if (slot->role != ROLE_PACKETS || slot->phase != OPEN || slot->flags & (FIN | FIN_SENT))
@@ -27,12 +59,15 @@ void packets_keep(struct rn_core *core, struct slot *slot, const char *name, siz
 	core->shared.staged[index_of(core, slot)] += (int64_t)count;
 	if (slot->flags & BROKEN)
 		return; /* counted as never sent */
-	if (!pool_take(&core->pool, &memory, sizeof *packet + control + own + count)) {
-		slot_break(core, slot, ENOMEM);
+	packet = new_packet(core, slot, control + own + count);
+	if (!packet) {
+		packet = new_note(core, slot, count);
+		if (packet)
+			put_behind(core, slot, packet);
+		else
+			slot_break(core, slot, ENOMEM);
 		return;
 	}
-	packet = (struct packet *)memory.at;
-	*packet = (struct packet){.memory = memory, .slot = index_of(core, slot)};
 	char *to = packet->rest + control;
 	memcpy(to, name, own);
 	memcpy(to + own, bytes, count);
@@ -48,12 +83,7 @@ void packets_keep(struct rn_core *core, struct slot *slot, const char *name, siz
 		packet->message.msg_controllen =
 			put_source((struct cmsghdr *)packet->rest, name + own, name_size - own);
 	}
-	if (slot->last)
-		slot->last->next = packet;
-	else
-		slot->first = packet;
-	slot->last = packet;
-	send_later(core, slot);
+	put_behind(core, slot, packet);
 }
 
 /* The places of packets that are with the kernel are a ring. */
@@ -118,7 +148,9 @@ static int refusal_of(const struct packet *packet)
 {
 	if (packet->message.msg_namelen > RN_NAME_ROOM)
 		return EINVAL;
-	return packet->bytes.iov_len > LARGEST_PACKET ? EMSGSIZE : 0;
+	if (packet->bytes.iov_len > LARGEST_PACKET)
+		return EMSGSIZE;
+	return packet->bytes.iov_base ? 0 : ENOMEM;
 }
 
 /* Send the packets that wait in the slot, as many as may be with the kernel. */
