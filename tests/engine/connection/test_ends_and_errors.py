@@ -107,7 +107,7 @@ def test_ending_our_side_after_the_peer_closes(backend: str) -> None:
         assert handler.expect("close") is None
 
 
-# What happens to a connection, and what `on_close` gets: docs/architecture.md has the same table.
+# What happens to a connection, and what `on_close` gets: docs/ends.md has the same table.
 
 
 def reset(sock: socket.socket) -> None:
@@ -218,7 +218,7 @@ ROWS: list[tuple[Callable[[socket.socket, Any], None], type[Exception] | None, i
 
 
 def test_the_table_in_the_docs_has_each_row() -> None:
-    docs = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    docs = (ROOT / "docs" / "ends.md").read_text(encoding="utf-8")
     table = docs.partition("## The same event, the same error")[2].partition("\n## ")[0]
     for event, kind, _ in ROWS:
         (line,) = [line for line in table.splitlines() if f"`{event.__name__}`" in line]

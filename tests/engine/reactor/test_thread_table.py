@@ -1,4 +1,4 @@
-"""The table of threads in docs/architecture.md: who writes what is shared."""
+"""The table of threads in docs/threads.md: who writes what is shared."""
 
 from __future__ import annotations
 
