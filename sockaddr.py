@@ -1,6 +1,6 @@
-"""Socket addresses as the contract has them: packed, as `struct sockaddr` of this system.
+"""Socket addresses in the form that the contract uses: packed, as this system's `struct sockaddr`.
 
-Like `completion.py` this file is plain vocabulary that all floors share.
+Like `completion.py`, this file is plain vocabulary that every layer shares.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
-# BSD and macOS have a length before the family, and one byte for each.
+# On BSD and macOS a length byte comes before the family, which has one byte as well.
 _HAS_LENGTH: Final = sys.platform.startswith(
     ("darwin", "freebsd", "openbsd", "netbsd", "dragonfly")
 )
-# Whether a socket of a wildcard address can tell where each datagram was sent to, and answer from
-# there, also from both families on one socket.
+# Whether a socket bound to a wildcard address can report where each datagram was sent to and answer
+# from that address, even with both families on one socket.
 TELLS_LOCAL: Final = sys.platform.startswith("linux") and hasattr(socket.socket, "recvmsg_into")
 IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8)  # Python before 3.14 does not name it
 LOCAL_ROOM: Final = 128  # bytes of control messages that may come with a datagram
-_CACHED: Final = 1024  # peers whose address is not taken apart again
+_CACHED: Final = 1024  # addresses whose conversion is cached
 
 
 @lru_cache(_CACHED)
 def pack(family: int, address: Any) -> bytes:
-    """A packed sockaddr of what Python's socket module calls an address.
+    """Pack an address as Python's socket module has it.
 
-    The host is a number already; raises OSError where it is not.
+    The host must be numeric; raises OSError if it is not.
     """
     if family == socket.AF_INET:
         host, port = address[:2]
@@ -47,9 +47,9 @@ def pack(family: int, address: Any) -> bytes:
 
 @lru_cache(_CACHED)
 def unpack(packed: bytes) -> tuple[int, Any]:
-    """(family, address as Python's socket module has it) of a packed sockaddr.
+    """Unpack a sockaddr: (family, address as Python's socket module has it).
 
-    A nameless Unix socket has the address "".
+    The address of an unnamed Unix socket is "".
     """
     if len(packed) < 2:
         return socket.AF_UNSPEC, ""
@@ -63,12 +63,12 @@ def unpack(packed: bytes) -> tuple[int, Any]:
         return family, (_host6(packed[8:24], scope), port, flow, scope)
     path = packed[2:]
     if path[:1] == b"\0":
-        return family, path  # of the abstract name space
+        return family, path  # in the abstract namespace
     return family, path.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
 def _host6(packed: bytes, scope: int) -> str:
-    """With its scope where it has one, as getpeername gives it."""
+    """The host with its scope, if it has one, as getpeername returns it."""
     host = socket.inet_ntop(socket.AF_INET6, packed)
     if not scope:
         return host
@@ -82,13 +82,13 @@ Ancillary = tuple[tuple[int, int, bytes], ...]  # of recvmsg and sendmsg
 Way = tuple[Any, Ancillary]
 
 
-def local_of(family: int, told: Iterable[tuple[int, int, bytes]]) -> bytes:
-    """The packed sockaddr that a datagram was sent to, of what recvmsg told beside it, or b""."""
+def local_of(family: int, ancillary: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """The packed sockaddr that a datagram was sent to, from recvmsg's ancillary data; else b""."""
     found = b""
-    for level, kind, data in told:
+    for level, kind, data in ancillary:
         if level == socket.IPPROTO_IP and kind == IP_PKTINFO and len(data) >= 12:
-            # That of ours which answers, also where it was sent to a group or to all.
-            # The system does not say where it came before that was asked for.
+            # Our own address to answer from, also for multicast and broadcast. The system does not
+            # report it for datagrams that arrived before the option was set.
             return _local4(family, data[4:8] if data[4:8] != bytes(4) else data[8:12])
         if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO and len(data) >= 20:
             found = _local6(data)
@@ -97,7 +97,7 @@ def local_of(family: int, told: Iterable[tuple[int, int, bytes]]) -> bytes:
 
 @lru_cache(_CACHED)
 def _local4(family: int, host: bytes) -> bytes:
-    if host == bytes(4) or host[0] >= 0xE0:  # a group, or all
+    if host == bytes(4) or host[0] >= 0xE0:  # multicast or broadcast
         return b""
     number = socket.inet_ntop(socket.AF_INET, host)
     if family == socket.AF_INET6:
@@ -108,7 +108,7 @@ def _local4(family: int, host: bytes) -> bytes:
 @lru_cache(_CACHED)
 def _local6(info: bytes) -> bytes:
     host = info[:16]
-    if host[0] == 0xFF or host == bytes(16):  # a group: nothing leaves from there
+    if host[0] == 0xFF or host == bytes(16):  # multicast: it cannot be a source address
         return b""
     is_link = host[0] == 0xFE and host[1] & 0xC0 == 0x80
     (scope,) = struct.unpack_from("=I", info, 16)
@@ -118,9 +118,9 @@ def _local6(info: bytes) -> bytes:
 
 @lru_cache(_CACHED)
 def way_of(packed: bytes) -> Way:
-    """Where a packet goes, and what sendmsg takes besides: where it leaves from.
+    """The destination of a packet, and the ancillary data for sendmsg that sets its source address.
 
-    The address to send to may be followed by that to send from, of the same size.
+    The destination may be followed by a source address of the same size.
     """
     family, address = unpack(packed)
     size = 16 if family == socket.AF_INET else 28 if family == socket.AF_INET6 else len(packed)
@@ -134,9 +134,9 @@ def way_of(packed: bytes) -> Way:
 
 
 def ask_for_local(sock: socket.socket) -> bool:
-    """Have the system tell of each datagram where it was sent to; whether it does.
+    """Ask the system to report where each datagram was sent to. Returns whether it will.
 
-    It does for sockets of the internet that are bound to a wildcard address, on Linux.
+    It does on Linux, for IPv4 and IPv6 sockets that are bound to a wildcard address.
     """
     if not TELLS_LOCAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return False
@@ -147,12 +147,12 @@ def ask_for_local(sock: socket.socket) -> bool:
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     except OSError:
-        return False  # it is served as on other systems
+        return False  # served as on other systems
     return True
 
 
 def tells_local(sock: socket.socket) -> bool:
-    """Whether that was asked for."""
+    """Whether `ask_for_local` has enabled the report on this socket."""
     asked = ((socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO))
     if not TELLS_LOCAL or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return False

@@ -1,1 +1,1 @@
-"""What knows of no connection: errors, options, addresses, the contract of backends."""
+"""What does not depend on connections: errors, options, addresses, the contract of backends."""

@@ -1,4 +1,4 @@
-"""What a handler is, for those that call it: its methods, and what they may return."""
+"""What a handler is to its callers: its methods, and what they may return."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _DEFAULTS: list[Callable[..., object]] = []  # the methods of EventHandler
 
 
 class Action(IntEnum):
-    """What a handler's method may return to have something done after it. gnet: Action."""
+    """What a handler's method returns to request something after the call. gnet: Action."""
 
     NONE = 0
-    CLOSE = 1  # close this connection, after what was written to it is sent
+    CLOSE = 1  # close this connection once everything written to it is sent
     SHUTDOWN = 2  # stop the whole engine gracefully
-    AGAIN = 3  # call on_traffic again for what it left, after the others had their turn
+    AGAIN = 3  # call on_traffic again for what was left unread, after other connections' turns
 
 
 OpenReply = bytes | Action | tuple[bytes, Action] | None
@@ -60,19 +60,19 @@ def check_handler(handler: object) -> None:
     if missing:
         raise TypeError(
             f"{type(handler).__name__} lacks {', '.join(missing)}: derive it from "
-            "ringnet.EventHandler, whose methods do nothing"
+            "ringnet.EventHandler, which has defaults for all of them"
         )
-    for name in (*_METHODS, "on_refused"):  # which a handler of another class need not have
+    for name in (*_METHODS, "on_refused"):  # the last is optional in handlers of other classes
         code = getattr(getattr(handler, name, None), "__code__", None)
         if getattr(code, "co_flags", 0) & MAY_GO_ON:
             raise TypeError(
                 f"{name} of {type(handler).__name__} is a coroutine or a generator: write it with "
-                "a plain def and no yield, since nobody awaits what it returns"
+                "a plain def and no yield, since its result is not awaited"
             )
 
 
 def check_action(reply: object, method: str) -> Action:
-    """The action in a handler's reply; a reply of another kind is the handler's mistake."""
+    """The action that a handler returned. Raises UsageError for anything else."""
     if reply is None:
         return Action.NONE
     if isinstance(reply, Action):
@@ -83,7 +83,7 @@ def check_action(reply: object, method: str) -> Action:
 def split_reply(
     reply: object, first: type | tuple[type, ...], method: str
 ) -> tuple[object, Action]:
-    """Take apart what `on_open` and `on_tick` return: a value, an action, or a pair of both."""
+    """Split what `on_open` and `on_tick` return: a value, an action, or a pair of both."""
     if isinstance(reply, tuple) and len(reply) == 2:
         value, action = reply
         return split_reply(value, first, method)[0], check_action(action, method)
@@ -99,13 +99,13 @@ def split_reply(
 
 
 def default(method: F) -> F:
-    """A method of EventHandler, which does nothing of a user's."""
+    """Mark a default method of EventHandler, as opposed to a user's."""
     _DEFAULTS.append(method)
     return method
 
 
 def overrides(handler: object, method: str) -> bool:
-    """Whether the handler does something of its own there: by its class, or set on the instance."""
+    """Whether the handler has its own version of a method, in its class or on the instance."""
     found = getattr(handler, method, None)
     function = getattr(found, "__func__", found)
     return all(function is not default for default in _DEFAULTS)

@@ -1,4 +1,4 @@
-"""Addresses as text: `tcp://host:port`, `udp://host:port`, `unix://path` and their kin."""
+"""Addresses as text: `tcp://host:port`, `udp://host:port`, `unix://path` and similar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .errors import AddressError, shortened, shown
 
 _UNIX: Final = getattr(socket, "AF_UNIX", -1)
 _PACKETS: Final = getattr(socket, "SOCK_SEQPACKET", -1)
-# Family and type of socket of each scheme.
+# The family and socket type of each scheme.
 SCHEMES: Final = {
     "tcp": (socket.AF_UNSPEC, socket.SOCK_STREAM),
     "tcp4": (socket.AF_INET, socket.SOCK_STREAM),
@@ -26,17 +26,17 @@ SCHEMES: Final = {
     "unixgram": (_UNIX, socket.SOCK_DGRAM),
     "unixpacket": (_UNIX, _PACKETS),
 }
-LONGEST_PATH: Final = 107  # bytes: sun_path of unix(7) without its end
+LONGEST_PATH: Final = 107  # bytes: sun_path of unix(7) without the terminating zero
 _SHAPE = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen or whom to dial.
+    """An address to listen on or to dial.
 
-    An empty host is every address of this machine (to dial: the machine itself); port 0 is any
-    free one. Unix sockets have a path instead; one that begins with `@` is a name in Linux's
-    abstract name space.
+    An empty host stands for every address of this machine (when dialing, for the machine itself);
+    port 0 for any free port. Unix sockets have a path instead; a path that begins with `@` is a
+    name in Linux's abstract namespace.
     """
 
     scheme: str
@@ -64,61 +64,61 @@ class Address:
 
     @property
     def is_inherited(self) -> bool:
-        """Whether `port` is the number of a descriptor that listens already."""
+        """Whether `port` is the number of a descriptor that is already listening."""
         return self.scheme == "fd"
 
     @property
     def is_unix(self) -> bool:
-        """Whether it has a path, and no host and port."""
+        """Whether it has a path instead of a host and a port."""
         return self.scheme.startswith("unix")
 
     @property
     def is_abstract(self) -> bool:
-        """Whether it is a name of Linux's, without a file."""
+        """Whether it is a name in Linux's abstract namespace, without a file."""
         return self.is_unix and self.path.startswith("@")
 
     @property
     def is_stream(self) -> bool:
-        """Whether bytes flow, without boundaries."""
+        """Whether it is a byte stream, without message boundaries."""
         return self.type == socket.SOCK_STREAM
 
     @property
     def is_datagram(self) -> bool:
-        """Whether one socket has all peers, without connections."""
+        """Whether one socket serves all peers, without connections."""
         return self.type == socket.SOCK_DGRAM
 
     @property
     def sun_path(self) -> bytes:
-        """The path as the system has it."""
+        """The path in the form that the system takes."""
         raw = self.path.encode("utf-8", "surrogateescape")
         return b"\0" + raw[1:] if raw.startswith(b"@") else raw
 
 
 def parse_address(text: object) -> Address:
-    """Read an address. Raises AddressError, which names it and says what is expected."""
+    """Parse an address. Raises AddressError, which quotes it and describes the expected form."""
     if not isinstance(text, str):
         raise AddressError(f"an address is text such as 'tcp://127.0.0.1:9000', not {shown(text)}")
     scheme, separator, rest = text.partition("://")
     if not separator:
-        raise AddressError(f"{shown(text)} is no address: write it as 'tcp://127.0.0.1:9000'")
+        raise AddressError(f"{shown(text)} is not an address: write it as 'tcp://127.0.0.1:9000'")
     if scheme == "fd":
         return _inherited(text, rest)
     if scheme not in SCHEMES:
         known = ", ".join([*SCHEMES, "fd"])
-        raise AddressError(f"{shown(text)}: unknown scheme {shown(scheme)}; there are {known}")
+        raise AddressError(f"{shown(text)}: unknown scheme {shown(scheme)}; known are {known}")
     if -1 in SCHEMES[scheme]:
-        raise AddressError(f"{shown(text)}: this system has no sockets of scheme {shown(scheme)}")
+        raise AddressError(f"{shown(text)}: this system has no {scheme} sockets")
     return _with_path(text, scheme, rest) if scheme.startswith("unix") else _at(text, scheme, rest)
 
 
 def _inherited(text: str, number: str) -> Address:
     if not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise AddressError(f"{shown(text)} is no descriptor: write it as 'fd://3'")
+        raise AddressError(f"{shown(text)} is not a descriptor: write it as 'fd://3'")
     return Address("fd", port=int(number))
 
 
 def address_of(sock: socket.socket) -> Address:
-    """The address of a bound socket. Raises OSError for one of another kind."""
+    """The address of a bound socket. Raises OSError for a socket of another kind."""
     kinds = {kind: scheme for scheme, kind in SCHEMES.items() if scheme[-1] not in "46"}
     if sock.family == _UNIX:
         scheme = kinds.get((_UNIX, sock.type))
@@ -129,7 +129,7 @@ def address_of(sock: socket.socket) -> Address:
         raise OSError(errno.EAFNOSUPPORT, "the socket is neither TCP, UDP nor Unix")
     host, port = sock.getsockname()[:2]
     if host == "::" and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-        host = ""  # for IPv4 as well
+        host = ""  # it serves IPv4 as well
     return Address(scheme, host, port)
 
 
@@ -137,7 +137,7 @@ def _path_of(sock: socket.socket) -> str:
     name = sock.getsockname()
     raw: bytes = os.fsencode(name) if isinstance(name, str) else name
     if raw.startswith(b"@"):
-        raw = b"./" + raw  # a file, and no name
+        raw = b"./" + raw  # a file, not an abstract name
     text = b"@" + raw[1:] if raw.startswith(b"\0") else raw
     return text.decode("utf-8", "surrogateescape")
 
@@ -147,12 +147,10 @@ def _with_path(text: str, scheme: str, path: str) -> Address:
     try:
         size = len(found.sun_path)
     except UnicodeEncodeError:
-        raise AddressError(
-            f"{shown(text)}: the path is no text that a file name could be"
-        ) from None
+        raise AddressError(f"{shown(text)}: the path cannot be encoded as a file name") from None
     if path in ("", "@") or "\0" in path:
         raise AddressError(
-            f"{shown(text)} is no {scheme} address: write it as '{scheme}:///run/server.sock', "
+            f"{shown(text)} is not a {scheme} address: write it as '{scheme}:///run/server.sock', "
             f"or '{scheme}://@name' for a name without a file"
         )
     if size > LONGEST_PATH:
@@ -164,16 +162,16 @@ def _at(text: str, scheme: str, rest: str) -> Address:
     found = _SHAPE.fullmatch(rest)
     if found is None:
         raise AddressError(
-            f"{shown(text)} is no {scheme} address: write it as '{scheme}://HOST:PORT', "
-            f"an IPv6 host in brackets, such as '{scheme}://[::1]:9000'"
+            f"{shown(text)} is not a {scheme} address: write it as '{scheme}://HOST:PORT', "
+            f"with an IPv6 host in brackets, such as '{scheme}://[::1]:9000'"
         )
     digits = found["port"].lstrip("0") or "0"
     if len(digits) > 5 or int(digits) > 65_535:
         raise AddressError(
-            f"{shown(text)}: port {shortened(digits, 20)} is out of range, which is 0 to 65535"
+            f"{shown(text)}: port {shortened(digits, 20)} is out of range (0 to 65535)"
         )
     if found["v6"] is not None and not _is_v6(found["v6"]):
-        raise AddressError(f"{shown(text)}: what is in brackets is no IPv6 address")
+        raise AddressError(f"{shown(text)}: the host in brackets is not an IPv6 address")
     return Address(scheme, found["v6"] or found["host"], int(digits))
 
 

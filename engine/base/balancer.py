@@ -1,7 +1,7 @@
-"""Which reactor gets the next accepted connection. gnet: WithLoadBalancing.
+"""Choosing the reactor for each accepted connection. gnet: WithLoadBalancing.
 
-A balancer is asked on the acceptor's thread, once for each accepted connection; the reactor it
-picks owns the connection for all its life.
+A balancer is called on the acceptor's thread, once for each accepted connection; the reactor that
+it picks owns the connection for its whole life.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .errors import UsageError, shown
 
 
 class HasLoad(Protocol):
-    """What a balancer may ask a reactor."""
+    """What a balancer sees of a reactor."""
 
     @property
     def load(self) -> int: ...
 
 
 R = TypeVar("R", bound=HasLoad)
-# Given the reactors and the newcomer's address, as `socket.accept` gives it.
+# Called with the reactors and the peer's address, in the form that `socket.accept` returns.
 Balancer = Callable[[Sequence[R], Any], R]
 
 
@@ -66,19 +66,19 @@ T = TypeVar("T", bound=HasFace)
 
 
 class Balancing(Generic[T]):
-    """A balancer with the reactors that it chooses among, by what users have of them."""
+    """A balancer, and the reactors that it chooses among; it sees their public event loops."""
 
     def __init__(self, chosen: str | Balancer[Any], reactors: Sequence[T]) -> None:
-        self._ask = BALANCERS[chosen]() if isinstance(chosen, str) else chosen
+        self._balance = BALANCERS[chosen]() if isinstance(chosen, str) else chosen
         self._reactors = tuple(reactors)
         self._faces = tuple(reactor.face for reactor in reactors)
         self.has_choice = len(self._reactors) > 1 or not isinstance(chosen, str)
         self.needs_address = not isinstance(chosen, str) or chosen == "source_hash"
 
     def pick(self, address: Any) -> T:
-        """The reactor for a newcomer. Raises UsageError for what is none of them."""
-        found = self._ask(self._faces, address)
+        """The reactor for a new connection. Raises UsageError if the balancer returns none."""
+        found = self._balance(self._faces, address)
         for reactor in self._reactors:
             if reactor.face is found:
                 return reactor
-        raise UsageError(f"load_balancing gave {shown(found)}: return one of the reactors")
+        raise UsageError(f"load_balancing returned {shown(found)}: return one of the reactors")

@@ -1,10 +1,10 @@
-"""Waiting that may be interrupted at any step, also by somebody who waits or wakes himself.
+"""Waiting that may be interrupted at any step, even by code that waits or wakes others itself.
 
-A handler of a signal, and `__del__` while garbage is collected, run between two steps of a thread.
-Whatever they call may take a lock that this thread holds just then, and wait for ever: so it is
-with the Lock of `threading`, and with the Event, Condition and Semaphore built on it. Here nothing
-is held. Each step is one operation of a deque or of a lock that the interpreter does at once, and
-the steps are in such an order that no ring is lost, whatever interrupts them.
+Signal handlers, and `__del__` during garbage collection, run between two steps of a thread. If they
+take a lock that the interrupted thread holds, they wait forever: `threading.Lock` has this problem,
+and so do the Event, Condition and Semaphore built on it. Here no lock is held. Each step is one
+atomic operation on a deque or a lock, and the steps are ordered so that no ring is lost, whatever
+interrupts them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from time import monotonic
 
 
 class Bells:
-    """Threads that wait, each for a bell of its own; the first that came is rung first."""
+    """Waiting threads, each with its own bell; they are rung in the order in which they came."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Lock] = deque()  # each locked until it is rung, and rung once
+        self._waiting: deque[Lock] = deque()  # each is locked until it is rung, and rung once
 
     def ring(self) -> bool:
-        """Have one look again; False where nobody waits."""
+        """Make one waiting thread check its condition again; False if none is waiting."""
         try:
             bell = self._waiting.popleft()
         except IndexError:
@@ -32,20 +32,20 @@ class Bells:
         return True
 
     def ring_all(self) -> None:
-        """Have all look again who wait now."""
+        """Make every waiting thread check its condition again."""
         for _ in range(len(self._waiting)):
             self.ring()
 
     def wait_for(self, holds: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait until `holds()`, for at most so many seconds; it is asked after each ring.
+        """Wait until `holds()` is true, for at most `timeout` seconds; checked after each ring.
 
-        What it raises is raised.
+        An exception of `holds` propagates.
         """
         deadline = inf if timeout is None else monotonic() + timeout
         bell = Lock()
         bell.acquire()
         while True:
-            self._waiting.append(bell)  # before it is asked, so that no ring is missed
+            self._waiting.append(bell)  # before the check, so that no ring is missed
             is_rung = False
             try:
                 if holds():
@@ -62,11 +62,11 @@ class Bells:
         try:
             self._waiting.remove(bell)
         except ValueError:
-            self.ring()  # it was rung in this moment, which is for somebody else now
+            self.ring()  # it was rung just now: pass the ring on to another thread
 
 
 class Latch:
-    """An event that is set once: `threading.Event`, that may be interrupted as above."""
+    """An event that is set once: a `threading.Event` that may be interrupted as described above."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -77,10 +77,10 @@ class Latch:
         return self._is_set
 
     def set(self) -> None:
-        """Let all go on that wait."""
+        """Set it, and wake all waiting threads."""
         self._is_set = True
         self._bells.ring_all()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether it is set within so many seconds."""
+        """Wait for at most `timeout` seconds; returns whether it is set."""
         return self._is_set or self._bells.wait_for(self.is_set, timeout)

@@ -1,84 +1,86 @@
-"""The completion contract: what every backend keeps, and all that the engine may rely on.
+"""The completion contract: what every backend guarantees, and all that the engine may rely on.
 
-A backend performs operations on descriptors and reports their results as events. It knows no
-connections, handlers, timers or logs. `uring/` and `fallback/` implement it structurally; the
-words (event kinds, close modes, masks) are those of `completion.py`.
+A backend performs operations on descriptors and reports their results as events. It knows nothing
+of connections, handlers, timers or logs. `uring/` and `fallback/` implement it structurally; the
+vocabulary (event kinds, close modes, masks) is that of `completion.py`.
 
 The rules
 
 1. A backend is created and used on one thread. Only `wake()` may be called from others.
-2. Every verb only enqueues. It does no I/O, raises no network error and calls nothing back. It
-   takes effect in the next `turn()`, in the order of the calls; the results are events.
+2. A method that starts or changes an operation (a verb) only enqueues it. It does no I/O, raises no
+   network error and makes no callback. It takes effect in the next `turn()`, in the order of the
+   calls; the results are events.
 3. A handle is used once: `listen`, `adopt`, `adopt_packets`, `connect` or `poll` starts it, one
    final event ends it. That event is CLOSED, and nothing follows it; for `poll` it is READY, or
-   CLOSED if the poll was closed first. After its final event the index may be used again with
-   another generation. Verbs for a handle that is not alive (also of a past generation) do nothing.
-4. The events of a handle come in the order in which they happened. Of a stream: CONNECTED (after
+   CLOSED if the poll was closed first. After its final event the index may be reused with another
+   generation. Verbs for a handle that is not alive (including past generations) do nothing.
+4. The events of a handle come in the order in which they happened. For a stream: CONNECTED (after
    `connect`), then DATA in the order of the bytes, then at most one EOF, at most one ERROR, then
-   CLOSED. After EOF or ERROR there is no more DATA; after ERROR only CLOSED. A reset behind the
-   peer's end is an ERROR too, though nothing is read or sent; while reading is paused it is not
-   looked for. (select looks for it twice a second, as it cannot be told of it.)
-5. ERROR does not end a handle, `close()` does. Whoever got ERROR calls `close()`.
-6. From the first turn after `close()` on, the handle only gives SHUT (at most once, and only where
-   the close is graceful and has to linger) and CLOSED. Data that arrives is read and dropped. A
-   listener closed with GRACEFUL may still say ACCEPTED, for those whom the system had accepted.
+   CLOSED. After EOF or ERROR there is no more DATA; after ERROR only CLOSED. A reset after the
+   peer's end is an ERROR too, even if nothing is being read or sent; while reading is paused it is
+   not detected. (select checks for it twice a second, since the system does not report it there.)
+5. ERROR does not end a handle, `close()` does: the caller answers ERROR with `close()`.
+6. From the first turn after `close()` on, the handle only gives SHUT (at most once, and only if the
+   close is graceful and has to linger) and CLOSED. Data that arrives is read and dropped. A
+   listener closed with GRACEFUL may still give ACCEPTED, for connections that the system had
+   accepted already.
 7. `memory[a : a + b]` of a DATA event is valid until the next `turn()` begins. Slicing the memory
    gives `bytes`, which are the caller's own.
-8. `send()` takes any number of bytes where nothing is staged, and otherwise what keeps
-   `staged[index]` within `stage_bytes`; besides any piece of REFERRED_FROM bytes or more, as many
-   as the caller sees fit. It copies what is small and refers to what is large; the
-   `bytes` object may not be changed, so it never matters which. A short write, a full socket and
-   an interrupted call are the backend's business: it goes on until all is sent or the stream
-   breaks. `staged[index]` is what is accepted and not yet sent, `sent[index]` what the kernel has
-   taken since the handle began; both are true between turns, and 0 from CLOSED until the index is
-   used again. What is sent in one turn for a handle in a row goes out together, if
-   it is small.
-9. No turn returns more than `Bounds.events` events; what is left comes with the next. What is
-   settled without an event (bytes that are dropped, requests that are made again) holds no receive
-   memory, and goes round no more than a bounded number of times before the turn returns, if need be
-   with no event.
+8. `send()` takes any number of bytes if nothing is staged, and otherwise as many as keep
+   `staged[index]` within `stage_bytes`; in addition, any number of pieces of REFERRED_FROM bytes or
+   more. Small pieces are copied and large ones kept by reference; since `bytes` are immutable, the
+   caller need not care which. Short writes, full sockets and interrupted calls are handled by the
+   backend: it continues until everything is sent or the stream breaks. `staged[index]` is what was
+   accepted and is not sent yet, `sent[index]` what the kernel has taken since the handle began;
+   both are exact between turns, and 0 from CLOSED until the index is reused. Small consecutive
+   pieces for one handle in one turn are sent together.
+9. No turn returns more than `Bounds.events` events; the rest come with the next turn. What is
+   handled without an event (dropped bytes, repeated requests) keeps no receive memory, and is
+   repeated only a bounded number of times before the turn returns, if need be without any event.
 10. A listener that runs out of descriptors or memory, or that a security module refuses (EPERM),
-    says STALLED once and rests until `resume()`.
-    A newcomer that went away before it was accepted is passed over.
-11. A socket that keeps message boundaries (`adopt_packets`) gives DATAGRAM for each packet, also an
-    empty one: its sender's sockaddr is `memory[a : a + (b >> 32)]`, its bytes are the
-    `b & 0xffffffff` behind `a + NAME_ROOM`. Where the socket was made to tell local addresses
-    (`sockaddr.ask_for_local`), that which was asked is the sockaddr at `a + LOCAL_AT`, of port 0,
-    or of family 0 where it is not known; and the address of `send_to` may be followed by such a
-    one, from which the packet leaves. One that does not fit into a buffer is dropped and said
-    as TRUNCATED. One that cannot be sent is dropped and said as REFUSED with its size, as is an
-    error that came back for an earlier one (size 0); only a connection of packets (SOCK_SEQPACKET)
-    breaks by it, with ERROR. Its empty packet is the end, EOF. `staged` and `sent` count no packet
-    that was REFUSED. A packet leaves whole: one that the system took in part was not sent (EIO),
-    and none has more than 1 GiB (EMSGSIZE). Packets leave in the order of the calls; only datagrams
-    of UDP may be passed by later ones where one finds the socket full, as they may in the network.
-12. A socket of packets that is full, or whose peer is, waits for room, and its packets with it. An
-    unconnected Unix socket is different, for it polls writable as long as one receiver may have
-    room: a packet whose receiver is full waits in a line of its own address, and only what goes to
-    the same address waits behind it. Heads of lines are tried again each RETRY_PERIOD, a bounded
-    number of them, and a turn never spins for them. A line holds at most `Bounds.line_packets`,
-    all lines of a socket `Bounds.line_bytes`; a packet beyond is REFUSED with -EAGAIN.
-13. A turn need not tell all that has happened by then: it may have no room for the event or no
-    buffer for the bytes, and the caller may have been busy for long since. So nobody is silent
-    because no event came: whoever enforces a time limit asks `pending` first, between two turns and
-    after all events of the last. It has no effect, and what it tells comes with the turns that
-    follow, as long as reading is not paused.
-14. No verb and no turn waits but for its events and its time. Descriptors may be in any mode:
-    whether one is non-blocking belongs to all who share it, so a backend relies on the flags of
-    each call; at most it makes one non-blocking, never blocking. Before a descriptor is closed,
-    SO_LINGER with a time is turned off, since close(2) would wait (the kernel goes on sending by
-    itself); without a time it stays, and resets. A close with NOW or RESET reaches the peer also
-    where another process, such as a forked child, has the descriptor; one with LEAVE does not.
-15. What a caller gets wrong costs its own handle at most. What is no `bytes` raises TypeError at
-    the verb, an index in use or out of range ValueError; an address or a descriptor that is none
-    is the handle's ERROR, or REFUSED for a packet. After `dispose()`, `wake()` does nothing, and
-    the memory may still be looked at, though nothing is in it.
-16. Memory may run out at any step. Where it is short for one handle, that handle gives ERROR with
-    ENOMEM (a listener STALLED; a datagram that arrives is lost, and a packet that cannot be kept is
-    REFUSED, if there is memory to say so), and the others go on. A turn that raises
+    reports STALLED once and rests until `resume()`. A connection that was aborted before it was
+    accepted is skipped.
+11. A socket that keeps message boundaries (`adopt_packets`) gives DATAGRAM for each packet, even an
+    empty one: the sender's sockaddr is `memory[a : a + (b >> 32)]`, and the bytes are the
+    `b & 0xffffffff` from `a + NAME_ROOM` on. If the socket reports local addresses
+    (`sockaddr.ask_for_local`), the sockaddr at `a + LOCAL_AT` is the one that the packet was sent
+    to, with port 0, or with family 0 if it is unknown; and the address of `send_to` may be followed
+    by such a sockaddr, which is then the packet's source. A packet that does not fit into a buffer
+    is dropped and reported as TRUNCATED. A packet that cannot be sent is dropped and reported as
+    REFUSED with its size; so is an error for an earlier packet (size 0). Only a connection of
+    packets (SOCK_SEQPACKET) breaks in that case, with ERROR; an empty packet is its EOF. `staged`
+    and `sent` do not count packets that were REFUSED. A packet is sent as a whole: one that the
+    system took in part counts as not sent (EIO), and none has more than 1 GiB (EMSGSIZE). Packets
+    are sent in the order of the calls; only UDP datagrams may be overtaken by later ones when the
+    socket is full, as they may in the network.
+12. If a socket of packets or its peer is full, the packets wait until there is room. An unconnected
+    Unix socket is different, since it polls writable as long as any receiver has room: a packet for
+    a full receiver waits in a line for that address, and only packets to the same address wait
+    behind it. The heads of the lines are tried again every RETRY_PERIOD, a bounded number of them,
+    and a turn never spins for them. A line has at most `Bounds.line_packets`, and all lines of a
+    socket at most `Bounds.line_bytes`; a packet beyond that is REFUSED with -EAGAIN.
+13. A turn need not report everything that has happened by then: it may have no room for the event
+    or no buffer for the bytes, and the caller may have been busy for a long time since. So the
+    absence of an event does not mean that a peer is silent: code that enforces a time limit checks
+    `pending` first, between two turns and after all events of the last one. The check has no
+    effect, and what it reports comes with the following turns, as long as reading is not paused.
+14. Verbs never block, and a turn waits for nothing but its events and its timeout. Descriptors may
+    be in any mode: the non-blocking flag is shared by all users of a socket, so a backend relies on
+    the flags of each call; it may make a descriptor non-blocking, but never blocking. Before a
+    descriptor is closed, SO_LINGER with a time is disabled, since close(2) would block (the kernel
+    continues to send by itself); without a time it stays, and resets. A close with NOW or RESET
+    reaches the peer even if another process, such as a forked child, has the descriptor; a close
+    with LEAVE does not.
+15. A caller's mistake affects at most its own handle. Anything but `bytes` raises TypeError at the
+    verb, an index that is in use or out of range ValueError; an invalid address or descriptor gives
+    ERROR for the handle, or REFUSED for a packet. After `dispose()`, `wake()` does nothing, and the
+    memory can still be accessed, but is empty.
+16. Memory may run out at any step. If it is short for one handle, that handle gives ERROR with
+    ENOMEM (a listener STALLED; an incoming datagram is lost, and a packet that cannot be kept is
+    REFUSED, if there is memory to report it), and the others continue. A turn that raises
     MemoryError has lost nothing and may be called again: what was enqueued and what has happened
-    come with the next. Where iterating over a turn's events raises it, `rest`, if the backend has
-    such a method, gives those that are left, from the one that could not be made.
+    come with the next one. If iterating over a turn's events raises it, `rest`, if the backend has
+    such a method, returns the remaining events, beginning with the one that could not be created.
 """
 
 from __future__ import annotations
@@ -90,13 +92,13 @@ from ...completion import Event
 
 
 class Memory(Protocol):
-    """Receive memory. A slice of it is a copy, as `bytes`."""
+    """Receive memory. Slicing it returns a copy, as `bytes`."""
 
     def __getitem__(self, index: slice, /) -> bytes: ...
 
 
 class Counters(Protocol):
-    """A flat array of integers, one for each index."""
+    """A flat array of integers, one per index."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -111,96 +113,96 @@ class Backend(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many handles may be alive at once: `Bounds.slots`, or less where the system says."""
+        """How many handles may be alive at once: `Bounds.slots`, or what the system allows."""
 
     @property
     def nonblocking(self) -> bool:
-        """Whether descriptors of ACCEPTED are non-blocking. Those it is given may be either."""
+        """Whether descriptors of ACCEPTED are non-blocking. Those passed in may be either."""
 
     @property
     def memory(self) -> Memory:
-        """Where the bytes of DATA events are."""
+        """The memory that DATA events refer to."""
 
     @property
     def staged(self) -> Counters:
-        """For each index the bytes accepted by `send` and not yet sent."""
+        """For each index, the bytes accepted by `send` and not sent yet."""
 
     @property
     def outbox(self) -> tuple[list[int], list[bytes]]:
-        """`send` without a call: who appends a handle to one list and bytes to the other has sent.
+        """`send` without a call: append a handle to the first list and bytes to the second.
 
-        The lists stay the same objects. A verb comes after what is in them, and empties them.
+        The lists stay the same objects. Each verb first processes what is in them and empties them.
         """
 
     @property
     def sent(self) -> Counters:
-        """For each index the bytes of its handle that the kernel has taken so far."""
+        """For each index, the bytes of its handle that the kernel has taken so far."""
 
     def listen(self, handle: int, fd: int) -> None:
         """Accept from a listening stream socket: ACCEPTED for each, CLOSED after `close`."""
 
     def adopt(self, handle: int, fd: int) -> None:
-        """Own a connected stream socket and read from it. `close` closes the descriptor."""
+        """Take over a connected stream socket and read from it. `close` closes the descriptor."""
 
     def adopt_packets(self, handle: int, fd: int) -> None:
-        """Own a socket of packets: datagrams, bound or connected, or SOCK_SEQPACKET."""
+        """Take over a socket of packets: datagrams, bound or connected, or SOCK_SEQPACKET."""
 
     def connect(self, handle: int, fd: int, address: bytes) -> None:
-        """Connect a stream socket to a packed `struct sockaddr`; the descriptor is owned.
+        """Take over a stream socket and connect it to a packed `struct sockaddr`.
 
-        CONNECTED, and from then on as after `adopt`; or ERROR.
+        Gives CONNECTED, and continues as after `adopt`; or ERROR.
         """
 
     def send(self, handle: int, data: bytes) -> None:
         """Send bytes after those sent before."""
 
     def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
-        """Send one packet, to a packed `struct sockaddr` where the socket is not connected.
+        """Send one packet, to a packed `struct sockaddr` if the socket is not connected.
 
-        Of the internet, it may be followed by that of the local address to send from.
+        For IPv4 and IPv6, the sockaddr of the local address to send from may follow it.
         """
 
     def notify(self, handle: int) -> None:
-        """Say DRAINED once, as soon as nothing is staged (in the next turn if that is so now)."""
+        """Give DRAINED once, as soon as nothing is staged (in the next turn if nothing is now)."""
 
     def pause(self, handle: int) -> None:
-        """Read (or accept) no more until `resume`. What was read already is still delivered."""
+        """Stop reading (or accepting) until `resume`. What was read already is still delivered."""
 
     def resume(self, handle: int) -> None:
         """Read (or accept) again after `pause` or STALLED."""
 
     def shutdown(self, handle: int) -> None:
-        """End our side after all that is staged: SHUT. Reading goes on."""
+        """End our side after everything staged: SHUT. Reading continues."""
 
     def close(self, handle: int, mode: int) -> None:
         """End the handle: GRACEFUL, NOW, RESET or LEAVE (see `completion.py`). CLOSED follows.
 
         GRACEFUL sends what is staged and ends our side. If the peer has ended its side by then,
-        the descriptor is closed; else SHUT is said and arriving bytes are dropped until the
-        peer's end, an error, or `close(handle, NOW)`. A second, harder `close` overtakes a softer
-        one. For a poll the mode does not matter. The descriptor of a poll stays open.
+        the descriptor is closed; otherwise SHUT is reported and arriving bytes are dropped until
+        the peer's end, an error, or `close(handle, NOW)`. A second, harder `close` replaces a
+        softer one. For a poll the mode does not matter, and its descriptor stays open.
         """
 
     def poll(self, handle: int, fd: int, mask: int) -> None:
-        """Say READY once when any of `mask` holds for a descriptor, which stays the caller's.
+        """Give READY once when any of `mask` holds for a descriptor, which stays the caller's.
 
-        Also where it has failed or hung up; but the peer's end alone is none of that.
+        An error or a hang-up gives READY too, but the peer's end alone does not.
         """
 
     def pending(self, handle: int) -> int:
-        """What has happened to a stream or packets that no turn has told yet: see rule 13.
+        """What has happened to a stream or packets that no turn has reported yet: see rule 13.
 
         READABLE: bytes, or the peer's end. WRITABLE: room for what is staged, or the result of
-        `connect`. HUNG_UP: the peer has ended its side or is gone, so that no more comes than the
-        system has; of a stream that is paused, too, and as far as the system says so.
-        A system call: for what is rarely asked. 0 where the handle is not alive.
+        `connect`. HUNG_UP: the peer has ended its side or is gone, so that nothing will arrive
+        beyond what the system has; also for a paused stream, as far as the system reports it.
+        It costs a system call. 0 if the handle is not alive.
         """
 
     def turn(self, timeout: float | None) -> Iterable[Event]:
-        """Take up what was enqueued, wait for events at most `timeout` seconds (None: for ever).
+        """Start what was enqueued, and wait for events at most `timeout` seconds (None: no limit).
 
         Returns as soon as there is an event; may return none before the time is over.
-        Raises OSError when the backend itself has failed; then only `dispose` is left.
+        Raises OSError when the backend itself has failed; then only `dispose` may be called.
         """
 
     def wake(self) -> None:
@@ -209,8 +211,8 @@ class Backend(Protocol):
     def wake_other(self, other: Backend) -> None:
         """Wake a backend of another thread, which may take until the end of the next turn.
 
-        On this backend's own thread. Where it could not be done, REFUSED with handle 0 says so.
+        On this backend's own thread. A failure is reported as REFUSED with handle 0.
         """
 
     def dispose(self) -> None:
-        """Close every descriptor still owned and free everything. No turn may follow."""
+        """Close every descriptor that it still owns and free everything. No turn may follow."""

@@ -12,7 +12,7 @@ _here = threading.local()
 
 
 def set_current(loop: Any) -> None:
-    """The calling thread runs this event loop from now on; None: it runs none."""
+    """Note that the calling thread runs this event loop from now on; None: no loop."""
     _here.loop = loop
 
 
@@ -23,7 +23,7 @@ def current_loop() -> Any:
 
 @contextmanager
 def borrowed_thread() -> Iterator[None]:
-    """A reactor may run on the calling thread, which is what it was before afterwards."""
+    """Let a reactor run on the calling thread, and restore the thread's state afterwards."""
     before = current_loop()
     has_cpus = hasattr(os, "sched_getaffinity")
     cpus = os.sched_getaffinity(0) if has_cpus else set()

@@ -1,8 +1,8 @@
-"""What can go wrong, by whose fault it is.
+"""The errors, grouped by their cause.
 
-`UsageError` and its kin are the programmer's: they raise at the call and say what to do.
-`SystemRefusal` and its kin are the machine's. The network's misfortunes are plain `OSError`s with
-their errno; `on_close` gets them.
+`UsageError` and its subclasses are programming mistakes: they are raised at the call, with a
+message that says what to do. `SystemRefusal` and its subclasses mean that the machine refused
+something. Network failures are plain `OSError`s with their errno, and are passed to `on_close`.
 """
 
 from __future__ import annotations
@@ -18,93 +18,96 @@ MAY_GO_ON: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
 class RingnetError(Exception):
-    """Above every error that ringnet itself defines."""
+    """The base class of every error that ringnet defines."""
 
 
 class UsageError(RingnetError):
-    """The caller's mistake: the message says what to do instead."""
+    """A mistake of the caller: the message says what to do instead."""
 
 
 class OptionError(UsageError, ValueError):
-    """An option that does not exist, or a value out of its range or of the wrong type."""
+    """An option that does not exist, or a value out of range or of the wrong type."""
 
 
 class AddressError(UsageError, ValueError):
-    """An address that is not one, such as `tcp:/x`, or whose scheme or port cannot be."""
+    """An invalid address, such as `tcp:/x`, or one with an unknown scheme or an invalid port."""
 
 
 class WrongThread(UsageError):
-    """A method of a connection was called on a thread that is not its reactor's."""
+    """A method of a connection was called on a thread other than its reactor's."""
 
 
 class EngineStateError(UsageError):
-    """A call that the engine's state does not allow, such as starting it twice."""
+    """A call that the engine's current state does not allow, such as starting it twice."""
 
 
 class ShortBuffer(RingnetError):
-    """More bytes were asked for than there are; none was consumed. gnet: io.ErrShortBuffer."""
+    """Fewer bytes are available than requested; none was consumed. gnet: io.ErrShortBuffer."""
 
 
 class ConnectionClosed(RingnetError):
-    """The connection or the engine is closing or closed: it takes no more. gnet: net.ErrClosed."""
+    """The connection or the engine is closing or closed. gnet: net.ErrClosed."""
 
 
 class EngineStopped(EngineStateError, ConnectionClosed):
-    """The engine, or the client, is stopping or has stopped: it begins nothing any more."""
+    """The engine or the client is stopping or has stopped, and starts nothing new."""
 
 
 class BufferLimitExceeded(RingnetError):
-    """A connection's buffer reached its bound (`max_inbound` or `max_outbound`)."""
+    """A buffer has reached its limit: `max_inbound`, `max_outbound`, `max_buffered`, or its own."""
 
 
 class QueueFull(RingnetError):
-    """More calls from other threads wait for a reactor than `max_foreign_calls` allows."""
+    """The reactor's queue of calls from other threads is full (`max_foreign_calls`)."""
 
 
 class PoolClosed(RingnetError):
-    """A worker pool was released: it takes no more tasks. ants: ErrPoolClosed."""
+    """The worker pool was released and accepts no more tasks. ants: ErrPoolClosed."""
 
 
 class PoolOverload(RingnetError):
-    """No worker is free, and the caller may not wait for one, or the system has no thread for one.
+    """No worker is free and the caller may not wait for one, or no thread could be created.
 
     ants: ErrPoolOverload.
     """
 
 
 class SystemRefusal(RingnetError):
-    """The machine does not give what was asked of it."""
+    """The machine refused a request."""
 
 
 class BackendUnavailable(SystemRefusal):
-    """The backend asked for cannot run here: the message has the reason and the remedy."""
+    """The requested backend cannot run here: the message has the reason and the remedy."""
 
 
 class BindError(SystemRefusal, OSError):
-    """An address could not be listened on; `errno` tells which of bind(2)'s errors it was."""
+    """Listening on an address failed; `errno` is that of bind(2) or listen(2)."""
 
 
 def is_plain(error: BaseException) -> bool:
-    """Whether it is an Exception, and no interrupt. Not `isinstance`, which would ask the error."""
+    """Whether it is an Exception rather than an interrupt, such as KeyboardInterrupt.
+
+    Not by `isinstance`, which may run code of the error's class.
+    """
     return issubclass(type(error), Exception)
 
 
 def for_future(error: BaseException) -> BaseException:
-    """What a future tells those who wait for it: an interrupt is for the thread it interrupted."""
+    """The error to set in a future: an interrupt concerns only the thread that it interrupted."""
     return error if is_plain(error) else ConnectionClosed(repr(error))
 
 
 def shown(value: object, most: int = 200) -> str:
-    """A value as an error message has it: what was given may be of any size, or have no `repr`."""
+    """A value for an error message: it may be of any size, and its `repr` may fail."""
     try:
         text = repr(value)
-    except Exception:  # such as an int of too many digits
+    except Exception:  # such as an int with too many digits
         return f"<{type(value).__name__}>"
     return shortened(text, most)
 
 
 def shortened(text: str, most: int = 200) -> str:
-    """The text on one line, or its beginning where it has more than `most` characters."""
+    """The text on one line; only its beginning if it has more than `most` characters."""
     size = len(text)
     text = text[:most]
     if not text.isprintable():
@@ -113,7 +116,7 @@ def shortened(text: str, most: int = 200) -> str:
 
 
 def peer_text(address: object) -> str:
-    """A peer's address for a log line. A Unix socket's name is whatever the peer likes."""
+    """A peer's address for a log line. The name of a Unix socket is chosen by the peer."""
     if address is None:
         return "unknown"
     text = str(address)
@@ -121,9 +124,9 @@ def peer_text(address: object) -> str:
 
 
 def network_error(number: int, more: str = "") -> OSError:
-    """What the network did, as `on_close` gets it: the same for the same event on every backend.
+    """A network error as passed to `on_close`: the same event gives the same error everywhere.
 
-    A peer that reset the connection shows as ECONNRESET to who reads and as EPIPE to who writes.
+    After a reset by the peer, reading fails with ECONNRESET and writing with EPIPE.
     """
     if number == errno.EPIPE:
         number = errno.ECONNRESET
@@ -131,10 +134,10 @@ def network_error(number: int, more: str = "") -> OSError:
 
 
 def release_frames(error: BaseException) -> None:
-    """Let go of what the frames of its traceback hold; the traceback's lines stay.
+    """Clear the frames of the error's traceback; its lines can still be printed.
 
     A connection refers to its error, whose traceback refers to the frames of the handler, whose
-    variables refer to the connection: only the garbage collector would free that.
+    variables refer to the connection: only the garbage collector could free such a cycle.
     """
     seen: dict[int, BaseException] = {}
     todo: list[BaseException | None] = [error]
@@ -150,7 +153,7 @@ def release_frames(error: BaseException) -> None:
 
 
 def _clear_frames(trace: TracebackType | None) -> None:
-    """Those of the traceback, and those that called them, which they refer to."""
+    """Clear the frames of the traceback, and those of their callers, to which they refer."""
     frame = trace.tb_frame.f_back if trace is not None else None
     while trace is not None:
         _clear(trace.tb_frame)
@@ -161,7 +164,7 @@ def _clear_frames(trace: TracebackType | None) -> None:
 
 
 def _clear(frame: FrameType) -> None:
-    """Unless it still runs, or may go on: to clear a generator's frame would end it."""
+    """Clear a frame unless it still runs or may resume: clearing a generator's frame ends it."""
     if not frame.f_code.co_flags & MAY_GO_ON:
         with suppress(RuntimeError):
             frame.clear()

@@ -1,9 +1,9 @@
-"""Logging: silent as a library, helpful when run by `ringnet.run`. gnet: WithLogger and its kin.
+"""Logging: silent as a library, visible when run by `ringnet.run`. gnet: WithLogger and similar.
 
-Everything goes to the standard logger `ringnet`, or to the one that the option `logger` names.
+Everything goes to the standard logger `ringnet`, or to the one given by the option `logger`.
 
-The law of this file: handlers, filters and formatters are users' code. What they raise stays here:
-whoever logs goes on as if nothing had been said.
+The law of this file: handlers, filters and formatters are users' code. An exception of theirs stays
+here: the caller continues as if nothing had been logged.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from .options import Options
 
 ROOT: Final = logging.getLogger("ringnet")
-ROOT.addHandler(logging.NullHandler())  # else Python prints warnings that nobody asked for
-EXITS: Final = (SystemExit, KeyboardInterrupt)  # what ends a program, wherever it is raised
+ROOT.addHandler(logging.NullHandler())  # else Python prints warnings on its own
+EXITS: Final = (SystemExit, KeyboardInterrupt)  # these end a program, wherever they are raised
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_SAY_EVERY: Final = 10.0  # seconds between two lines of the same kind
-_PLAIN: Final = (int, float, str)  # which stay as they are
-_MOST_KINDS: Final = 256  # that are told apart; further ones share one
+_REPORT_EVERY: Final = 10.0  # seconds between two lines of the same kind
+_PLAIN: Final = (int, float, str)  # types of arguments that are passed on as they are
+_MOST_KINDS: Final = 256  # kinds that are told apart; further ones share one
 _numbers = count(1)
 
 Kind = tuple[object, ...]
 
 
 class Log:
-    """A logger as the engine uses it: it never raises.
+    """The engine's wrapper of a logger: it never raises.
 
-    `heed` gets what of `EXITS` a handler of the log raised.
+    `on_exit` is called with an exception of `EXITS` that a log handler raised.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._complained = -_SAY_EVERY  # when it was last said that the log does not work
-        self.heed: Callable[[BaseException], object] = _ignore
+        self._failure_reported = -_REPORT_EVERY  # when a failure of the log was last reported
+        self.on_exit: Callable[[BaseException], object] = _no_exit
 
     def info(self, text: str, *arguments: object) -> None:
         """Log a line."""
@@ -52,11 +52,11 @@ class Log:
         self.emit(logging.WARNING, text, arguments)
 
     def error(self, text: str, *arguments: object, error: BaseException | None = None) -> None:
-        """Log a line, with the traceback of an error."""
+        """Log a line, with the traceback of `error` if there is one."""
         self.emit(logging.ERROR, text, arguments, error)
 
     def critical(self, text: str, *arguments: object, error: BaseException | None = None) -> None:
-        """Log a line, with the traceback of an error."""
+        """Log a line, with the traceback of `error` if there is one."""
         self.emit(logging.CRITICAL, text, arguments, error)
 
     def emit(
@@ -66,57 +66,58 @@ class Log:
         arguments: tuple[object, ...],
         error: BaseException | None = None,
     ) -> None:
-        """Log a line at a level, with the traceback of an error."""
+        """Log a line at a level, with the traceback of `error` if there is one."""
         try:
             if self._logger.isEnabledFor(level):
-                shown = [x if type(x) in _PLAIN else _Shown(x) for x in arguments]
-                # In parts, since `logging` asks an exception itself whether it is true.
-                told = None if error is None else (type(error), error, error.__traceback__)
-                self._logger.log(level, text, *shown, exc_info=told, stacklevel=3)
-        except EXITS as wish:
-            self.heed(wish)
+                shown = [x if type(x) in _PLAIN else _Snapshot(x) for x in arguments]
+                # A tuple, since `logging` would test the truth value of a bare exception.
+                exc_info = None if error is None else (type(error), error, error.__traceback__)
+                self._logger.log(level, text, *shown, exc_info=exc_info, stacklevel=3)
+        except EXITS as interrupt:
+            self.on_exit(interrupt)
         except BaseException as failure:
-            self._complain(failure)
+            self._report_failure(failure)
 
-    def _complain(self, failure: BaseException) -> None:
-        """Say to standard error what a log handler raised, where `logging` would do so."""
+    def _report_failure(self, failure: BaseException) -> None:
+        """Print a log handler's exception to standard error, if `logging` would do so."""
         with suppress(BaseException):
             now = monotonic()
-            if logging.raiseExceptions and now - self._complained >= _SAY_EVERY:
-                self._complained = now
+            if logging.raiseExceptions and now - self._failure_reported >= _REPORT_EVERY:
+                self._failure_reported = now
                 print(f"ringnet: the log has failed: {failure!r}", file=sys.stderr)
 
 
-class Seldom:
-    """Lines that would come in floods: each kind is logged once in a while, with how often it came.
+class ThrottledLog:
+    """Rate-limited logging: each kind of line at most once in 10 s, with a count of those left out.
 
     For any thread. It never raises.
     """
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._said: dict[Kind, list[float]] = {}  # when it was last said, and how often not since
-        self._lock = RLock()  # a handler of a signal may interrupt who holds it
+        # When each kind was last logged, and how many lines were skipped since.
+        self._entries: dict[Kind, list[float]] = {}
+        self._lock = RLock()  # a signal handler may interrupt the thread that holds it
 
-    def say(self, text: str, *arguments: object, why: object = None) -> None:
-        """Warn of something. Its kind is `text`, with `why` where it has several reasons."""
-        with suppress(Exception):  # there may be no memory for it
-            self._tell(logging.WARNING, (text, why), text, arguments)
+    def warning(self, text: str, *arguments: object, why: object = None) -> None:
+        """Log a warning. Its kind is `text`, with `why` if there can be several reasons."""
+        with suppress(Exception):  # memory may be short
+            self._emit(logging.WARNING, (text, why), text, arguments)
 
-    def failed(self, text: str, *arguments: object, error: BaseException) -> None:
-        """Tell of an error with its traceback. Its kind is what was raised, and where."""
+    def error(self, text: str, *arguments: object, error: BaseException) -> None:
+        """Log an error with its traceback. Its kind is the exception's class and its origin."""
         with suppress(Exception):
-            self._tell(logging.ERROR, (text, *_origin_of(error)), text, arguments, error)
+            self._emit(logging.ERROR, (text, *_origin_of(error)), text, arguments, error)
 
     def close(self) -> None:
-        """Say how often was left out what is not said again."""
+        """Log how many lines were left out of each kind."""
         with self._lock:
-            left = [(kind, int(unsaid)) for kind, (_, unsaid) in self._said.items() if unsaid]
-            self._said.clear()
-        for kind, unsaid in left:
-            self._log.info("%d more were left out of the log of: %s", unsaid, _name(kind))
+            left = [(kind, int(skipped)) for kind, (_, skipped) in self._entries.items() if skipped]
+            self._entries.clear()
+        for kind, skipped in left:
+            self._log.info("%d more lines were left out of the log: %s", skipped, _name(kind))
 
-    def _tell(
+    def _emit(
         self,
         level: int,
         kind: Kind,
@@ -124,82 +125,82 @@ class Seldom:
         arguments: tuple[object, ...],
         error: BaseException | None = None,
     ) -> None:
-        unsaid = self._due(kind)
-        if unsaid is not None:
-            more = f" (and {unsaid} times since it was last said)" if unsaid else ""
+        skipped = self._due(kind)
+        if skipped is not None:
+            more = f" (and {skipped} more since it was last logged)" if skipped else ""
             self._log.emit(level, f"{text}%s", (*arguments, more), error)
 
     def _due(self, kind: Kind) -> int | None:
-        """How often it was not said, where it is to be said now."""
+        """How many lines of the kind were skipped, if one is due now; else None."""
         now = monotonic()
         with self._lock:
-            if kind not in self._said and len(self._said) >= _MOST_KINDS:
+            if kind not in self._entries and len(self._entries) >= _MOST_KINDS:
                 kind = self._make_room(kind, now)
-            entry = self._said.setdefault(kind, [-_SAY_EVERY, 0])
-            if now - entry[0] < _SAY_EVERY:
+            entry = self._entries.setdefault(kind, [-_REPORT_EVERY, 0])
+            if now - entry[0] < _REPORT_EVERY:
                 entry[1] += 1
                 return None
-            unsaid, entry[:] = int(entry[1]), [now, 0]
-            return unsaid
+            skipped, entry[:] = int(entry[1]), [now, 0]
+            return skipped
 
     def _make_room(self, kind: Kind, now: float) -> Kind:
-        """Forget a kind that was said long ago; where there is none, this one is of the rest."""
-        for old, (last, unsaid) in self._said.items():
-            if now - last >= _SAY_EVERY and not unsaid:
-                del self._said[old]
+        """Forget a kind that was last logged long ago; if there is none, use the shared kind."""
+        for old, (last, skipped) in self._entries.items():
+            if now - last >= _REPORT_EVERY and not skipped:
+                del self._entries[old]
                 return kind
         return ("other lines",)
 
 
 class EngineLog:
-    """The log of one engine, and the file it was told to write."""
+    """The log of one engine, and its log file, if the option names one."""
 
     def __init__(self, options: Options) -> None:
         own = options.log_file or options.log_level
         self.logger = options.logger or (_OwnLogger() if own else ROOT)
         self.log = Log(self.logger)
-        self.seldom = Seldom(self.log)
+        self.throttled = ThrottledLog(self.log)
         self._file: logging.Handler | None = None
         if options.log_level:
             self.logger.setLevel(options.log_level.upper())
 
     def open_file(self, path: str) -> None:
-        """Write to a file, which is opened now. Raises OSError."""
+        """Open a file to log to as well. Raises OSError."""
         if path:
             self._file = logging.FileHandler(path, encoding="utf-8")
             self._file.setFormatter(logging.Formatter(_FORMAT))
             self.logger.addHandler(self._file)
 
     def close(self) -> None:
-        """Say what is left to say, and close the file. Never raises: the disk may be full."""
-        self.seldom.close()
+        """Log what was left out, and close the file. Never raises: the disk may be full."""
+        self.throttled.close()
         file, self._file = self._file, None
         if file is None:
             return
         self.logger.removeHandler(file)
         try:
             file.close()
-        except EXITS as wish:
-            self.log.heed(wish)
+        except EXITS as interrupt:
+            self.log.on_exit(interrupt)
         except BaseException as failure:
-            self.log.warning("log_file could not be closed, and may lack its end: %s", failure)
+            self.log.warning("log_file could not be closed; its end may be missing: %s", failure)
 
 
 class _OwnLogger(logging.Logger):
-    """A child of `ringnet` for one engine, which nobody else keeps."""
+    """A child of `ringnet` for one engine; it is not registered with `logging`."""
 
     def __init__(self) -> None:
         super().__init__(f"{ROOT.name}.engine{next(_numbers)}")
         self.parent = ROOT
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802
-        """As of any logger, but never remembered: only loggers that are kept hear of changes."""
+        """As for any logger, but never cached: only registered loggers are notified of changes."""
         off = self.disabled or self.manager.disable >= level
         return not off and level >= self.getEffectiveLevel()
 
 
-def be_helpful(log: EngineLog) -> None:
-    """Print the log to standard error, where the program has not said where it shall go."""
+def log_to_stderr(log: EngineLog) -> None:
+    """Print the log to standard error, unless the program has configured a destination."""
     logger = log.logger
     while logger.propagate and logger.parent is not None:
         if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
@@ -212,8 +213,8 @@ def be_helpful(log: EngineLog) -> None:
     ROOT.addHandler(handler)
 
 
-class _Shown:
-    """How something is at this moment, for handlers of the log that look later."""
+class _Snapshot:
+    """The text of an argument at this moment, for log handlers that format later."""
 
     __slots__ = ("_repr", "_str")
 
@@ -221,7 +222,7 @@ class _Shown:
         try:
             self._repr, self._str = repr(value), str(value)
         except Exception as error:
-            self._repr = self._str = f"<a {type(value).__name__} that cannot be shown: {error!r}>"
+            self._repr = self._str = f"<{type(value).__name__}; repr failed: {error!r}>"
 
     def __repr__(self) -> str:
         return self._repr
@@ -230,8 +231,8 @@ class _Shown:
         return self._str
 
 
-def _ignore(wish: BaseException) -> None:
-    """Nobody is there to end anything."""
+def _no_exit(interrupt: BaseException) -> None:
+    """The default of `Log.on_exit`: there is no engine to stop."""
 
 
 def _origin_of(error: BaseException) -> tuple[str, str, int]:
@@ -245,7 +246,7 @@ def _origin_of(error: BaseException) -> tuple[str, str, int]:
 
 
 def _name(kind: Kind) -> str:
-    """A kind in words."""
+    """A readable name for a kind."""
     text = str(kind[0]).replace("%r", "...").replace("%s", "...").replace("%d", "...")
     reasons = [str(part) for part in kind[1:2] if part is not None]
     return " ".join([text, *(f"({reason})" for reason in reasons)])

@@ -1,9 +1,9 @@
 """How much freed memory the C library keeps for the next turn.
 
-A turn makes bytes objects and frees them at its end. By its defaults glibc gives some hundred
-kilobytes of that back to the system at once, and every page has to be had, and zeroed, again: with
-messages of 64 KiB that was 75,000 page faults a second. The setting is the process's, as is the
-memory. Free-threaded CPython has an allocator of its own, mimalloc, which this does not reach.
+A turn creates bytes objects and frees them at its end. By default glibc returns a few hundred
+kilobytes of that to the system at once, and every page must be mapped and zeroed again: with
+messages of 64 KiB that caused 75,000 page faults a second. The setting applies to the whole
+process. Free-threaded CPython has an allocator of its own, mimalloc, which is not affected.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from functools import cache
 
 _TRIM_THRESHOLD = -1  # M_TRIM_THRESHOLD of mallopt(3)
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD
-_LARGEST_THRESHOLD = 32 << 20  # bytes: glibc takes no larger mmap threshold
+_LARGEST_THRESHOLD = 32 << 20  # bytes: glibc accepts no larger mmap threshold
 _OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 def keep_freed(count: int) -> bool:
-    """Let the C library keep `count` bytes that were freed; whether it does.
+    """Let the C library keep `count` bytes of freed memory. Returns whether it will.
 
-    It does not where the process was told something else by its environment, where the C library
-    is not glibc, and with 0 bytes.
+    It will not if the environment has settings of its own, if the C library is not glibc, or if
+    `count` is 0.
     """
     if not count or any(name in os.environ for name in _OWN_SETTINGS) or not _has_glibc():
         return False
     mallopt = _c_library().mallopt
-    # Larger blocks are mappings of their own, and go back as soon as they are freed.
+    # Larger blocks are separate mappings, and are returned as soon as they are freed.
     mappings = min(max(count // 4, 128 << 10), _LARGEST_THRESHOLD)
     return bool(mallopt(_TRIM_THRESHOLD, count) and mallopt(_MMAP_THRESHOLD, mappings))
 
 
 @cache
 def _c_library() -> ctypes.CDLL:
-    """Once: ctypes makes classes for each, and does not forget all of them."""
+    """Loaded once: ctypes creates classes for each instance and never frees some of them."""
     return ctypes.CDLL(None)
 
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from .errors import shown
 
 INT_RANGE = 1 << 31
-LONGEST_NAME = 15  # bytes of an interface's name: IFNAMSIZ without its end
+LONGEST_NAME = 15  # bytes of an interface's name: IFNAMSIZ without the terminating zero
 
-_IP_MULTICAST_ALL = 49  # Python does not name them
+_IP_MULTICAST_ALL = 49  # Python does not define these two
 _IPV6_MULTICAST_ALL = 29
 _VERSIONS: dict[int, tuple[int, int]] = {socket.AF_INET: (4, 6), socket.AF_INET6: (6, 4)}
 
@@ -31,24 +31,24 @@ def is_interface_name(name: str) -> bool:
 
 
 def is_multicast(host: str) -> bool:
-    """Whether a numeric host is the address of a group."""
+    """Whether a numeric host is a multicast address."""
     return ipaddress.ip_address(host.partition("%")[0]).is_multicast
 
 
 def join(sock: socket.socket, group: str, interface: str | int) -> None:
-    """Receive what is sent to the group."""
+    """Join a multicast group."""
     _set_membership(sock, group, interface, "JOIN_GROUP", "ADD_MEMBERSHIP")
 
 
 def leave(sock: socket.socket, group: str, interface: str | int) -> None:
-    """Receive it no more."""
+    """Leave a multicast group."""
     _set_membership(sock, group, interface, "LEAVE_GROUP", "DROP_MEMBERSHIP")
 
 
 def only_joined(sock: socket.socket) -> None:
-    """Receive from the groups that this very socket has joined, and not from those that any has.
+    """Receive only from groups that this socket has joined, not from those that any socket has.
 
-    Linux only; elsewhere it is so anyhow (IP_MULTICAST_ALL of ip(7), IPV6_MULTICAST_ALL).
+    Needed on Linux only (IP_MULTICAST_ALL of ip(7), IPV6_MULTICAST_ALL).
     """
     if not sys.platform.startswith("linux"):
         return
@@ -70,16 +70,16 @@ def send_from(sock: socket.socket, interface: str | int) -> None:
 
 
 def interface_index(interface: str | int) -> int:
-    """The index of an interface by its name; 0, the system's choice, for "".
+    """The index of an interface, given its name or index; 0, the system's choice, for "".
 
-    Raises OSError where there is none, TypeError and ValueError for what is no name or index.
+    Raises OSError if there is no such interface, TypeError, and ValueError.
     """
     if isinstance(interface, int):
         if not 0 <= interface < INT_RANGE:
-            raise ValueError(f"the index of an interface is from 0 on, not {shown(interface)}")
+            raise ValueError(f"an interface index is 0 or more, not {shown(interface)}")
         return int(interface)
     if not isinstance(interface, str):
-        raise TypeError(f"an interface has a name or an index, and is not {shown(interface)}")
+        raise TypeError(f"an interface is given by name or index, not by {shown(interface)}")
     with _named("multicast interface", interface):
         if not is_interface_name(interface):
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
@@ -100,7 +100,7 @@ def _set_membership(
     name = name6 if sock.family == socket.AF_INET6 else name4
     with _named(f"{_prefix(sock)}_{name}", group):
         if sock.type != socket.SOCK_DGRAM or sock.family not in _VERSIONS:
-            raise OSError(errno.EOPNOTSUPP, "groups are joined by udp:// listeners only")
+            raise OSError(errno.EOPNOTSUPP, "only udp:// listeners can join groups")
         if sock.family == socket.AF_INET6:
             request = _packed(sock.family, group) + struct.pack("@I", index)
             sock.setsockopt(socket.IPPROTO_IPV6, getattr(socket, f"IPV6_{name6}"), request)
@@ -116,17 +116,17 @@ def _packed(family: int, group: str) -> bytes:
         here, other = _VERSIONS[family]
         raise OSError(
             errno.EINVAL,
-            f"no IPv{here} address, and the listener is of IPv{here}; "
-            f"groups of IPv{other} are joined by one of udp{other}://",
+            f"not an IPv{here} address, and this is an IPv{here} listener; "
+            f"for IPv{other} groups use udp{other}://",
         ) from None
 
 
 @contextmanager
 def _named(option: str, value: object) -> Iterator[None]:
-    """Put the option's name into what the system refuses."""
+    """Add the option's name and value to an OSError."""
     try:
         yield
     except OSError as error:
         text = f"{option}={value!r} was refused: {error.strerror or error}"
-        # if_nametoindex(3) tells no errno, and fails for one reason only.
+        # if_nametoindex(3) sets no errno, and fails for one reason only.
         raise OSError(error.errno or errno.ENODEV, text) from error

@@ -22,7 +22,7 @@ GIB = 1024 * MIB
 _LINE_BYTES = Bounds().line_bytes
 BACKENDS = ("auto", "io_uring", "epoll", "kqueue", "select")
 HIGHEST_CPU = 65_535  # more than any system numbers
-_COMPARED = 40  # characters of what was given, when the nearest name is looked for
+_COMPARED = 40  # characters of a wrong name or value that are used to find the nearest one
 LEVELS = ("", "debug", "info", "warning", "error", "critical")
 
 
@@ -80,154 +80,189 @@ def _is_logger(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What an engine may be told. See `docs/options.md` for the same as a table."""
+    """The options of an engine. See `docs/options.md` for the same as a table."""
 
-    backend: str = _choice("auto", BACKENDS, "how the kernel is spoken to")
-    reactors: int = _whole(1, 1, 1024, "threads", "event loops, each with its own backend")
-    multicore: bool = _switch(
-        False, "as many reactors as there are usable CPUs, unless `reactors` is given"
+    backend: str = _choice("auto", BACKENDS, "the interface to the kernel")
+    reactors: int = _whole(
+        1, 1, 1024, "threads", "number of event loops, each with its own thread and backend"
     )
+    multicore: bool = _switch(False, "use one reactor per usable CPU, unless `reactors` is given")
     cpus: tuple[int, ...] = _object(
-        (), _are_cpus, "tuple of CPU numbers", "reactor i runs on the i-th of them only"
+        (), _are_cpus, "tuple of CPU numbers", "pin reactor i to the i-th of these CPUs"
     )
     reuse_port: bool = _switch(
         False,
-        "each reactor listens by itself (SO_REUSEPORT); what is sent to a group, the first gets",
+        "each reactor has its own listening socket (SO_REUSEPORT); "
+        "only the first one receives multicast",
     )
-    reuse_address: bool = _switch(True, "listen though old connections linger (SO_REUSEADDR)")
+    reuse_address: bool = _switch(
+        True, "listen even if the port is in TIME_WAIT from old connections (SO_REUSEADDR)"
+    )
     load_balancing: str | Balancer[Any] = _object(
         "round_robin",
         _is_balancer,
         ", ".join(f"`{name}`" for name in BALANCERS) + ", or f(reactors, address)",
         "which reactor gets an accepted connection",
     )
-    backlog: int = _whole(4096, 1, 65_535, "connections", "wait to be accepted, by listen(2)")
-    max_connections: int = _whole(65_536, 1, 8_388_608, "connections", "open at once")
+    backlog: int = _whole(
+        4096, 1, 65_535, "connections", "most connections waiting to be accepted (listen(2))"
+    )
+    max_connections: int = _whole(
+        65_536, 1, 8_388_608, "connections", "most connections open at once in the engine"
+    )
     at_max_connections: str = _choice(
-        "close", ("close", "wait"), "one more is accepted and closed, or waits for its turn"
+        "close",
+        ("close", "wait"),
+        "beyond that, new connections are closed, or wait in the backlog",
     )
     max_inbound: int = _whole(
-        64 * MIB, 1, 1 << 40, "bytes", "of a connection that its handler left unread"
+        64 * MIB, 1, 1 << 40, "bytes", "most bytes that a handler may leave unread on a connection"
     )
     inbound_full: str = _choice(
-        "close", ("close", "pause"), "beyond it, close the connection, or read when half is read"
+        "close",
+        ("close", "pause"),
+        "beyond that, the connection is closed, or not read until half is consumed",
     )
     max_outbound: int = _whole(
-        64 * MIB, 1, 1 << 40, "bytes", "of a connection that wait to be sent"
+        64 * MIB, 1, 1 << 40, "bytes", "most bytes of a connection that may wait to be sent"
     )
     outbound_full: str = _choice(
-        "raise", ("raise", "close"), "beyond it, `write` raises, or the connection is closed"
+        "raise", ("raise", "close"), "beyond that, `write` raises, or the connection is closed"
     )
     high_water: int = _whole(
-        MIB, 1, 1 << 40, "bytes", "that wait to be sent; beyond, `is_writable` is False"
+        MIB, 1, 1 << 40, "bytes", "`is_writable` is False once more bytes than this wait to be sent"
     )
     low_water: int = _whole(
         256 * KIB,
         0,
         1 << 40,
         "bytes",
-        "that may wait when `on_writable` is called",
+        "`on_writable` is called when no more bytes than this are left to be sent",
     )
     max_buffered: int = _whole(
-        GIB, 1, 1 << 50, "bytes", "unread, or above the high-water marks, in the whole engine"
+        GIB,
+        1,
+        1 << 50,
+        "bytes",
+        "most bytes that are unread, or wait above the high-water marks, in the whole engine",
     )
     again_per_turn: int = _whole(
         256,
         1,
         1 << 20,
         "calls",
-        "for connections that asked for `Action.AGAIN`, before others are served",
+        "most calls for `Action.AGAIN` before other events are served",
     )
     stage_bytes: int = _whole(
-        64 * KIB, 512, 64 * MIB, "bytes", "of a connection that are copied and wait in the backend"
+        64 * KIB,
+        512,
+        64 * MIB,
+        "bytes",
+        "most bytes of a connection that are copied to the backend to be sent",
     )
-    receive_buffers: int = _whole(8, 1, 32_768, "buffers", "of a reactor, for data that arrives")
+    receive_buffers: int = _whole(
+        8, 1, 32_768, "buffers", "buffers of each reactor for incoming data"
+    )
     receive_buffer_size: int = _whole(
-        256 * KIB, 64, 64 * MIB, "bytes", "of each, and of what is read of a connection at once"
+        256 * KIB,
+        64,
+        64 * MIB,
+        "bytes",
+        "size of each, and the most that is read from a connection at once",
     )
     kept_memory: int = _whole(
         16 * MIB,
         0,
         1 << 30,
         "bytes",
-        "freed and kept by the C library for the next turn (mallopt(3)); 0: as the system has it",
+        "freed memory that the C library keeps for reuse (mallopt(3)); 0: the system's default",
     )
     datagram_buffers: int = _whole(
-        64, 1, 32_768, "buffers", "of a reactor, for datagrams that arrive"
+        64, 1, 32_768, "buffers", "buffers of each reactor for incoming datagrams"
     )
     max_datagram: int = _whole(
-        65_536, 1, 16 * MIB, "bytes", "of one datagram; a longer one is counted, logged and lost"
+        65_536,
+        1,
+        16 * MIB,
+        "bytes",
+        "longest datagram received; a longer one is counted, logged and dropped",
     )
-    edge_triggered: bool = _switch(False, "epoll and kqueue tell of changes only")
+    edge_triggered: bool = _switch(False, "use edge-triggered notification with epoll and kqueue")
     edge_triggered_chunk: int = _whole(
         MIB,
         1,
         1 << 30,
         "bytes",
-        "read of a connection before others have their turn; turns edges on",
+        "most bytes read from a connection before others are read; implies `edge_triggered`",
     )
-    events_per_turn: int = _whole(1024, 1, 1 << 20, "events", "taken from the backend at once")
+    events_per_turn: int = _whole(
+        1024, 1, 1 << 20, "events", "most events taken from the backend at once"
+    )
     max_foreign_calls: int = _whole(
-        1 << 20, 1, 1 << 32, "calls", "from other threads that wait for a reactor"
+        1 << 20, 1, 1 << 32, "calls", "most calls from other threads that wait for a reactor"
     )
     connect_timeout: float = _seconds(
-        30.0, 0.001, 86_400.0, "to resolve a name and connect, unless a dial has its own"
+        30.0, 0.001, 86_400.0, "time to resolve a name and connect, unless given with the dial"
     )
     connect_attempt_delay: float = _seconds(
-        0.25, 0.01, 60.0, "until the next address of a name is tried as well (RFC 8305)"
+        0.25, 0.01, 60.0, "time until the next address of a name is tried in parallel (RFC 8305)"
     )
     connect_addresses: int = _whole(
-        4096, 1, 65_536, "addresses", "of a name that are tried at most; an answer of DNS has fewer"
+        4096, 1, 65_536, "addresses", "most addresses of a name that are tried"
     )
-    resolver_threads: int = _whole(8, 1, 1024, "threads", "that resolve names at most")
+    resolver_threads: int = _whole(8, 1, 1024, "threads", "most threads that resolve names")
     first_byte_timeout: float = _seconds(
-        0.0, 0.0, 86_400.0, "from the start to the first byte of the peer; 0: no limit"
+        0.0, 0.0, 86_400.0, "time for the first byte from the peer to arrive; 0: no limit"
     )
-    read_timeout: float = _seconds(0.0, 0.0, 86_400.0, "without a byte arriving; 0: no limit")
+    read_timeout: float = _seconds(0.0, 0.0, 86_400.0, "time in which no byte arrives; 0: no limit")
     write_timeout: float = _seconds(
-        0.0, 0.0, 86_400.0, "in which bytes wait and none is sent; 0: no limit"
+        0.0, 0.0, 86_400.0, "time in which bytes wait and none is sent; 0: no limit"
     )
     idle_timeout: float = _seconds(
-        0.0, 0.0, 86_400.0, "in which nothing arrives and nothing is sent; 0: no limit"
+        0.0, 0.0, 86_400.0, "time in which nothing arrives and nothing is sent; 0: no limit"
     )
-    close_timeout: float = _seconds(30.0, 0.0, 86_400.0, "to send what is owed when closing")
+    close_timeout: float = _seconds(
+        30.0, 0.0, 86_400.0, "time to send the remaining bytes when closing"
+    )
     linger_timeout: float = _seconds(
-        2.0, 0.0, 3_600.0, "to wait for the peer's end once all is sent"
+        2.0, 0.0, 3_600.0, "time to wait for the peer's end after everything is sent"
     )
     stop_timeout: float = _seconds(
-        10.0, 0.0, 86_400.0, "for connections to end when the engine stops"
+        10.0, 0.0, 86_400.0, "time for connections to end when the engine stops"
     )
     tcp_nodelay: bool = _switch(True, "send at once (TCP_NODELAY), without Nagle's algorithm")
-    tcp_keepalive: int = _whole(0, 0, 32_767, "s", "idle before probes (SO_KEEPALIVE); 0: none")
-    tcp_keepalive_interval: int = _whole(10, 1, 32_767, "s", "between two probes")
-    tcp_keepalive_count: int = _whole(5, 1, 127, "probes", "unanswered before the connection ends")
+    tcp_keepalive: int = _whole(
+        0, 0, 32_767, "s", "idle time before keep-alive probes (SO_KEEPALIVE); 0: none"
+    )
+    tcp_keepalive_interval: int = _whole(10, 1, 32_767, "s", "time between two probes")
+    tcp_keepalive_count: int = _whole(
+        5, 1, 127, "probes", "unanswered probes before the connection ends"
+    )
     linger: int = _whole(
-        -1, -1, 65_535, "s", "of SO_LINGER; -1: not set, 0: reset on close; no close of ours waits"
+        -1, -1, 65_535, "s", "SO_LINGER; -1: not set, 0: reset on close; closing never blocks"
     )
     socket_receive_buffer: int = _whole(
-        0, 0, 1 << 30, "bytes", "of the kernel for a socket (SO_RCVBUF); 0: the system's choice"
+        0, 0, 1 << 30, "bytes", "the kernel's receive buffer (SO_RCVBUF); 0: the system's default"
     )
     socket_send_buffer: int = _whole(
-        0, 0, 1 << 30, "bytes", "of the kernel for a socket (SO_SNDBUF); 0: the system's choice"
+        0, 0, 1 << 30, "bytes", "the kernel's send buffer (SO_SNDBUF); 0: the system's default"
     )
     bind_to_device: str = _object(
         "", _is_device, "its name as text", "use only this interface (SO_BINDTODEVICE)"
     )
-    broadcast: bool = _switch(
-        False, "datagrams may be sent to all hosts of a network (SO_BROADCAST)"
-    )
+    broadcast: bool = _switch(False, "allow datagrams to broadcast addresses (SO_BROADCAST)")
     multicast_interface: str | int = _object(
-        "", _is_interface, "its name or index", "for multicast groups"
+        "", _is_interface, "its name or index", "the interface for multicast groups"
     )
     logger: logging.Logger | None = _object(
-        None, _is_logger, "`logging.Logger`", "where to log, in place of `ringnet`"
+        None, _is_logger, "`logging.Logger`", "the logger to use instead of `ringnet`"
     )
-    log_level: str = _choice("", LEVELS, "what is logged; empty: as the logger has it")
-    log_file: str = _object("", _is_path, "a path as text", "written besides")
+    log_level: str = _choice("", LEVELS, "lowest level that is logged; empty: the logger's own")
+    log_file: str = _object("", _is_path, "a path as text", "a file to write the log to as well")
 
     @property
     def has_time_limits(self) -> bool:
-        """Whether every connection has one from the start."""
+        """Whether every connection has a time limit from the start."""
         return bool(
             self.first_byte_timeout or self.read_timeout or self.write_timeout or self.idle_timeout
         )
@@ -242,14 +277,17 @@ class Options:
             stage_bytes=self.stage_bytes,
             packet_buffers=self.datagram_buffers,
             packet_size=self.max_datagram,
-            # However small, half of what may wait is left to those whose receivers read.
+            # However small it is, half of max_outbound is left for receivers that do read.
             line_bytes=min(_LINE_BYTES, self.max_outbound // 2),
             edge_chunk=self.edge_triggered_chunk if self.edge_triggered else 0,
         )
 
 
 def make_options(given: dict[str, Any]) -> Options:
-    """Check options and make them. Raises OptionError: name, range, unit, nearest known name."""
+    """Check options and create them.
+
+    Raises OptionError with the name, range and unit, or the nearest known name.
+    """
     known = {f.name: f for f in fields(Options)}
     for name, value in given.items():
         if name not in known:
@@ -257,14 +295,14 @@ def make_options(given: dict[str, Any]) -> Options:
         given[name] = _check(name, value, known[name].default, known[name].metadata)
     if given.get("multicore") and "reactors" not in given:
         given["reactors"] = usable_cpus()
-    if "edge_triggered_chunk" in given:  # as in gnet, who gives the one wants the other
+    if "edge_triggered_chunk" in given:  # as in gnet, it implies the other
         given.setdefault("edge_triggered", True)
     if "high_water" in given and "low_water" not in given:
         given["low_water"] = min(256 * KIB, given["high_water"] // 4)
     options = Options(**given)
     if options.low_water > options.high_water:
         raise OptionError(
-            f"option 'low_water' is at most high_water={options.high_water} bytes, "
+            f"option 'low_water' must be at most high_water={options.high_water} bytes, "
             f"not {options.low_water}"
         )
     return options
@@ -279,7 +317,7 @@ def usable_cpus() -> int:
 
 def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name[:_COMPARED], known, n=1, cutoff=0.5)
-    hint = f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+    hint = f": did you mean {near[0]!r}?" if near else f"; the options are {', '.join(known)}"
     return f"there is no option {shown(name)}{hint}"
 
 
@@ -289,11 +327,11 @@ def _check(name: str, value: Any, default: Any, rules: Any) -> Any:
     if "test" in rules:
         if not rules["test"](value):
             may_be = rules["may_be"].replace("`", "")
-            raise OptionError(f"option {name!r} is {may_be}, not {shown(value)}")
+            raise OptionError(f"option {name!r} must be {may_be}, not {shown(value)}")
         return value
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise OptionError(f"option {name!r} is True or False, not {shown(value)}")
+            raise OptionError(f"option {name!r} must be True or False, not {shown(value)}")
         return value
     return _check_number(name, value, type(default), rules["range"], rules["unit"])
 
@@ -306,7 +344,7 @@ def check_choice(what: str, value: Any, choices: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(asked, choices, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise OptionError(
-        f"{what} is one of {', '.join(filter(None, choices))}, not {shown(value)}{hint}"
+        f"{what} must be one of {', '.join(filter(None, choices))}, not {shown(value)}{hint}"
     )
 
 
@@ -317,7 +355,9 @@ def _check_number(
     accepted = (int,) if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, accepted):
         word = "a whole number" if kind is int else "a number"
-        raise OptionError(f"option {name!r} is {word} of {unit}, not {shown(value)}")
+        raise OptionError(f"option {name!r} must be {word} of {unit}, not {shown(value)}")
     if not low <= value <= high:
-        raise OptionError(f"option {name!r} is from {low} to {high} {unit}, not {shown(value)}")
+        raise OptionError(
+            f"option {name!r} must be from {low} to {high} {unit}, not {shown(value)}"
+        )
     return value if kind is int else float(value)

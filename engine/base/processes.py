@@ -1,8 +1,8 @@
-"""What engines have to do with processes: their end, and their forks.
+"""Engines and processes: the end of the program, and forks.
 
-An engine's threads and rings belong to the process that made it. In a forked child nothing of it
-works any more, and what is tried raises EngineStateError; the child's copies of its descriptors are
-closed when it ends or executes another program.
+An engine's threads and rings belong to the process that created it. In a forked child the engine no
+longer works, and its methods raise EngineStateError; the child's copies of its descriptors are
+closed when the child ends or executes another program.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final, Protocol
 
-EXIT_TIMEOUT: Final = 1.0  # seconds that connections have to end when the program does
-# Seconds that handlers get to return when the time to stop is over. Nothing waits for one that
-# takes longer: neither `stop` nor `run`, nor the end of the program.
+EXIT_TIMEOUT: Final = 1.0  # seconds that connections have to end when the program ends
+# Seconds that handlers have to return after the stop timeout. Nothing waits longer for a handler:
+# neither `stop` nor `run`, nor the end of the program.
 STOP_GRACE: Final = 1.0
 
 
 class Forked(Protocol):
-    """What a forked child has a copy of."""
+    """An object that exists as a copy in a forked child."""
 
     def be_forked(self) -> None: ...
 
 
 class Running(Forked, Protocol):
-    """An engine, as the end of its program sees it."""
+    """An engine, as the end of the program sees it."""
 
     @property
     def is_running(self) -> bool: ...
@@ -42,28 +42,28 @@ _pools: weakref.WeakSet[Forked] = weakref.WeakSet()
 
 
 def note_running(engine: Running) -> None:
-    """An engine has started."""
+    """Register an engine that has started."""
     _running.add(engine)
 
 
 def note_pool(pool: Forked) -> None:
-    """A worker pool was made."""
+    """Register a new worker pool."""
     _pools.add(pool)
 
 
 @atexit.register
 def _stop_all() -> None:
-    """A program that ends with an engine running closes its connections in good order.
+    """Close connections gracefully when the program ends while engines are running.
 
-    All engines together get EXIT_TIMEOUT for it, and STOP_GRACE for handlers that do not return:
-    their threads are daemons, which the interpreter leaves behind.
+    All engines together get EXIT_TIMEOUT for it, plus STOP_GRACE for handlers that do not return:
+    their threads are daemons, which the interpreter abandons.
     """
     engines = [engine for engine in _running if engine.is_running and not engine.is_given_up]
     for engine in engines:
         engine.request_stop(EXIT_TIMEOUT)
     deadline = monotonic() + EXIT_TIMEOUT + STOP_GRACE
     for engine in engines:
-        with suppress(Exception):  # what made it fail was logged, and nobody is left to get it
+        with suppress(Exception):  # a failure was logged already, and there is no caller left
             engine.wait(max(0.0, deadline - monotonic()))
 
 

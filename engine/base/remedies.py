@@ -1,4 +1,4 @@
-"""Why an address could not be listened on, and what helps: other words for each kind of address."""
+"""Why listening on an address failed, and what to do about it, for each kind of address."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _EVERYWHERE = {
 }
 _INHERITED = {
     errno.EBADF: "no such descriptor was inherited: pass it to the process (`pass_fds`)",
-    errno.ENOTSOCK: "the descriptor is something else than a socket",
+    errno.ENOTSOCK: "the descriptor is not a socket",
 }
 _INTERNET = {
-    errno.EADDRINUSE: "another process or engine listens there: stop it, or take another port",
+    errno.EADDRINUSE: "another process or engine is listening there: stop it, or use another port",
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
-    errno.EAFNOSUPPORT: "this machine does not speak that address family",
+    errno.EAFNOSUPPORT: "this machine does not support that address family",
 }
 _UNIX = {
-    errno.EACCES: "this user may not make or remove a socket there: take a directory of its own",
-    errno.EPERM: "this user may not make or remove a socket there: take a directory of its own",
-    errno.ENOENT: "the directory of the socket does not exist: make it",
-    errno.ENOTDIR: "a part of the path is no directory: take another path",
-    errno.EROFS: "the file system can only be read: take a path on another, such as /run",
-    errno.ELOOP: "the links on the path lead in a circle: take another path",
-    errno.ENOSPC: "the file system is full: make room, or take a path on another",
-    errno.ENAMETOOLONG: "the path is too long: take a shorter one",
+    errno.EACCES: "this user may not create or remove a socket there: use another directory",
+    errno.EPERM: "this user may not create or remove a socket there: use another directory",
+    errno.ENOENT: "the directory of the socket does not exist: create it",
+    errno.ENOTDIR: "a part of the path is not a directory: use another path",
+    errno.EROFS: "the file system is read-only: use a path on another, such as /run",
+    errno.ELOOP: "the symbolic links on the path form a loop: use another path",
+    errno.ENOSPC: "the file system is full: free some space, or use a path on another",
+    errno.ENAMETOOLONG: "the path is too long: use a shorter one",
 }
 
 
 def refused(address: Address, error: OSError) -> BindError:
-    """The error of a failed listen: it names the address, the reason and the remedy."""
+    """The error of a failed listen, with the address, the reason and the remedy."""
     number = error.errno or 0
     text = f"cannot listen on {shortened(str(address))}: {error.strerror or error}"
     remedy = _remedy(address, number)
@@ -62,7 +62,7 @@ def _of_a_path(address: Address, number: int) -> str | None:
     if number == errno.EADDRINUSE:
         return _in_use(address)
     if number == errno.ENOENT and os.path.isdir(os.path.dirname(address.sun_path) or b"."):
-        return "the file system takes no sockets: take a path on another, such as /run"
+        return "the file system does not support sockets: use a path on another, such as /run"
     return _UNIX.get(number)
 
 
@@ -70,24 +70,24 @@ def _no_access(port: int) -> str:
     if 0 < port < FIRST_FREE_PORT:
         return (
             f"ports below {FIRST_FREE_PORT} need privileges (CAP_NET_BIND_SERVICE): "
-            "take a higher one"
+            "use a higher one"
         )
-    return "a policy of this system refuses that (such as SELinux's): take another port"
+    return "a security policy of this system (such as SELinux) forbids it: use another port"
 
 
 def _in_use(address: Address) -> str:
-    """What is where the socket should be."""
+    """What exists at the socket's path, and what to do about it."""
     if address.is_abstract:
-        return "another process or engine has that name: stop it, or take another name"
+        return "another process or engine uses that name: stop it, or use another name"
     try:
         mode = os.lstat(address.sun_path).st_mode
     except OSError:
-        return "another process or engine listens there: stop it, or take another path"
+        return "another process or engine is listening there: stop it, or use another path"
     if stat.S_ISLNK(mode) and not os.path.exists(address.sun_path):
-        return "a link that leads nowhere is there: remove it, or take another path"
+        return "there is a dangling symbolic link: remove it, or use another path"
     if not stat.S_ISSOCK(mode) and not stat.S_ISLNK(mode):
-        what = "a directory" if stat.S_ISDIR(mode) else "a file that is no socket"
-        return f"{what} is there: remove it, or take another path"
+        what = "a directory" if stat.S_ISDIR(mode) else "a file that is not a socket"
+        return f"there is {what}: remove it, or use another path"
     if not os.access(address.sun_path, os.W_OK):
-        return "the socket of another user is there: stop its process, or take another path"
-    return "another process or engine listens there: stop it, or take another path"
+        return "there is a socket of another user: stop its process, or use another path"
+    return "another process or engine is listening there: stop it, or use another path"

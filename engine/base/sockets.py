@@ -1,4 +1,4 @@
-"""Socket options: how they are checked, and which an engine sets on the sockets that it makes."""
+"""Socket options: how they are checked, and which ones an engine sets on its sockets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _IDLE = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
 
 _LINGER = struct.Struct("HH" if sys.platform == "win32" else "ii")  # struct linger
-LONGEST_LINGER = 65_535  # seconds; a C short without its sign, where systems have no more
+LONGEST_LINGER = 65_535  # seconds; on some systems the field is an unsigned short
 
 
 def prepare_socket(sock: socket.socket, options: Options) -> None:
-    """Set what the engine's options say, on a socket that listens or is about to connect."""
+    """Apply the engine's options to a socket that listens or is about to connect."""
     if options.socket_receive_buffer:
         set_option(sock, "SO_RCVBUF", options.socket_receive_buffer)
     if options.socket_send_buffer:
@@ -69,19 +69,19 @@ def linger_bytes(seconds: int) -> bytes:
 
 def whole_number(name: str, value: int) -> int:
     if not isinstance(value, int):
-        raise TypeError(f"{name} takes a whole number, not {shown(value)}")
+        raise TypeError(f"{name} must be an int, not {shown(value)}")
     return value
 
 
 def byte_count(name: str, size: int) -> int:
-    if whole_number(name, size) < 1:  # Linux would take it for a very large one
-        raise ValueError(f"{name} is 1 byte or more, not {shown(size)}")
+    if whole_number(name, size) < 1:  # Linux would read it as a very large number
+        raise ValueError(f"{name} must be 1 byte or more, not {shown(size)}")
     return size
 
 
 def device_bytes(name: str) -> bytes:
     if not isinstance(name, str):
-        raise TypeError(f"SO_BINDTODEVICE takes the name of an interface, not {shown(name)}")
+        raise TypeError(f"SO_BINDTODEVICE must be the name of an interface, not {shown(name)}")
     if not multicast.is_interface_name(name):
         raise OSError(
             errno.ENODEV, f"SO_BINDTODEVICE: no interface can have the name {shown(name)}"
@@ -90,7 +90,7 @@ def device_bytes(name: str) -> bytes:
 
 
 def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
-    """setsockopt(2). Raises OSError with its errno and the option's name, and ValueError."""
+    """setsockopt(2). Raises OSError with errno and the option's name, and ValueError."""
     level = socket.IPPROTO_TCP if name.startswith("TCP_") else socket.SOL_SOCKET
     if not hasattr(socket, name):
         raise OSError(errno.ENOPROTOOPT, f"this system has no {name}")
@@ -98,9 +98,7 @@ def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
         not isinstance(value, bytes)
         and not -multicast.INT_RANGE <= whole_number(name, value) < multicast.INT_RANGE
     ):
-        raise ValueError(
-            f"{name}={shown(value)} does not fit into the int that setsockopt(2) takes"
-        )
+        raise ValueError(f"{name}={shown(value)} does not fit into an int of setsockopt(2)")
     try:
         sock.setsockopt(level, getattr(socket, name), value)
     except OSError as error:
@@ -110,9 +108,10 @@ def set_option(sock: socket.socket, name: str, value: int | bytes) -> None:
 
 
 class borrowed:  # noqa: N801  # it is used like a function
-    """A socket object of a descriptor that stays somebody else's.
+    """A temporary socket object for a descriptor that it does not own.
 
-    No generator, whose end would need memory: an object that is left behind closes the descriptor.
+    Not a generator, which may need memory to finish: a socket object left behind would close the
+    descriptor.
     """
 
     __slots__ = ("_fd", "_sock")
@@ -129,22 +128,22 @@ class borrowed:  # noqa: N801  # it is used like a function
 
 
 def listens(sock: socket.socket) -> bool:
-    """Whether it is a listening socket; False where the system does not tell."""
+    """Whether it is a listening socket; False if the system cannot report it."""
     known = getattr(socket, "SO_ACCEPTCONN", None)
     return known is not None and bool(sock.getsockopt(socket.SOL_SOCKET, known))
 
 
 def is_itself(fd: int) -> bool:
-    """Whether a socket is connected to its own address, as two that dial each other at once are."""
+    """Whether a socket is connected to its own address (a simultaneous open with itself)."""
     try:
         with borrowed(fd) as sock:
             return bool(sock.getsockname()[:2] == sock.getpeername()[:2])
-    except OSError:  # it is not connected any more
+    except OSError:  # no longer connected
         return False
 
 
 def never_linger(sock: socket.socket) -> None:
-    """Before a close on the loop: with SO_LINGER and a time close(2) would wait (socket(7))."""
+    """Disable an SO_LINGER with a time, for which close(2) would block the loop (socket(7))."""
     with suppress(OSError):
         set_to = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size)
         is_on, seconds = _LINGER.unpack(set_to)
@@ -153,13 +152,13 @@ def never_linger(sock: socket.socket) -> None:
 
 
 def close_socket(sock: socket.socket) -> None:
-    """Close a socket without waiting."""
+    """Close a socket without blocking."""
     never_linger(sock)
     sock.close()
 
 
 def close_descriptor(fd: int) -> None:
-    """Close the descriptor of a socket without waiting."""
+    """Close the descriptor of a socket without blocking."""
     try:
         with suppress(OSError), borrowed(fd) as sock:
             never_linger(sock)

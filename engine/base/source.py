@@ -1,4 +1,4 @@
-"""The local address that a connection is dialed from, where the program chooses it."""
+"""The local address that a connection is dialed from, if the program chooses one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from .address import Address, parse_address
 from .errors import AddressError, shown
 from .resolve import resolve
 
-# Linux takes the port when it connects, and so may use one for several destinations: ip(7).
+# IP_BIND_ADDRESS_NO_PORT: Linux picks the port in connect(2), so that one port can serve several
+# destinations (ip(7)).
 _NO_PORT: Final = 24 if sys.platform == "linux" else None
 _FORMS: Final = "write it as '127.0.0.1', '127.0.0.1:0', '[::1]:0' or ('127.0.0.1', 0)"
 
@@ -22,7 +23,7 @@ LocalAddress = str | tuple[str, int] | tuple[str, int, int, int] | None
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A family, AF_UNSPEC where only a port was chosen, and what `socket.bind` takes."""
+    """A family (AF_UNSPEC if only a port was chosen), and the argument of `socket.bind`."""
 
     family: int
     where: Any
@@ -32,12 +33,12 @@ class Source:
         return f"{host} port {port}" if host else f"port {port}"
 
     def bind(self, sock: socket.socket) -> None:
-        """Give a socket that is about to connect this address. Raises OSError."""
+        """Bind a socket that is about to connect. Raises OSError."""
         where = self.where
         if self.family == socket.AF_UNSPEC and sock.family == socket.AF_INET6:
             where = ("::", where[1])
         if where[1] and sock.type == socket.SOCK_STREAM:
-            # The port may linger from its last connection, or be that of an attempt under way.
+            # The port may be in TIME_WAIT, or in use by another attempt of the same dial.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         elif not where[1] and _NO_PORT is not None:
             with suppress(OSError):
@@ -46,9 +47,9 @@ class Source:
 
 
 def parse_source(local: object, address: Address) -> Source | None:
-    """Where to dial an address from; None where the system chooses.
+    """Where to dial `address` from; None if the system chooses.
 
-    Raises AddressError for what is no numeric address, or none that goes with `address`.
+    Raises AddressError for anything but a numeric address that suits `address`.
     """
     if local is None:
         return None
@@ -57,7 +58,7 @@ def parse_source(local: object, address: Address) -> Source | None:
     given = _parse(local, address)
     if given.family != address.family and socket.AF_UNSPEC not in (given.family, address.family):
         raise AddressError(
-            f"local_address {shown(local)} is not of the family of {shown(str(address))}"
+            f"local_address {shown(local)} is of another family than {shown(str(address))}"
         )
     if not given.host:
         return Source(socket.AF_UNSPEC, ("", given.port))
@@ -65,33 +66,33 @@ def parse_source(local: object, address: Address) -> Source | None:
         family, where = resolve(given, address.family or given.family, socket.AI_NUMERICHOST)[0]
     except socket.gaierror:
         raise AddressError(
-            f"local_address {shown(local)} is no number of this family: {_FORMS}"
+            f"local_address {shown(local)} is not a numeric address of this family: {_FORMS}"
         ) from None
     if family not in _families(address, family):
         raise AddressError(
-            f"local_address {shown(local)} is not of the family of {shown(str(address))}"
+            f"local_address {shown(local)} is of another family than {shown(str(address))}"
         )
     return Source(family, where)
 
 
 def _families(address: Address, otherwise: int) -> set[int]:
-    """Of the destination, where it is a number."""
+    """The families of a numeric destination."""
     try:
         return {family for family, _ in resolve(address, address.family, socket.AI_NUMERICHOST)}
     except socket.gaierror:
-        return {otherwise}  # a name may have addresses of both
+        return {otherwise}  # a name may have addresses of both families
 
 
 def _parse(local: object, address: Address) -> Address:
     if isinstance(local, (tuple, list)):
         local = _joined(local)
     if not isinstance(local, str):
-        raise AddressError(f"local_address {shown(local)} is no address: {_FORMS}")
+        raise AddressError(f"local_address {shown(local)} is not an address: {_FORMS}")
     if "://" in local:
         given = parse_address(local)
         if given.is_unix or given.is_inherited or given.type != address.type:
             raise AddressError(
-                f"local_address {shown(local)} is not of the scheme {address.scheme}"
+                f"local_address {shown(local)} does not have the scheme {address.scheme}"
             )
         return given
     with suppress(ValueError):
@@ -99,12 +100,12 @@ def _parse(local: object, address: Address) -> Address:
     try:
         return parse_address(f"{address.scheme}://{local}")
     except AddressError as error:
-        raise AddressError(f"local_address {shown(local)} is no address: {_FORMS}") from error
+        raise AddressError(f"local_address {shown(local)} is not an address: {_FORMS}") from error
 
 
 def _joined(pair: Any) -> str:
-    """The text of what `socket.getsockname` gives."""
+    """An address as `socket.getsockname` returns it, as text."""
     if len(pair) not in (2, 4) or not isinstance(pair[0], str) or type(pair[1]) is not int:
-        raise AddressError(f"local_address {shown(pair)} is no address: {_FORMS}")
+        raise AddressError(f"local_address {shown(pair)} is not an address: {_FORMS}")
     host = f"[{pair[0]}]" if ":" in pair[0] else pair[0]
     return f"{host}:{pair[1] if 0 <= pair[1] <= 65_535 else 65_536}"

@@ -42,7 +42,7 @@ def _report(
     if callback is not None:
         loop.guard(callback, conn, error)
     elif error is not None:
-        loop.seldom.say(
+        loop.throttled.warning(
             "async_write of %d bytes to %r: %s", size, conn, error, why=type(error).__name__
         )
 

@@ -45,7 +45,7 @@ class Limited(Protocol):
     @property
     def outbound_buffered(self) -> int: ...
     def _fail(self, error: Exception) -> None: ...
-    def _heard_something(self) -> bool: ...
+    def _has_received(self) -> bool: ...
 
 
 class Deadlines:
@@ -58,9 +58,9 @@ class Deadlines:
         "_deadline",
         "_first",
         "_grace",
-        "_heard",
         "_idle",
         "_read",
+        "_received",
         "_sent",
         "_sent_count",
         "_timer",
@@ -76,7 +76,7 @@ class Deadlines:
         self._deadline = 0.0  # when, and not how long
         self._grace = _GRACE
         # When the limits run from: not earlier than what last reset them.
-        self._begun = self._heard = self._sent = self._active = now
+        self._begun = self._received = self._sent = self._active = now
         self._waited = False  # bytes waited at the last look
         self._sent_count = conn._loop.sent(conn._handle)
         self._timer: Planned | None = None
@@ -92,8 +92,8 @@ class Deadlines:
 
     def set_read(self, seconds: float) -> None:
         self._read = seconds
-        self._heard = monotonic()
-        self._plan(self._heard)
+        self._received = monotonic()
+        self._plan(self._received)
 
     def set_write(self, seconds: float) -> None:
         self._write = seconds
@@ -113,7 +113,7 @@ class Deadlines:
 
     def read_again(self) -> None:
         """Reading has rested until now, and so have the limits."""
-        self._begun = self._heard = self._active = monotonic()
+        self._begun = self._received = self._active = monotonic()
 
     def cancel(self) -> None:
         """The connection has ended."""
@@ -124,32 +124,32 @@ class Deadlines:
     def _plan(self, now: float) -> None:
         """Look again when a limit may have passed."""
         self.cancel()
-        then = self._next_look(now)
+        then = self._next_check(now)
         if then is not None:
             # Rounding may put it a hair too early: then it looks again, but never at once.
-            self._timer = self._conn._loop.add_timer(max(then - now, _SOONEST), self._look)
+            self._timer = self._conn._loop.add_timer(max(then - now, _SOONEST), self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """See what happened since the last look, and act on it, or look again later."""
         conn = self._conn
         if conn._owner == 0:
             return
         now = monotonic()
-        self._notice(now)
+        self._update(now)
         if self._passed(now) and not self._is_late(now):
             conn._fail(TimeoutError(errno.ETIMEDOUT, self._passed(now)))
             return
         self._plan(now)
 
-    def _notice(self, now: float) -> None:
+    def _update(self, now: float) -> None:
         """Bring the clocks up to date."""
         conn = self._conn
-        if conn._heard_something():
-            self._hear(now)
+        if conn._has_received():
+            self._note_received(now)
         if not conn.is_reading:
-            self._begun = self._heard = self._active = now
+            self._begun = self._received = self._active = now
         elif conn.peer_has_ended:
-            self._begun = self._heard = now
+            self._begun = self._received = now
         sent = conn._loop.sent(conn._handle)
         if sent != self._sent_count:
             self._sent_count = sent
@@ -159,8 +159,8 @@ class Deadlines:
             self._sent = now  # it has begun to wait at the earliest when it was last seen not to
         self._waited = waits
 
-    def _hear(self, now: float) -> None:
-        self._heard = self._active = now
+    def _note_received(self, now: float) -> None:
+        self._received = self._active = now
         self._first = 0.0
 
     def _is_late(self, now: float) -> bool:
@@ -169,7 +169,7 @@ class Deadlines:
         pending = conn._loop.backend.pending(conn._handle)
         comes = pending & READABLE and conn.is_reading and not conn.peer_has_ended
         if comes:
-            self._hear(now)
+            self._note_received(now)
         if pending & WRITABLE and self._waited:
             self._sent = self._active = now
         if comes and self._deadline and now >= self._deadline and self._grace:
@@ -183,7 +183,7 @@ class Deadlines:
             return "the deadline that set_deadline set has passed"
         if self._first and now - self._begun >= self._first:
             return f"no byte arrived within first_byte_timeout={self._first} s"
-        if self._read and now - self._heard >= self._read:
+        if self._read and now - self._received >= self._read:
             return f"no byte arrived for read_timeout={self._read} s"
         if self._write and now - self._sent >= self._write:
             return f"bytes wait, and none was sent for write_timeout={self._write} s"
@@ -191,12 +191,12 @@ class Deadlines:
             return f"nothing arrived and nothing was sent for idle_timeout={self._idle} s"
         return ""
 
-    def _next_look(self, now: float) -> float | None:
+    def _next_check(self, now: float) -> float | None:
         """When; None where there is no limit."""
         times = [self._deadline] if self._deadline else []
         clocks = (
             (self._begun, self._first),
-            (self._heard, self._read),
+            (self._received, self._read),
             (self._sent, self._write),
             (self._active, self._idle),
         )

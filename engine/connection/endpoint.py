@@ -54,7 +54,7 @@ class Endpoint:
             self.check_size(data)
         written = self._written + size
         if written > self._limit:
-            self._look(size)
+            self._recount(size)
         self._written = written
         self._send_to(self.handle, data, to)
 
@@ -71,7 +71,7 @@ class Endpoint:
         """Raise where a packet, of whatever size, could not be sent now."""
         if not self.is_open:
             raise self.is_over()
-        self._check(min(self._largest, _LARGEST_UNIX))
+        self._check_bounds(min(self._largest, _LARGEST_UNIX))
 
     def waiting(self) -> int:
         """Bytes that the kernel has not taken yet."""
@@ -97,13 +97,13 @@ class Endpoint:
         self.loop.buffered -= self.counted
         self.counted = 0
 
-    def _look(self, size: int) -> None:
+    def _recount(self, size: int) -> None:
         """Much was written since somebody last looked how much of it waits."""
-        waiting, options = self._check(size), self.loop.options
+        waiting, options = self._check_bounds(size), self.loop.options
         self._count(waiting + size)
         self._limit = self._written - waiting + min(options.high_water, options.max_outbound)
 
-    def _check(self, size: int) -> int:
+    def _check_bounds(self, size: int) -> int:
         """How many bytes wait; raises where so many more may not."""
         waiting, options = self.waiting(), self.loop.options
         after = waiting + size

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 from ..base.contract import Backend, Memory
-from ..base.logs import Seldom
+from ..base.logs import ThrottledLog
 from ..base.options import Options
 from ..base.source import LocalAddress
 
@@ -24,7 +24,7 @@ class Forked(Protocol):
     is_forked: bool
 
 
-class Room(Protocol):
+class SharedBudget(Protocol):
     """What an engine's connections share."""
 
     @property
@@ -32,7 +32,7 @@ class Room(Protocol):
     def may_buffer(self, more: int, /) -> bool: ...
 
 
-class Line(Protocol):
+class HeldQueue(Protocol):
     """Connections that are held until the engine has room."""
 
     def __len__(self) -> int: ...
@@ -86,7 +86,7 @@ class Owner(Protocol):
     options: Options
     backend: Backend
     memory: Memory
-    seldom: Seldom
+    throttled: ThrottledLog
     buffered: int  # bytes that wait in memory, in both directions, beyond the stages
     buffer_share: int  # up to here nobody need ask the other reactors whether that is too much
     write_room: int  # bytes that a connection may write before somebody looks how many wait
@@ -96,9 +96,9 @@ class Owner(Protocol):
     @property
     def engine(self) -> Forked: ...
     @property
-    def budget(self) -> Room: ...
+    def budget(self) -> SharedBudget: ...
     @property
-    def held(self) -> Line: ...
+    def held(self) -> HeldQueue: ...
     def sent(self, handle: int) -> int: ...
     def post(self, call: Callable[..., object], *arguments: Any) -> None: ...
     def guard(self, call: Callable[..., object], *arguments: Any) -> None: ...

@@ -22,7 +22,7 @@ class Reading(Stream):
             raise self._misuse()
         if n == -1 and self._inbound is None:
             return self._memory[self._offset : self._offset + self._length]
-        return self._look(self._count(n))
+        return self._front(self._count(n))
 
     def discard(self, n: int = -1) -> int:
         """Consume `n` bytes, or all (-1), without looking at them; returns how many.
@@ -97,14 +97,14 @@ class Reading(Stream):
     def _is_held(self) -> bool:
         return self._marks & HELD != 0
 
-    def _heard_something(self) -> bool:
+    def _has_received(self) -> bool:
         """Whether bytes have arrived since this was last asked."""
         heard = self._offset != SILENT
         if not self._length:
             self._offset = SILENT
         return heard
 
-    def _go_on(self) -> None:
+    def _release_if_small(self) -> None:
         """The engine has room again; it may still hold too much itself."""
         if self._marks & HELD and self.inbound_buffered <= self._loop.options.max_inbound:
-            self._let_go()
+            self._release_hold()

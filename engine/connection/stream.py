@@ -138,7 +138,7 @@ class Stream:
                 self._length = length - n
                 return data
         count = self._count(n)
-        data = self._look(count)
+        data = self._front(count)
         self._drop(count)
         return data
 
@@ -151,7 +151,7 @@ class Stream:
         """How many bytes are asked for, checked against what there is."""
         return asked_for(n, self.inbound_buffered, ": wait for more")
 
-    def _look(self, count: int) -> bytes:
+    def _front(self, count: int) -> bytes:
         if self._inbound is not None:
             return self._inbound.peek(count)
         return self._memory[self._offset : self._offset + count]
@@ -166,14 +166,14 @@ class Stream:
             if not self._inbound and not self._paused:
                 self._inbound = None
             if self._marks & HELD and self.inbound_buffered <= self._loop.options.max_inbound // 2:
-                self._let_go()
+                self._release_hold()
 
     def _read_again(self) -> None:
         self._loop.backend.resume(self._handle)
         if self._deadlines is not None:
             self._deadlines.read_again()
 
-    def _let_go(self) -> None:
+    def _release_hold(self) -> None:
         if not self._paused:
             self._read_again()  # first: there may be no memory for it
         self._marks &= ~HELD

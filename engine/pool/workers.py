@@ -281,7 +281,7 @@ class WorkerPool(Executor):
             try:
                 task()
             except BaseException as error:
-                self._tell(error)
+                self._report(error)
             task = None  # an idle worker keeps nothing alive
             is_kept = self._park(worker)  # before there is room, so that the next task finds it
             self._give_room()
@@ -322,7 +322,7 @@ class WorkerPool(Executor):
         worker.bell.release()
         return True
 
-    def _tell(self, error: BaseException) -> None:
+    def _report(self, error: BaseException) -> None:
         if self._on_error is None:
             self._log.error("%r: a task raised", self, error=error)
             return

@@ -21,7 +21,7 @@ from .free_handles import HasHandles
 
 if TYPE_CHECKING:
     from ..base.contract import Backend
-    from ..base.logs import Log, Seldom
+    from ..base.logs import Log, ThrottledLog
     from ..base.options import Options
     from ..connection.origin import Origin
     from .host import Host
@@ -37,7 +37,7 @@ class AcceptorLoop(HasHandles, Protocol):
     backend: Backend
     options: Options
     log: Log
-    seldom: Seldom
+    throttled: ThrottledLog
     begun: int
     given: int
 
@@ -110,7 +110,7 @@ class Acceptor:
             self._keep_waiting(fd, self._listeners[handle])
         else:
             self._turn_away(fd)
-            self._say_full("newcomers are closed")
+            self._log_full("newcomers are closed")
 
     def _keep_waiting(self, fd: int, origin: Origin) -> None:
         self._waiting.append((fd, origin))
@@ -161,17 +161,19 @@ class Acceptor:
         except (ConnectionClosed, QueueFull, MemoryError) as error:
             target.given -= 1
             self._turn_away(fd)
-            self._reactor.seldom.say("a newcomer was closed: %s", error, why=type(error).__name__)
+            self._reactor.throttled.warning(
+                "a newcomer was closed: %s", error, why=type(error).__name__
+            )
 
     # As many connections as may be
 
     def _is_full(self) -> bool:
         return self._reactor.engine.budget.is_full
 
-    def _say_full(self, what: str) -> None:
+    def _log_full(self, what: str) -> None:
         engine = self._reactor.engine
         count = engine.budget.max_connections
-        self._reactor.seldom.say(
+        self._reactor.throttled.warning(
             "%s: %d connections are open (max_connections): %s", engine, count, what, why=what
         )
 
@@ -180,13 +182,13 @@ class Acceptor:
         if self._is_resting:
             return
         self._is_resting = True
-        self._say_full("newcomers wait")
+        self._log_full("newcomers wait")
         for handle in self._listeners:
             self._reactor.backend.pause(handle)
         self._reactor.engine.budget.note_resting(self._reactor, True)
-        self.go_on()  # one may have ended before that was noted
+        self.admit_waiting()  # one may have ended before that was noted
 
-    def go_on(self) -> None:
+    def admit_waiting(self) -> None:
         """A connection has ended: those who wait are first."""
         while self._waiting and not self._is_full():
             self._give(*self._waiting.popleft())
@@ -197,7 +199,7 @@ class Acceptor:
                 self._resume(handle)
 
     def _resume(self, handle: int) -> None:
-        """Accept again, unless it rests for another reason: then `go_on` does it."""
+        """Accept again, unless it rests for another reason: then `admit_waiting` does it."""
         if not self._is_resting:
             self._reactor.backend.resume(handle)
 
@@ -211,14 +213,14 @@ class Acceptor:
             return
         if -result in _DESCRIPTORS and self._reserve >= 0:
             why = os.strerror(-result)
-            self._reactor.seldom.say("newcomers are closed: %s", why, why=why)
+            self._reactor.throttled.warning("newcomers are closed: %s", why, why=why)
             os.close(self._reserve)
             self._reserve = -1
             self._is_short = True
             self._resume(handle)
             return
         why = os.strerror(-result)
-        self._reactor.seldom.say("accepting rests for %s s: %s", REST, why, why=why)
+        self._reactor.throttled.warning("accepting rests for %s s: %s", REST, why, why=why)
         self._reactor.add_timer(REST, lambda: self._resume(handle))
 
     def _recover(self) -> bool:

@@ -17,7 +17,7 @@ from ..base.logs import EXITS
 
 if TYPE_CHECKING:
     from ..base.contract import Backend
-    from ..base.logs import Log, Seldom
+    from ..base.logs import Log, ThrottledLog
     from ..connection.connection import Connection
     from .host import Host
 
@@ -29,7 +29,7 @@ class CallbacksLoop(Protocol):
 
     backend: Backend
     log: Log
-    seldom: Seldom
+    throttled: ThrottledLog
 
     @property
     def engine(self) -> Host: ...
@@ -58,14 +58,14 @@ class Callbacks:
         """Log what was raised, and heed it where it is to end the program."""
         kind = type(error)  # `isinstance` would ask the error, whose class may be users' code
         if issubclass(kind, MemoryError):
-            self._even_out()
+            self._repair_outbox()
         if issubclass(kind, EXITS):
             self._loop.log.info(text + ": %r ends the engine", *arguments, error)
             self._loop.engine.end_with(error)
         else:
-            self._loop.seldom.failed(text, *arguments, error=error)
+            self._loop.throttled.error(text, *arguments, error=error)
 
-    def _even_out(self) -> None:
+    def _repair_outbox(self) -> None:
         """The half of a `send` for which there was no memory is taken back."""
         handles, pieces = self._loop.backend.outbox
         del handles[len(pieces) :]

@@ -142,17 +142,17 @@ class Dial:
         try:
             targets = resolve(self._address, self._family, socket.AI_NUMERICHOST)
         except socket.gaierror:
-            self._ask()
+            self._resolve_name()
         else:
             self._try(targets)
 
-    def _ask(self) -> None:
+    def _resolve_name(self) -> None:
         try:
-            self._loop.engine.resolvers.submit(self._resolve)
+            self._loop.engine.resolvers.submit(self._resolve_in_thread)
         except RuntimeError as error:  # the system gives no more threads
             raise OSError(errno.EAGAIN, unknown_host(self._address, error).strerror) from error
 
-    def _resolve(self) -> None:
+    def _resolve_in_thread(self) -> None:
         """On a thread of the resolvers."""
         if self._is_over:
             return  # it has waited too long for its turn

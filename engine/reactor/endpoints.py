@@ -100,7 +100,7 @@ class Endpoints:
         """It is lost: a part of a datagram is none."""
         self.truncated += 1
         limit = self._reactor.options.max_datagram
-        self._reactor.seldom.say("a datagram had more than max_datagram=%d bytes", limit)
+        self._reactor.throttled.warning("a datagram had more than max_datagram=%d bytes", limit)
 
     def on_refused(self, handle: int, result: int, size: int) -> None:
         """The system did not send a datagram, or reports that an earlier one did not arrive."""
@@ -113,11 +113,11 @@ class Endpoints:
             endpoint.refused(size)
         self.refused += 1
         why = os.strerror(-result)
-        self._reactor.seldom.say("a datagram could not be sent: %s", why, why=why)
+        self._reactor.throttled.warning("a datagram could not be sent: %s", why, why=why)
         if endpoint is not None:
-            self._tell(endpoint, network_error(-result))
+            self._call_on_refused(endpoint, network_error(-result))
 
-    def _tell(self, endpoint: Endpoint, error: OSError) -> None:
+    def _call_on_refused(self, endpoint: Endpoint, error: OSError) -> None:
         """Tell the handler that a datagram was refused, where it has a method for that."""
         on_refused = getattr(endpoint.origin.handler, "on_refused", None)
         if on_refused is None:

@@ -38,8 +38,8 @@ class Holdable(Protocol):
     def peer_has_ended(self) -> bool: ...
     @property
     def _is_held(self) -> bool: ...
-    def _go_on(self) -> None: ...
-    def _let_go(self) -> None: ...
+    def _release_if_small(self) -> None: ...
+    def _release_hold(self) -> None: ...
 
 
 class Held:
@@ -60,7 +60,7 @@ class Held:
     def add(self, conn: Holdable, *, is_full: bool = False) -> None:
         """It stands behind the others; or it holds too much itself, and waits for no room."""
         (self._full if is_full else self._line)[conn] = None
-        self._look_within(self._interval())
+        self._check_within(self._interval())
 
     def discard(self, conn: Holdable) -> None:
         """It goes on by itself."""
@@ -73,7 +73,7 @@ class Held:
         self._ended.discard(conn)
         if conn is self._draining:
             self._draining = None
-            self._look_within(0.0)  # the next may follow
+            self._check_within(0.0)  # the next may follow
 
     def may_hold(self, conn: Holdable) -> bool:
         """Not to the end of what is there already of a peer that has ended."""
@@ -83,25 +83,25 @@ class Held:
         is_busy = self._line or self._asked or self._draining is not None
         return LOOK_EVERY if is_busy else _ENDS_EVERY
 
-    def _look_within(self, seconds: float) -> None:
+    def _check_within(self, seconds: float) -> None:
         if self._timer is not None:
             if self._timer.when <= monotonic() + seconds:
                 return
             self._timer.cancel()
             self._timer = None
-        self._timer = self._loop.add_timer(seconds, self._look)
+        self._timer = self._loop.add_timer(seconds, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """Let as many go on as there is room for what each may bring at once."""
         self._timer = None
         for conn in list(islice(self._line, self._count())):
-            conn._go_on()  # first: where that fails, it is tried again
+            conn._release_if_small()  # first: where that fails, it is tried again
             self.discard(conn)
             if conn._is_held:
                 self._full[conn] = None
         self._drain_next()
         if self._line or self._full:
-            self._look_within(self._interval())
+            self._check_within(self._interval())
 
     def _drain_next(self) -> None:
         """Read the next peer that has ended to its end: one after the other, since each brings as
@@ -114,7 +114,7 @@ class Held:
         asked = list(islice(everyone, self._asked, self._asked + _ASKED_AT_ONCE))
         for conn in asked:
             if not conn._paused and self._loop.backend.pending(conn._handle) & HUNG_UP:
-                conn._let_go()  # first: there may be no memory for it
+                conn._release_hold()  # first: there may be no memory for it
                 self._ended.add(conn)
                 self._draining = conn
                 return

@@ -16,11 +16,11 @@ from ..base.logs import EngineLog, Log
 from ..base.options import Options
 from ..connection.connection import Connection
 from ..connection.origin import Origin
-from ..connection.owner import Room
+from ..connection.owner import SharedBudget
 from .resolvers import Resolvers
 
 
-class Places(Room, Protocol):
+class HostBudget(SharedBudget, Protocol):
     """What the reactors of an engine share: bounds, who accepts, and who rests."""
 
     @property
@@ -42,7 +42,7 @@ class Siblings(Protocol):
     def wake_all(self) -> None: ...
 
 
-class Beginner(Protocol):
+class Connector(Protocol):
     """Begins connections on a reactor."""
 
     @property
@@ -63,16 +63,16 @@ class Host(Protocol):
     is_forked: bool
 
     @property
-    def budget(self) -> Places: ...
+    def budget(self) -> HostBudget: ...
     @property
     def group(self) -> Siblings: ...
     @property
-    def dialer(self) -> Beginner: ...
+    def dialer(self) -> Connector: ...
     def make_backend(self) -> Backend: ...
 
     # How it ends
 
     def needs(self, reactor: Any, /) -> bool: ...
     def reactor_ended(self, reactor: Any, failure: BaseException | None, /) -> None: ...
-    def end_with(self, wish: BaseException, /) -> None: ...
+    def end_with(self, interrupt: BaseException, /) -> None: ...
     def request_stop(self, timeout: float | None = None) -> None: ...

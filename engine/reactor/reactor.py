@@ -71,7 +71,7 @@ class Reactor:
         self.budget = engine.budget
         self.options = engine.options
         self.log = engine.log
-        self.seldom = engine.logging.seldom
+        self.throttled = engine.logging.throttled
         self.ident = 0
         self.ready: Future[None] = Future()  # done once the loop runs, or could not be made
         self.may_serve: Future[bool] = Future()  # said once all have begun, or one could not
@@ -208,8 +208,8 @@ class Reactor:
         failure: BaseException | None = None
         try:
             self._loop()
-        except EXITS as wish:
-            failure = wish  # `run` and `wait` raise it
+        except EXITS as interrupt:
+            failure = interrupt  # `run` and `wait` raise it
         except BaseException as error:
             self.log.critical("%r has failed", self, error=error)
             failure = error
@@ -300,7 +300,7 @@ class Reactor:
             conn._marks &= ~WAKE_DUE
             self.traffic(conn)
         if conn._marks & END_DUE and not (conn._paused or conn in self.again):
-            self.streams.tell_end(conn)
+            self.streams.call_on_end(conn)
 
     def _run_those_due(self) -> None:
         for call in self.timers.due():
@@ -309,9 +309,9 @@ class Reactor:
             except BaseException as error:
                 self.setbacks.timer_failed(call, error)
 
-    def go_on_accepting(self) -> None:
+    def admit_waiting(self) -> None:
         """A connection has ended somewhere."""
-        self.acceptor.go_on()
+        self.acceptor.admit_waiting()
 
     def be_forked(self) -> None:
         """In a forked child, where its thread is not."""

@@ -60,7 +60,7 @@ class Setbacks:
         """Go on after an exception in the loop, with the events that are left, or raise it."""
         while True:
             try:
-                events = self._go_on(events, handle, kind, error)
+                events = self._events_left(events, handle, kind, error)
                 if isinstance(error, MemoryError):
                     self._loop.wake_up()  # should it have been the news of calls that was lost
                 return events
@@ -69,7 +69,7 @@ class Setbacks:
                     raise
                 sleep(_REST)
 
-    def _go_on(
+    def _events_left(
         self, events: Iterator[Event], handle: int, kind: int, error: BaseException
     ) -> Iterator[Event]:
         trace = error.__traceback__

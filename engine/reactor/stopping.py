@@ -67,7 +67,7 @@ class Stopping:
         guard(loop.dials.give_up, _NO_MORE)
         for conn in list(loop.connections.values()):
             guard(loop.streams.drain, conn)
-            guard(loop.streams.linger_less, conn)
+            guard(loop.streams.shorten_linger, conn)
         guard(loop.endpoints.close, GRACEFUL)
 
     def close_all(self, origin: Origin) -> None:

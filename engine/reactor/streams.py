@@ -139,7 +139,7 @@ class Streams:
             with borrowed(fd) as sock:
                 prepare_socket(sock, self._loop.options)
         except OSError as error:
-            self._loop.seldom.say("an option was not set on a newcomer: %s", error)
+            self._loop.throttled.warning("an option was not set on a newcomer: %s", error)
 
     def _own_stream(self, fd: int, origin: Origin) -> Connection | None:
         handle = None if self._loop.stopping.is_over else self._loop.take_handle()
@@ -183,9 +183,9 @@ class Streams:
         if conn._paused or conn in self._loop.again:
             conn._marks |= END_DUE  # after what the handler has not seen yet
         else:
-            self.tell_end(conn)
+            self.call_on_end(conn)
 
-    def tell_end(self, conn: Connection) -> None:
+    def call_on_end(self, conn: Connection) -> None:
         """Tell the handler that the peer has ended its side."""
         conn._marks &= ~END_DUE
         if conn._owner:
@@ -268,7 +268,7 @@ class Streams:
         callbacks, budget = self._loop.callbacks, self._loop.engine.budget
         callbacks.guard(self._tidy_up, conn, lost, status)
         callbacks.on_close(conn)
-        callbacks.guard(self._let_loose, conn)
+        callbacks.guard(self._release, conn)
         if budget.is_resting:
             budget.connection_ended()
 
@@ -288,7 +288,7 @@ class Streams:
             conn._error = network_error(-status, f": {lost} bytes were not sent")
 
     @staticmethod
-    def _let_loose(conn: Connection) -> None:
+    def _release(conn: Connection) -> None:
         """Nothing that a closed connection refers to may refer to it."""
         conn._on_closed = None
         if conn._error is not None:
@@ -307,7 +307,7 @@ class Streams:
         if conn._owner:
             self._loop.callbacks.call(conn, conn._origin.handler.on_drain, "on_drain")
 
-    def linger_less(self, conn: Connection) -> None:
+    def shorten_linger(self, conn: Connection) -> None:
         """It may have begun to linger before the engine was stopped."""
         if isinstance(conn._timer, Linger):
             self._cancel_timer(conn)

@@ -20,7 +20,7 @@ class Member(Protocol):
     ended: int
 
     def post_own(self, call: Callable[..., object], *arguments: Any) -> None: ...
-    def go_on_accepting(self) -> None: ...
+    def admit_waiting(self) -> None: ...
 
 
 class Members(Protocol):
@@ -81,7 +81,7 @@ class Budget:
         if last:
             for member in self._group.reactors:
                 with suppress(ConnectionClosed):
-                    member.post_own(_look_again)
+                    member.post_own(_wake_only)
 
     # Who rests: connections of all reactors count, and any may make room
 
@@ -101,8 +101,8 @@ class Budget:
             resting = list(self._resting)
         for reactor in resting:
             with suppress(ConnectionClosed):
-                reactor.post_own(reactor.go_on_accepting)
+                reactor.post_own(reactor.admit_waiting)
 
 
-def _look_again() -> None:
+def _wake_only() -> None:
     """A loop that wakes looks whether it may end."""

@@ -49,7 +49,7 @@ class Choice:
 
 def judge(name: str) -> Verdict:
     """Whether the backend of that name can run here, found by trying what a reactor will use."""
-    return _try_rings(Bounds(), 1) if name == "io_uring" else _look_at(name)
+    return _try_rings(Bounds(), 1) if name == "io_uring" else _without_trying(name)
 
 
 def choose(wanted: str) -> Choice:
@@ -65,7 +65,7 @@ def choose(wanted: str) -> Choice:
     if wanted == "auto":
         return _choose_best()
     forced = Choice(wanted, f"forced by {forced_by}", maker(wanted))
-    verdict = _look_at(wanted)
+    verdict = _without_trying(wanted)
     if not verdict.available:
         raise _unavailable(forced, verdict)
     return forced
@@ -93,7 +93,7 @@ def _unavailable(forced: Choice, verdict: Verdict) -> BackendUnavailable:
 
 
 def _choose_best() -> Choice:
-    uring = _look_at("io_uring")
+    uring = _without_trying("io_uring")
     if uring.available:
         make = maker("io_uring")
         return Choice("io_uring", f"best here: {uring.reason}", make, is_forced=False)
@@ -103,7 +103,7 @@ def _choose_best() -> Choice:
 def choose_instead(uring: Verdict) -> Choice:
     """The best one besides io_uring, which cannot run here for that reason."""
     for name in FALLBACKS:
-        if _look_at(name).available:
+        if _without_trying(name).available:
             return Choice(name, f"no io_uring: {uring.reason}", maker(name), passed_over=uring)
     raise BackendUnavailable("this system has none of io_uring, epoll, kqueue and select")
 
@@ -153,7 +153,7 @@ def _try_rings(bounds: Bounds, count: int) -> Verdict:
     return Verdict("io_uring", found.available, found.reason, found.remedy)
 
 
-def _look_at(name: str) -> Verdict:
+def _without_trying(name: str) -> Verdict:
     """What the system says of a backend, which is not made."""
     if name == "io_uring":
         found = probe_uring()

@@ -120,7 +120,7 @@ def _checked(timeout: float) -> float:
     """Raise TypeError or ValueError unless it is a time to connect in."""
     if isinstance(timeout, (int, float)) and timeout <= 0:
         raise ValueError(
-            "timeout is more than 0 seconds, or None for the option connect_timeout, "
+            "timeout must be more than 0 seconds, or None for the option connect_timeout, "
             f"not {shown(timeout)}"
         )
     return check_seconds("timeout", timeout, inf)

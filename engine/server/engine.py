@@ -50,7 +50,7 @@ class Engine:
         self.options: Options = make_options(options)
         self.logging = EngineLog(self.options)
         self.log = self.logging.log
-        self.log.heed = self.end_with
+        self.log.on_exit = self.end_with
         self.origin = Origin(handler)  # of the connections that it dials itself
         self._listening = Listening(addresses, self.log)
         if not addresses and self._needs_address:
@@ -227,26 +227,26 @@ class Engine:
         self._start(here=False)
         return self
 
-    def run_here(self, fd: int = -1, heed: Callable[[], object] | None = None) -> None:
+    def run_here(self, fd: int = -1, on_readable: Callable[[], object] | None = None) -> None:
         """`start` and `wait`, with the first reactor on the calling thread; see `ringnet.run`.
 
-        `heed()` is called there whenever `fd` can be read, for as long as any reactor runs.
+        `on_readable()` is called there whenever `fd` can be read, for as long as any reactor runs.
         """
         with borrowed_thread():
             self._start(here=True)
             hosted = self.group.hosted
             assert hosted is not None
-            if heed is not None:
-                hosted.post_own(hosted.watches.add, fd, heed)
+            if on_readable is not None:
+                hosted.post_own(hosted.watches.add, fd, on_readable)
             hosted.serve()
-        self._see_off()
+        self._wait_for_others()
 
     def _start(self, here: bool) -> None:
         with self.life.starting():
             self._prepare(here)
         note_running(self)
 
-    def _see_off(self) -> None:
+    def _wait_for_others(self) -> None:
         """The hosted reactor is over, and so are the others, but for one that is stuck."""
         if self.wait(STOP_GRACE):
             return
@@ -365,13 +365,13 @@ class Engine:
             elif self.group.hosted is not None:
                 self.group.hosted.wake_up()  # it may be the last one now
 
-    def end_with(self, wish: BaseException) -> None:
+    def end_with(self, interrupt: BaseException) -> None:
         """A user's code has raised what ends a program (EXITS): stop, and have `wait` raise it.
 
         In good order for SystemExit; KeyboardInterrupt means that nobody wants to wait.
         """
-        self.group.note_failure(wish)
-        self.request_stop(0 if isinstance(wish, KeyboardInterrupt) else None)
+        self.group.note_failure(interrupt)
+        self.request_stop(0 if isinstance(interrupt, KeyboardInterrupt) else None)
 
     def _finish(self) -> None:
         try:
@@ -387,8 +387,8 @@ class Engine:
         """Whatever becomes of it, the others follow."""
         try:
             step()
-        except EXITS as wish:
-            self.end_with(wish)
+        except EXITS as interrupt:
+            self.end_with(interrupt)
         except BaseException as error:
             self.log.error(f"%r: {name} raised", self, error=error)
 

@@ -131,7 +131,7 @@ class Group:
         self._give_up_at = at
         for reactor in self.reactors:
             with suppress(ConnectionClosed):
-                reactor.post_own(reactor.add_timer, seconds, _look_again)
+                reactor.post_own(reactor.add_timer, seconds, _wake_only)
 
     @property
     def is_given_up(self) -> bool:
@@ -181,10 +181,10 @@ class Group:
         return any(reactor.face.is_current for reactor in self.reactors)
 
     @property
-    def is_held_up_here(self) -> bool:
+    def is_posting_here(self) -> bool:
         """Whether the calling thread was interrupted while a reactor waits for it."""
         return any(reactor.mailbox.is_posting for reactor in self.reactors)
 
 
-def _look_again() -> None:
+def _wake_only() -> None:
     """A loop that wakes looks whether it may end."""

@@ -17,7 +17,7 @@ class Threads(Protocol):
     @property
     def runs_here(self) -> bool: ...
     @property
-    def is_held_up_here(self) -> bool: ...
+    def is_posting_here(self) -> bool: ...
 
 
 class Life:
@@ -99,11 +99,11 @@ class Life:
         """Whether the calling thread can wait for the end without holding it up."""
         me = get_ident()
         is_inside = self._starter == me or me in self._waiters or self._threads.runs_here
-        return not (self.is_new or is_inside or self._threads.is_held_up_here)
+        return not (self.is_new or is_inside or self._threads.is_posting_here)
 
     def check_may_wait(self, method: str) -> None:
         """Raise EngineStateError where waiting for the engine would be for ever."""
-        if self._threads.is_held_up_here:
+        if self._threads.is_posting_here:
             raise EngineStateError(
                 f"{method} in a signal's handler would wait for what it interrupts"
             )

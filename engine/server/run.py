@@ -6,9 +6,9 @@ import threading
 from typing import Any
 
 from ..base.action import Handler
-from ..base.logs import be_helpful
+from ..base.logs import log_to_stderr
 from .engine import Engine
-from .signals import Bell, heeding
+from .signals import SignalPipe, handling_signals
 
 
 def run(handler: Handler, *addresses: str, **options: Any) -> None:
@@ -30,11 +30,11 @@ def run(handler: Handler, *addresses: str, **options: Any) -> None:
     Raises what `Engine` and `Engine.start` raise, and what made a reactor fail. gnet: Run.
     """
     engine = Engine(handler, *addresses, **options)
-    be_helpful(engine.logging)
+    log_to_stderr(engine.logging)
     if threading.current_thread() is not threading.main_thread():
         engine.run_here()
         return
-    with Bell(engine) as bell:
-        with heeding(bell):
-            engine.run_here(bell.fileno(), bell.heed)
-        bell.raise_what_was_raised()
+    with SignalPipe(engine) as pipe:
+        with handling_signals(pipe):
+            engine.run_here(pipe.fileno(), pipe.handle)
+        pipe.raise_what_was_raised()

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-HEED_WITHIN: Final = 0.5  # seconds that a reactor has to heed the second signal
+SIGNAL_GRACE: Final = 0.5  # seconds that a reactor has to heed the second signal
 Handler = Callable[[int, FrameType | None], Any]
 
 
-class Bell:
+class SignalPipe:
     """Brings signals to a reactor of the main thread, which watches it.
 
     A reactor that sleeps could not run Python's handler of a signal, and one that is about to
@@ -34,8 +34,8 @@ class Bell:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._asked = 0  # signals that came
-        self._heeded = 0
-        self._unheeded_since = 0.0
+        self._handled = 0
+        self._unhandled_since = 0.0
         self._is_watched = False  # a thread will look whether the reactor heeds
         self._is_ignored = False  # and found that it does not
         self._is_over = False
@@ -43,7 +43,7 @@ class Bell:
         self._raised: list[BaseException] = []  # by the program's own handlers
         self.before: dict[int, Handler] = {}  # which are these
 
-    def __enter__(self) -> Bell:
+    def __enter__(self) -> SignalPipe:
         self._here, self.there = socket.socketpair()
         self._here.setblocking(False)
         self.there.setblocking(False)
@@ -62,8 +62,8 @@ class Bell:
         if self._is_ignored:
             self._is_ignored = False
             raise KeyboardInterrupt("a handler has not returned when the program was to end")
-        if self._asked == self._heeded:
-            self._unheeded_since = monotonic()
+        if self._asked == self._handled:
+            self._unhandled_since = monotonic()
         self._asked += 1
         with suppress(BlockingIOError):  # full is as good
             self.there.send(b"!")  # should `heed` have read already what the system wrote
@@ -71,13 +71,13 @@ class Bell:
         if self._asked > 1:
             self._insist(number)
 
-    def heed(self) -> None:
+    def handle(self) -> None:
         """The reactor has heard it."""
         with suppress(BlockingIOError):
             self._here.recv(4096)
-        while self._heeded < self._asked:
-            self._engine.request_stop(0 if self._heeded else None)
-            self._heeded += 1
+        while self._handled < self._asked:
+            self._engine.request_stop(0 if self._handled else None)
+            self._handled += 1
 
     # The program's own handlers
 
@@ -99,23 +99,23 @@ class Bell:
 
     def _insist(self, number: int) -> None:
         """Have the main thread interrupted if its reactor does not heed this signal soon."""
-        is_late = self._asked - self._heeded > 1
-        if is_late and monotonic() - self._unheeded_since >= HEED_WITHIN:
+        is_late = self._asked - self._handled > 1
+        if is_late and monotonic() - self._unhandled_since >= SIGNAL_GRACE:
             raise KeyboardInterrupt("a handler has not returned since the first signal")
         if self._is_watched:
             return
         self._is_watched = True
         # Not by `threading`, whose locks the signal may have interrupted.
         try:
-            _thread.start_new_thread(self._look_after, (self._asked, number))
+            _thread.start_new_thread(self._interrupt_if_stuck, (self._asked, number))
         except RuntimeError:  # the system gives no more: then the next signal insists
             self._is_watched = False
 
-    def _look_after(self, asked: int, number: int) -> None:
-        sleep(HEED_WITHIN)
+    def _interrupt_if_stuck(self, asked: int, number: int) -> None:
+        sleep(SIGNAL_GRACE)
         self._is_watched = False
         with self._lock:
-            if self._heeded >= asked or self._is_over:
+            if self._handled >= asked or self._is_over:
                 return
             self._is_ignored = True
             main = threading.main_thread().ident
@@ -130,24 +130,24 @@ class Bell:
 
 
 @contextmanager
-def heeding(bell: Bell) -> Iterator[None]:
-    """Have the signals that end a program ring the bell.
+def handling_signals(pipe: SignalPipe) -> Iterator[None]:
+    """Have the signals that end a program ring the pipe.
 
     Left alone is what is ignored, and what a handler outside of Python is for, which could not be
     restored.
     """
-    ask = bell.ask
+    ask = pipe.ask
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     ours = [number for number in SIGNALS if before[number] not in (signal.SIG_IGN, None)]
     defaults = (signal.SIG_DFL, signal.default_int_handler)
-    bell.before = {number: before[number] for number in ours if before[number] not in defaults}
+    pipe.before = {number: before[number] for number in ours if before[number] not in defaults}
     for number in ours:
         signal.signal(number, ask)
-    fd = signal.set_wakeup_fd(bell.there.fileno(), warn_on_full_buffer=False)
+    fd = signal.set_wakeup_fd(pipe.there.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
-        bell.end()
+        pipe.end()
         signal.set_wakeup_fd(fd)
         for number in ours:
             if signal.getsignal(number) == ask:  # else the program has set another meanwhile

@@ -9,10 +9,10 @@ from ringnet import Options
 
 HEAD = """# Options
 
-Every option of `ringnet.run` and `ringnet.Engine`, by keyword. An unknown name, a wrong type or a
-value out of range raises `OptionError` at the call.
+Every option of `ringnet.run` and `ringnet.Engine`, given as keyword arguments. An unknown
+name, a wrong type or a value out of range raises `OptionError` at the call.
 
-| option | default | may be | what it is |
+| option | default | values | meaning |
 |---|---|---|---|
 """
 

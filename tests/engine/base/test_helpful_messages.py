@@ -40,7 +40,7 @@ def test_a_client_that_was_not_started_or_was_stopped() -> None:
 def test_a_timeout_says_the_same_of_zero_and_below() -> None:
     with ringnet.Client(Recorder(), backend="select") as client:
         for timeout in (0, 0.0, -1):
-            with pytest.raises(ValueError, match="timeout is more than 0 seconds, or None"):
+            with pytest.raises(ValueError, match="timeout must be more than 0 seconds, or None"):
                 client.register("tcp://127.0.0.1:1", timeout)
 
 
@@ -55,7 +55,7 @@ def test_a_timeout_says_the_same_of_zero_and_below() -> None:
 def test_a_group_of_the_other_family(address: str, group: str) -> None:
     with ringnet.Engine(Recorder(), address, backend="select") as engine:
         here, other = (4, 6) if "udp4" in address else (6, 4)
-        text = f"no IPv{here} address.*by one of udp{other}://"
+        text = f"not an IPv{here} address.*use udp{other}://"
         with pytest.raises(OSError, match=text) as caught:
             engine.listeners[0].join_group(group, "lo")
     assert caught.value.errno == errno.EINVAL
@@ -66,7 +66,7 @@ def test_a_group_of_what_is_not_udp(tmp_path: Path) -> None:
     with ringnet.Engine(Recorder(), *addresses, backend="select") as engine:
         for listener in engine.listeners:
             for change in (listener.join_group, listener.leave_group):
-                with pytest.raises(OSError, match="by udp:// listeners only") as caught:
+                with pytest.raises(OSError, match="only udp:// listeners") as caught:
                     change("239.1.1.1", "lo")
                 assert caught.value.errno == errno.EOPNOTSUPP
 

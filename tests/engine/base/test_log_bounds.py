@@ -13,7 +13,7 @@ import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, receive, served, until
 from ringnet.engine.base import logs
-from ringnet.engine.base.logs import EngineLog, Log, Seldom
+from ringnet.engine.base.logs import EngineLog, Log, ThrottledLog
 from ringnet.engine.base.options import make_options
 
 
@@ -163,18 +163,18 @@ def test_kinds_are_bounded(
     """Whoever makes up kinds has at most so many lines in the time."""
     now = 0.0
     monkeypatch.setattr(logs, "monotonic", lambda: now)
-    seldom = Seldom(Log(logger))
+    throttled = ThrottledLog(Log(logger))
     for number in range(1_000):
-        seldom.say("kind %s", number, why=number)
+        throttled.warning("kind %s", number, why=number)
     most = logs._MOST_KINDS
     assert len(lines.records) == most + 1
-    assert len(seldom._said) <= most + 1
+    assert len(throttled._entries) <= most + 1
     now = 100.0
-    seldom.say("kind %s", 999, why="new")
+    throttled.warning("kind %s", 999, why="new")
     assert len(lines.records) == most + 2
-    seldom.say("kind %s", 0, why=0)
-    seldom.say("kind %s", 0, why=0)
-    seldom.close()
+    throttled.warning("kind %s", 0, why=0)
+    throttled.warning("kind %s", 0, why=0)
+    throttled.close()
     assert lines.having("999 more") or lines.having("1 more")
     assert sum(int(line.split()[0]) for line in lines.having("left out")) >= 1
 
@@ -184,16 +184,19 @@ def test_lines_left_out_are_counted_into_the_next(
 ) -> None:
     now = 0.0
     monkeypatch.setattr(logs, "monotonic", lambda: now)
-    seldom = Seldom(Log(logger))
+    throttled = ThrottledLog(Log(logger))
     for _ in range(5):
-        seldom.say("a kind: %d", 7)
+        throttled.warning("a kind: %d", 7)
     now = 10.0
     for _ in range(3):
-        seldom.say("a kind: %d", 8)
-    assert lines.having("a kind") == ["a kind: 7", "a kind: 8 (and 4 times since it was last said)"]
-    seldom.close()
-    assert lines.having("left out") == ["2 more were left out of the log of: a kind: ..."]
-    seldom.close()
+        throttled.warning("a kind: %d", 8)
+    assert lines.having("a kind") == [
+        "a kind: 7",
+        "a kind: 8 (and 4 more since it was last logged)",
+    ]
+    throttled.close()
+    assert lines.having("left out") == ["2 more lines were left out of the log: a kind: ..."]
+    throttled.close()
     assert len(lines.having("left out")) == 1
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, receive, until
-from ringnet.engine.base.logs import Log, Seldom
+from ringnet.engine.base.logs import Log, ThrottledLog
 from setback_tools import Breakable
 
 
@@ -219,10 +219,10 @@ def test_it_is_said_to_standard_error_once_in_a_while(capsys: pytest.CaptureFixt
 def test_the_log_is_heard_again_when_it_works_again() -> None:
     logger, disk = logging.Logger("full"), Disk(OSError(errno.ENOSPC, "disk full"))
     logger.addHandler(disk)
-    seldom = Seldom(Log(logger))
-    seldom.say("one kind: %s", 1)
-    seldom.say("one kind: %s", 2)
-    seldom.say("another kind")
+    throttled = ThrottledLog(Log(logger))
+    throttled.warning("one kind: %s", 1)
+    throttled.warning("one kind: %s", 2)
+    throttled.warning("another kind")
     assert disk.lines == ["one kind: 1", "another kind"]
 
 
@@ -251,5 +251,5 @@ def test_what_cannot_be_printed(backend: str, capsys: pytest.CaptureFixture[str]
         with dial(engine) as client:
             client.sendall(b"x")
             assert receive(client, 1) == b"x"
-    assert "a Call that cannot be shown" in "".join(said)
+    assert "<Call; repr failed" in "".join(said)
     assert capsys.readouterr().err == ""

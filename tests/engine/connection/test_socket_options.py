@@ -145,7 +145,7 @@ def test_numbers_that_an_option_cannot_have(backend: str) -> None:
         conn = first_connection(handler)
         wrong: dict[str, Callable[[], None]] = {
             "SO_RCVBUF": lambda: conn.set_read_buffer(1 << 40),
-            "SO_RCVBUF is 1 byte": lambda: conn.set_read_buffer(-1),
+            "SO_RCVBUF must be 1 byte": lambda: conn.set_read_buffer(-1),
             "SO_SNDBUF": lambda: conn.set_write_buffer(0),
             "SO_LINGER": lambda: conn.set_linger(1 << 40),
             "TCP_KEEPIDLE": lambda: conn.set_keep_alive(True, idle=1 << 40),

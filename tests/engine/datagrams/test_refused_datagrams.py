@@ -131,7 +131,7 @@ def test_a_receiver_that_is_gone(backend: str, tmp_path: Path) -> None:
 
 
 def test_the_option_is_checked() -> None:
-    with pytest.raises(ringnet.OptionError, match="'broadcast' is True or False"):
+    with pytest.raises(ringnet.OptionError, match="'broadcast' must be True or False"):
         make_options({"broadcast": 1})
 
 

@@ -297,7 +297,7 @@ def test_an_abstract_name_in_use_is_an_error_and_free_afterwards(backend: str, s
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(ringnet.BindError, match="no socket"):
+    with pytest.raises(ringnet.BindError, match="not a socket"):
         ringnet.Engine(Recorder(), f"unix://{path}").start()
     assert path.read_text() == "data"
 

@@ -190,12 +190,12 @@ def test_what_is_wrong_with_a_path(scheme: str, tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     (tmp_path / "directory").mkdir()
     cases = {
-        "directory": (errno.EADDRINUSE, "a directory is there"),
-        "file": (errno.EADDRINUSE, "a file that is no socket is there"),
-        "dangling": (errno.EADDRINUSE, "a link that leads nowhere"),
-        "circle/s": (errno.ELOOP, "in a circle"),
-        "file/s": (errno.ENOTDIR, "no directory"),
-        "missing/s": (errno.ENOENT, "make it"),
+        "directory": (errno.EADDRINUSE, "there is a directory"),
+        "file": (errno.EADDRINUSE, "there is a file that is not a socket"),
+        "dangling": (errno.EADDRINUSE, "a dangling symbolic link"),
+        "circle/s": (errno.ELOOP, "form a loop"),
+        "file/s": (errno.ENOTDIR, "not a directory"),
+        "missing/s": (errno.ENOENT, "create it"),
     }
     before = open_descriptors()
     for path, (number, says) in cases.items():
@@ -204,7 +204,7 @@ def test_what_is_wrong_with_a_path(scheme: str, tmp_path: Path) -> None:
         assert says in str(error)
         assert "port" not in str(error)
         assert "process" not in str(error)
-    assert "takes no sockets" in str(refusal(f"{scheme}:///proc/ringnet"))
+    assert "does not support sockets" in str(refusal(f"{scheme}:///proc/ringnet"))
     assert open_descriptors() == before
     assert (tmp_path / "file").read_bytes() == b""
     assert (tmp_path / "dangling").is_symlink()
@@ -216,7 +216,7 @@ def test_a_path_that_is_in_use(tmp_path: Path) -> None:
             error = refusal(address)
             assert error.errno == errno.EADDRINUSE
             assert "another process or engine" in str(error)
-            assert f"take another {says}" in str(error)
+            assert f"use another {says}" in str(error)
 
 
 UNPRIVILEGED = """
@@ -250,10 +250,10 @@ def test_a_user_without_rights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "number", "says"),
     [
-        ("unix:///x", errno.EROFS, "can only be read"),
+        ("unix:///x", errno.EROFS, "read-only"),
         ("unix:///x", errno.ENOSPC, "full"),
-        ("unix:///x", errno.EACCES, "a directory of its own"),
-        ("unix:///x", errno.EPERM, "a directory of its own"),
+        ("unix:///x", errno.EACCES, "another directory"),
+        ("unix:///x", errno.EPERM, "another directory"),
         ("tcp://127.0.0.1:80", errno.EACCES, "ports below 1024"),
         ("tcp://127.0.0.1:8080", errno.EACCES, "policy"),
         ("tcp://[fe80::1]:80", errno.EINVAL, "eth0"),

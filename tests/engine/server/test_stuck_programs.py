@@ -9,7 +9,7 @@ from time import monotonic, sleep
 import pytest
 from engine_tools import IN_CHILDREN, WAIT, until
 from ringnet.engine.base.processes import EXIT_TIMEOUT, STOP_GRACE
-from ringnet.engine.server.signals import HEED_WITHIN
+from ringnet.engine.server.signals import SIGNAL_GRACE
 from run_tools import connect, echoes, program
 
 SLACK = 5.0  # seconds that a busy machine may add to a bound, with the start of Python
@@ -55,7 +55,7 @@ def is_asleep(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("how", "pause"),
     [
-        ("sleeps", HEED_WITHIN + 0.2),
+        ("sleeps", SIGNAL_GRACE + 0.2),
         ("sleeps", 0.0),
         ("waits", 0.0),
         ("reads", 0.0),
@@ -76,7 +76,7 @@ def test_a_second_signal_interrupts_a_handler(
         began = monotonic()
         process.send_signal(number)
         out, err = process.communicate(timeout=WAIT)
-        assert monotonic() - began < HEED_WITHIN + SLACK
+        assert monotonic() - began < SIGNAL_GRACE + SLACK
     assert out.startswith("interrupted")
     assert process.returncode == -signal.SIGINT, err
     assert "KeyboardInterrupt" in err
@@ -185,7 +185,7 @@ def test_where_there_is_no_thread_a_later_signal_interrupts(backend: str) -> Non
         client.sendall(b"sleeps")
         assert process.stdout is not None
         assert process.stdout.readline() == "stuck 0\n"
-        for pause in (0.05, HEED_WITHIN + 0.1, 0):  # two signals at once are one
+        for pause in (0.05, SIGNAL_GRACE + 0.1, 0):  # two signals at once are one
             process.send_signal(signal.SIGINT)
             sleep(pause)
         out, err = process.communicate(timeout=WAIT)
