@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Final
 
 MAY_GO_ON: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+NO_MORE: Final = "the engine is stopping and accepts no more connections"
 
 
 class RingnetError(Exception):

@@ -1,7 +1,7 @@
-"""What the elastic buffers have in common: the ways to read, and what asking for too much gets.
+"""What the elastic buffers have in common: the methods that read, and their errors.
 
-gnet: pkg/buffer. A buffer belongs to one thread. What its methods return as `bytes` is the caller's
-own for good.
+gnet: pkg/buffer. A buffer belongs to one thread. The `bytes` that its methods return are the
+caller's own, and never change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..base.errors import BufferLimitExceeded, ShortBuffer, shown
 
-_PIECE = 64 * 1024  # bytes that `read_from` asks for at once
+_PIECE = 64 * 1024  # bytes that `read_from` requests at once
 
 
 class Source(Protocol):
@@ -36,23 +36,23 @@ class Unread(Protocol):
 def check_count(n: int) -> int:
     """Raise TypeError or ValueError unless it is a number of bytes, or -1 for all."""
     if not isinstance(n, int):
-        raise TypeError(f"a number of bytes is a whole number, or -1 for all, not {shown(n)}")
+        raise TypeError(f"a number of bytes must be an int, or -1 for all, not {shown(n)}")
     if n < -1:
-        raise ValueError(f"a number of bytes is 0 or more, or -1 for all, not {shown(n)}")
+        raise ValueError(f"a number of bytes must be 0 or more, or -1 for all, not {shown(n)}")
     return n
 
 
 def asked_for(n: int, there: int, hint: str = "") -> int:
-    """How many bytes are asked for, checked against what there is. Raises ShortBuffer."""
+    """How many bytes are requested, checked against how many there are. Raises ShortBuffer."""
     if check_count(n) == -1:
         return there
     if n > there:
-        raise ShortBuffer(f"{shown(n)} bytes were asked for and {there} are there{hint}")
+        raise ShortBuffer(f"{shown(n)} bytes requested, but {there} available{hint}")
     return n
 
 
 def as_bytes(data: object) -> bytes:
-    """The bytes, or a copy of them where they could change. Raises TypeError."""
+    """The bytes themselves, or a copy if they could change. Raises TypeError."""
     if type(data) is bytes:
         return data
     if isinstance(data, bytes | bytearray | memoryview):
@@ -62,7 +62,7 @@ def as_bytes(data: object) -> bytes:
 
 
 def fill(source: Unread, target: bytearray | memoryview, there: int) -> int:
-    """Consume what fits into `target`; returns how many bytes."""
+    """Consume as many bytes as fit into `target`; returns how many."""
     with memoryview(target).cast("B") as view:
         data = source.peek(min(len(view), there))
         view[: len(data)] = data
@@ -70,99 +70,102 @@ def fill(source: Unread, target: bytearray | memoryview, there: int) -> int:
 
 
 def move(source: Unread, file: Sink) -> int:
-    """Write all of `source` to `file`, and consume what it took; returns how many bytes.
+    """Write all of `source` to `file`, and consume what it accepted; returns how many bytes.
 
-    Each part is consumed as soon as it is written, so that nothing is lost, and nothing written
-    twice, when a later one raises.
+    Each part is consumed as soon as it is written, so that nothing is lost or written twice when a
+    later part raises.
     """
     data = source.peek()
     done = 0
     while done < len(data):
         count = _write(file, data[done:] if done else data)
         if not count:
-            break  # a non-blocking file takes no more for now
+            break  # a non-blocking file accepts no more for now
         done += source.discard(count)
     return done
 
 
 def _write(file: Sink, data: bytes) -> int:
-    """Write once; returns how many bytes were taken."""
+    """Write once; returns how many bytes were accepted."""
     try:
         count = file.write(data)
-    except BlockingIOError as error:  # a buffered file says in it what it has taken
+    except BlockingIOError as error:  # a buffered file reports in it what it has accepted
         return int(getattr(error, "characters_written", 0))
     if count is None:
-        # Raw files say so that they would block; others (such as a connection) say nothing else.
+        # From a raw file, None means that it would block; others (a connection) return only None.
         return 0 if isinstance(file, io.RawIOBase) else len(data)
     return count if isinstance(count, int) and 0 <= count <= len(data) else len(data)
 
 
 class Buffer:
-    """Bytes in a row: written at the end, consumed at the front."""
+    """A queue of bytes: written at the end, consumed at the front."""
 
     __slots__ = ("limit",)
 
     def __init__(self, limit: int | None = None) -> None:
         if limit is not None and (not isinstance(limit, int) or limit < 0):
-            raise ValueError(f"limit is a number of bytes, or None for no bound, not {limit!r}")
+            raise ValueError(f"limit must be a number of bytes, or None, not {limit!r}")
         self.limit = limit
 
-    # What each buffer does in its own way
+    # What each buffer implements
 
     def __len__(self) -> int:
         raise NotImplementedError
 
     def write(self, data: bytes) -> int:
-        """Put bytes at the end; returns how many. Raises BufferLimitExceeded, and takes none."""
+        """Append bytes; returns how many. Raises BufferLimitExceeded, and then appends none."""
         raise NotImplementedError
 
     def clear(self) -> None:
-        """Drop everything and give the memory back."""
+        """Drop everything and free the memory."""
         raise NotImplementedError
 
     def _copy(self, count: int) -> bytes:
-        """The first `count` bytes, which are there."""
+        """The first `count` bytes; the buffer has at least that many."""
         raise NotImplementedError
 
     def _drop(self, count: int) -> None:
-        """Consume `count` bytes, which are there."""
+        """Consume `count` bytes; the buffer has at least that many."""
         raise NotImplementedError
 
-    # What all do in the same way
+    # What they share
 
     def peek(self, n: int = -1) -> bytes:
-        """The next `n` bytes, or all (-1), not consumed. Raises ShortBuffer. gnet: Peek."""
+        """Return `n` bytes, or all (-1), without consuming them. Raises ShortBuffer. gnet: Peek."""
         return self._copy(asked_for(n, len(self)))
 
     def next(self, n: int = -1) -> bytes:
-        """Consume `n` bytes, or all (-1). Raises ShortBuffer, and consumes none. gnet: Next."""
+        """Consume and return `n` bytes, or all (-1). Raises ShortBuffer, and then consumes none.
+
+        gnet: Next.
+        """
         count = asked_for(n, len(self))
         data = self._copy(count)
         self._drop(count)
         return data
 
     def discard(self, n: int = -1) -> int:
-        """Consume `n` bytes, or all (-1), unseen; returns how many. Raises ShortBuffer.
+        """Consume `n` bytes, or all (-1), without returning them; returns how many.
 
-        gnet: Discard.
+        Raises ShortBuffer. gnet: Discard.
         """
         count = asked_for(n, len(self))
         self._drop(count)
         return count
 
     def read(self, n: int = -1) -> bytes:
-        """Consume at most `n` bytes (-1: all); fewer where there are fewer. gnet: Read."""
+        """Consume and return up to `n` bytes, or all (-1). gnet: Read."""
         return self.next(n if check_count(n) == -1 else min(n, len(self)))
 
     def readinto(self, target: bytearray | memoryview) -> int:
-        """Consume what fits into `target`; returns how many bytes. gnet: Read."""
+        """Consume as many bytes as fit into `target`; returns how many. gnet: Read."""
         return fill(self, target, len(self))
 
     def read_from(self, file: Source) -> int:
-        """Write what `file` has until its end; returns how many bytes. gnet: ReadFrom.
+        """Append the contents of `file` until its end; returns how many bytes. gnet: ReadFrom.
 
-        No more is read of `file` than `limit` leaves room for. Raises BufferLimitExceeded where
-        there is none at all.
+        No more is read from `file` than `limit` leaves room for. Raises BufferLimitExceeded if
+        there is no room at all.
         """
         total = 0
         while room := _PIECE if self.limit is None else min(_PIECE, self.limit - len(self)):
@@ -175,15 +178,15 @@ class Buffer:
         return total
 
     def write_to(self, file: Sink) -> int:
-        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo.
+        """Consume everything and write it to `file`; returns how many bytes. gnet: WriteTo.
 
-        What `file` does not take is not consumed.
+        Bytes that `file` does not accept are not consumed.
         """
         return move(self, file)
 
     def check_limit(self, more: int) -> None:
-        """Raise BufferLimitExceeded where so many bytes more would pass `limit`."""
+        """Raise BufferLimitExceeded if `more` bytes would exceed `limit`."""
         if self.limit is not None and len(self) + more > self.limit:
             raise BufferLimitExceeded(
-                f"{len(self)} bytes are there and {more} more would pass limit={self.limit}"
+                f"the buffer has {len(self)} bytes; {more} more would exceed limit={self.limit}"
             )

@@ -1,4 +1,4 @@
-"""What a connection's handler has not read, where some of it came in large pieces."""
+"""The unread bytes of a connection, if some of them came in large pieces."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from .buffer import Buffer
 from .ring_buffer import RingBuffer
 
 KEPT_WHOLE_FROM: Final = 16 * 1024  # bytes of a piece that is kept as it is
-_SHRUNK_AT: Final = 8  # a piece of which only this part is left is exchanged for a copy
+_SHRUNK_AT: Final = 8  # once only 1/8 of a piece is left, a copy replaces it
 
 
 class Leftovers(Buffer):
-    """Large pieces by reference, in their order, with the small ones between them in rings.
+    """A queue of large pieces by reference, with the small ones between them in ring buffers.
 
-    So what is read and consumed in turn is neither copied nor given fresh memory each time, and
-    many small pieces cost one storage.
+    Large pieces are neither copied nor need new memory, and many small pieces share one storage.
     """
 
     __slots__ = ("_pieces", "_size", "_start")
@@ -24,25 +23,25 @@ class Leftovers(Buffer):
     def __init__(self) -> None:
         super().__init__()
         self._pieces: deque[bytes | RingBuffer] = deque()
-        self._start = 0  # what is consumed of the first piece, if that is `bytes`
+        self._start = 0  # bytes of the first piece that are consumed, if it is `bytes`
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
     def refer(self, piece: bytes) -> None:
-        """Put a large piece at the end, as it is."""
+        """Append a large piece by reference."""
         self._pieces.append(piece)
         self._size += len(piece)
 
     def take_over(self, ring: RingBuffer) -> None:
-        """Put what is in a ring at the end; it is this buffer's from now on."""
+        """Append a ring buffer, which belongs to this buffer from now on."""
         if ring:
             self._pieces.append(ring)
             self._size += len(ring)
 
     def write(self, data: bytes) -> int:
-        """Copy a piece to the end; returns how many bytes."""
+        """Append a copy of a piece; returns how many bytes."""
         if data:
             last = self._pieces[-1] if self._pieces else None
             if isinstance(last, RingBuffer):
@@ -53,7 +52,7 @@ class Leftovers(Buffer):
         return len(data)
 
     def clear(self) -> None:
-        """Drop everything and give the memory back."""
+        """Drop everything and free the memory."""
         self._pieces.clear()
         self._start = self._size = 0
 
@@ -66,7 +65,7 @@ class Leftovers(Buffer):
             if isinstance(piece, RingBuffer):
                 part = piece.peek(min(count, len(piece)))
             else:
-                part = piece[start : start + count]  # the piece itself, where that is all of it
+                part = piece[start : start + count]  # the piece itself if the slice covers it
             parts.append(part)
             count -= len(part)
             start = 0
@@ -91,7 +90,7 @@ class Leftovers(Buffer):
                 return
 
     def _shrink(self, first: bytes) -> None:
-        """Few bytes may not keep many alive that nobody counts."""
+        """Replace a piece of which little is left, so that a few bytes do not keep many alive."""
         left = len(first) - self._start
         if len(first) >= KEPT_WHOLE_FROM and left <= len(first) // _SHRUNK_AT:
             self._pieces[0] = first[self._start :]

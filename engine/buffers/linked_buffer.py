@@ -9,9 +9,9 @@ from .buffer import Buffer, as_bytes, asked_for
 
 
 class LinkedBuffer(Buffer):
-    """Pieces of bytes in order. What is written is referred to, not copied, where it is `bytes`.
+    """A list of pieces. `bytes` that are written are kept by reference, not copied.
 
-    It suits large pieces on their way out. `limit` bytes are the most it takes.
+    It suits large outgoing pieces. It takes at most `limit` bytes.
     """
 
     __slots__ = ("_offset", "_pieces", "_size")
@@ -19,7 +19,7 @@ class LinkedBuffer(Buffer):
     def __init__(self, limit: int | None = None) -> None:
         super().__init__(limit)
         self._pieces: deque[bytes] = deque()
-        self._offset = 0  # what is consumed of the first piece
+        self._offset = 0  # bytes of the first piece that are consumed
         self._size = 0
 
     def __len__(self) -> int:
@@ -31,7 +31,7 @@ class LinkedBuffer(Buffer):
         return len(self._pieces)
 
     def write(self, data: bytes) -> int:
-        """Put a piece at the end; returns how many bytes. gnet: PushBack."""
+        """Append a piece; returns how many bytes. gnet: PushBack."""
         if type(data) is not bytes:
             data = as_bytes(data)
         count = len(data)
@@ -43,7 +43,7 @@ class LinkedBuffer(Buffer):
         return count
 
     def write_front(self, data: bytes) -> int:
-        """Put a piece before all others; returns how many bytes. gnet: PushFront."""
+        """Insert a piece at the front; returns how many bytes. gnet: PushFront."""
         data = as_bytes(data)
         if self.limit is not None:
             self.check_limit(len(data))
@@ -56,7 +56,7 @@ class LinkedBuffer(Buffer):
         return len(data)
 
     def peek_pieces(self, n: int = -1) -> list[bytes]:
-        """The next `n` bytes, or all (-1), as they were written: for a vectored write.
+        """The next `n` bytes, or all (-1), in the pieces that were written, for a vectored write.
 
         Raises ShortBuffer. gnet: Peek.
         """
@@ -73,9 +73,9 @@ class LinkedBuffer(Buffer):
         return found
 
     def take(self, goal: int) -> bytes:
-        """Consume the next piece: a large one as it is, small ones joined up to about `goal` bytes.
+        """Consume the next piece; small ones are joined up to about `goal` bytes.
 
-        b"" where there is none. gnet: Pop.
+        Returns b"" if there is none. gnet: Pop.
         """
         if not self._pieces:
             return b""

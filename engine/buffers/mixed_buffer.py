@@ -1,4 +1,4 @@
-"""The outbound mix: a bounded ring, and a list for what overflows.
+"""The mixed buffer: a bounded ring, and a list for the overflow.
 
 gnet: pkg/buffer/elastic.Buffer.
 """
@@ -11,10 +11,10 @@ from .ring_buffer import RingBuffer
 
 
 class MixedBuffer(Buffer):
-    """Small pieces are copied into a ring of at most `ring_bytes`; beyond, they are referred to.
+    """A ring of at most `ring_bytes` for small pieces; what does not fit is kept by reference.
 
-    So many small writes cost one storage, and a few large ones no copy. Once the list has
-    something, all that follows goes behind it. `limit` bytes are the most it takes in all.
+    So many small writes share one storage, and large ones are not copied. Once there are pieces by
+    reference, everything written later goes behind them. It takes at most `limit` bytes in all.
     """
 
     __slots__ = ("_list", "_ring", "_ring_bytes")
@@ -22,7 +22,7 @@ class MixedBuffer(Buffer):
     def __init__(self, ring_bytes: int = 64 * 1024, limit: int | None = None) -> None:
         super().__init__(limit)
         if not isinstance(ring_bytes, int) or ring_bytes < 0:
-            raise ValueError(f"ring_bytes is a number of bytes, not {ring_bytes!r}")
+            raise ValueError(f"ring_bytes must be a number of bytes, not {ring_bytes!r}")
         self._ring_bytes = ring_bytes
         self._ring = RingBuffer()
         self._list = LinkedBuffer()
@@ -31,7 +31,7 @@ class MixedBuffer(Buffer):
         return len(self._ring) + len(self._list)
 
     def write(self, data: bytes) -> int:
-        """Put bytes at the end; returns how many. gnet: Write."""
+        """Append bytes; returns how many. gnet: Write."""
         if type(data) is not bytes:
             data = as_bytes(data)
         if self.limit is not None:
@@ -41,7 +41,7 @@ class MixedBuffer(Buffer):
         return self._ring.write(data)
 
     def clear(self) -> None:
-        """Drop everything and give the memory back. gnet: Reset, Release."""
+        """Drop everything and free the memory. gnet: Reset, Release."""
         self._ring.clear()
         self._list.clear()
 

@@ -10,16 +10,17 @@ from .buffer import Buffer, as_bytes
 _SMALLEST: Final = 1024  # bytes of a storage
 _KEPT: Final = 4096  # bytes of a storage that an empty buffer keeps
 _DOUBLED_UP_TO: Final = 1024 * 1024  # bytes; beyond, a storage grows by a quarter
-# From here on a storage is a mapping of its own: of a heap with holes nothing would be given back.
+# From this size on a storage is a mapping of its own: a fragmented heap is not returned to the
+# system.
 _MAPPED_FROM: Final = 8 * 1024
-_SHRUNK_FROM: Final = 64 * 1024  # bytes of a storage that is exchanged when little of it is used
+_SHRUNK_FROM: Final = 64 * 1024  # bytes; a larger storage is replaced when little of it is used
 _NOTHING: Final = memoryview(bytearray())
 
 
 class RingBuffer(Buffer):
-    """Bytes that go round in one storage, which grows with need and is given back when empty.
+    """A ring buffer whose storage grows as needed and is freed when empty.
 
-    It suits what is written and consumed in small pieces. `limit` bytes are the most it takes.
+    It suits bytes that are written and consumed in small pieces. It takes at most `limit` bytes.
     """
 
     __slots__ = ("_size", "_start", "_store")
@@ -37,11 +38,11 @@ class RingBuffer(Buffer):
 
     @property
     def capacity(self) -> int:
-        """Bytes of the storage."""
+        """Size of the storage in bytes."""
         return len(self._store)
 
     def write(self, data: bytes) -> int:
-        """Put bytes at the end; returns how many. gnet: Write."""
+        """Append bytes; returns how many. gnet: Write."""
         if type(data) is not bytes:
             data = as_bytes(data)
         count = len(data)
@@ -63,7 +64,7 @@ class RingBuffer(Buffer):
         return count
 
     def clear(self) -> None:
-        """Drop everything and give the storage back. gnet: Reset, Done."""
+        """Drop everything and free the storage. gnet: Reset, Done."""
         self._store = _NOTHING
         self._start = self._size = 0
 
@@ -88,7 +89,7 @@ class RingBuffer(Buffer):
             self._move(_size_for(self._size * 2))
 
     def _move(self, size: int) -> None:
-        """Take another storage; what is there is put in a row, so that it begins with no wrap."""
+        """Move to a storage of another size; the contents start at its beginning, unwrapped."""
         storage = _storage(size)
         first = min(self._size, len(self._store) - self._start)
         storage[:first] = self._store[self._start : self._start + first]
@@ -105,7 +106,7 @@ def _size_for(needed: int) -> int:
 
 
 def _storage(size: int) -> memoryview:
-    """Zeroed memory, which is given back when nobody refers to it any more."""
+    """Zeroed memory, which is freed with the last reference to it."""
     if size >= _MAPPED_FROM and hasattr(mmap, "MAP_PRIVATE"):
         try:
             return memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))

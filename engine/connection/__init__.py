@@ -1,1 +1,1 @@
-"""One connection: its state, and what handlers can do with it."""
+"""One connection: its state, and what a handler can do with it."""

@@ -1,7 +1,7 @@
-"""What any thread may ask of a connection.
+"""The methods of a connection that any thread may call.
 
-The law of this file: on a foreign thread nothing is done but posting a call to the connection's
-reactor. The methods with an underscore are those calls, and run on its thread.
+The law of this file: on a foreign thread, a method only posts a call to the connection's reactor.
+The methods with an underscore are those calls; they run on the reactor's thread.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from .stream import WAKE_DUE, Callback, Stream
 
 
 class Written(Protocol):
-    """A connection or a datagram, as it is written to from elsewhere."""
+    """A connection or a datagram that another thread writes to."""
 
     def write(self, data: bytes, /) -> None: ...
 
 
 def write_and_report(loop: Owner, conn: Written, data: bytes, callback: Callback | None) -> None:
-    """On the loop's thread: the write that `async_write` asked for."""
+    """On the loop's thread: the write that `async_write` has requested."""
     try:
         conn.write(data)
-    except BaseException as refusal:  # whatever it is, it may not end the loop
-        # Reported from here: a variable would refer to the error, and the error to its frame.
+    except BaseException as refusal:  # no exception may end the loop
+        # Reported inside the handler: a variable for the error would form a cycle with its frame.
         _report(loop, conn, len(data), callback, refusal)
         if not is_plain(refusal):
-            raise  # an interrupt, which goes its own way
+            raise  # an interrupt, which the loop handles
     else:
         _report(loop, conn, len(data), callback, None)
 
@@ -48,17 +48,17 @@ def _report(
 
 
 class AnyThread(Stream):
-    """The part of a connection that is for any thread."""
+    """The methods of a connection that are for any thread."""
 
     __slots__ = ()
 
     def async_write(self, data: bytes, callback: Callback | None = None) -> None:
         """`write` from any thread; the calls of one thread keep their order.
 
-        `callback(conn, error)` then runs on the reactor's thread: None where the bytes were
-        accepted, else ConnectionClosed or BufferLimitExceeded. Without a callback a refusal is
-        logged. Raises TypeError, QueueFull, and ConnectionClosed if the engine has stopped; for
-        packets as `write`, which checks the size. gnet: AsyncWrite.
+        `callback(conn, error)` then runs on the reactor's thread; `error` is None if the bytes were
+        accepted, otherwise ConnectionClosed or BufferLimitExceeded. Without a callback a refusal is
+        logged. Raises TypeError, QueueFull, and ConnectionClosed if the engine has stopped; for a
+        packet that is too large, ValueError. gnet: AsyncWrite.
         """
         check_callback(callback)
         self._loop.post(write_and_report, self._loop, self, as_bytes(data), callback)
@@ -68,22 +68,22 @@ class AnyThread(Stream):
         self.async_write(b"".join([as_bytes(part) for part in parts]), callback)
 
     def wake(self, callback: Callback | None = None) -> None:
-        """Have `on_traffic` called on the reactor's thread, though nothing arrived. gnet: Wake.
+        """Have `on_traffic` called on the reactor's thread even if nothing arrived. gnet: Wake.
 
-        `callback(conn, error)` runs after it; `error` is ConnectionClosed where the connection was
-        closing. While reading is paused the callback runs, and `on_traffic` is called once when
-        reading is resumed, however often it was woken.
+        `callback(conn, error)` runs afterwards; `error` is ConnectionClosed if the connection was
+        closing. While reading is paused, only the callback runs; `on_traffic` is called once when
+        reading is resumed, no matter how often `wake` was called.
         """
         check_callback(callback)
         self._loop.post(self._wake, callback)
 
     def close(self, callback: Callback | None = None) -> None:
-        """Close after what was written is sent. Closing twice does nothing.
+        """Close once everything written has been sent. Closing twice does nothing.
 
-        On the connection's own thread it is closing when this returns, elsewhere soon after; where
-        the engine has stopped it is closed already, and the callback runs on the calling thread.
-        `callback(conn, error)` runs right after `on_close`. Bytes that arrive from now on are
-        dropped; what is owed has `close_timeout` seconds. gnet: Close, CloseWithCallback.
+        On the connection's own thread it is closing when this returns, elsewhere soon after.
+        `callback(conn, error)` runs right after `on_close`; if the engine has already stopped, it
+        runs on the calling thread. Bytes that arrive from now on are dropped; bytes that are not
+        sent yet have `close_timeout` seconds. gnet: Close, CloseWithCallback.
         """
         check_callback(callback)
         if get_ident() == self._loop.ident:

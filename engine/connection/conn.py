@@ -1,4 +1,4 @@
-"""What `on_traffic` gets: a connection, or a datagram that arrived at a listener."""
+"""The argument of `on_traffic`: a connection, or a datagram that arrived at a listener."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .writing import Readable
 
 
 class Conn(Protocol):
-    """A `Connection` or a `Datagram`, for handlers that serve both. gnet: Conn.
+    """What `Connection` and `Datagram` have in common, for handlers that serve both. gnet: Conn.
 
-    What each of these does is written at `Connection`.
+    The members are documented at `Connection`.
     """
 
     context: Any

@@ -1,8 +1,8 @@
-"""A connection: the bytes that arrived and the bytes on their way, for one handler.
+"""A connection, as its handler uses it.
 
-Thread rule: a connection belongs to its reactor's thread. Every method is for that thread, and
-raises WrongThread elsewhere, but for those of `any_thread.py` (`async_write`, `async_writev`,
-`wake`, `close`), which are for any thread.
+Thread rule: a connection belongs to its reactor's thread. Its methods are for that thread and raise
+WrongThread elsewhere, except those of `any_thread.py` (`async_write`, `async_writev`, `wake`,
+`close`), which are for any thread.
 """
 
 from __future__ import annotations
@@ -26,35 +26,38 @@ if TYPE_CHECKING:
 
 
 class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
-    """One connection of an engine. Made by the engine; a handler gets it in each of its methods.
+    """A connection, created by the engine and passed to the methods of its handler.
 
-    Its state and the path of a message are in `stream.py`; what reads in `reading.py`, what writes
-    in `writing.py`, time limits in `time_limits.py`, what other threads may call in
-    `any_thread.py`, the socket's options in `socket_options.py`.
+    Its methods are for its reactor's thread and raise WrongThread elsewhere, except `async_write`,
+    `async_writev`, `wake` and `close`, which are for any thread. Once it is closing, those that
+    read or write raise ConnectionClosed.
 
-    `context` is the handler's own: any object, None at first.
+    `context` is for the handler's own use: any object, None at first.
     """
+
+    # Its state and the path of a message are in `stream.py`, reading in `reading.py`, writing in
+    # `writing.py`, time limits in `time_limits.py`, the socket's options in `socket_options.py`.
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         state = "open" if self._owner else "closed"
-        is_here = self._owner == get_ident()  # else what is known has to do
+        is_here = self._owner == get_ident()  # elsewhere only what is cached can be shown
         peer = self.remote_address if is_here else self._remote
         return f"<ringnet.Connection {self._handle & INDEX_MASK} {state} peer={peer_text(peer)}>"
 
-    # The ends
+    # Closing
 
     def close_now(self) -> None:
-        """Close at once: what was written and not sent yet is dropped.
+        """Close at once: bytes that are not sent yet are dropped.
 
-        Also where it is closing already, however softly; does nothing once it is closed. `on_close`
-        gets None, or what the connection was closing with.
+        It also ends a graceful close that is in progress; once the connection is closed it does
+        nothing. `on_close` gets None, or the error with which the connection was closing.
         """
         self._cut(NOW)
 
     def reset(self) -> None:
-        """`close_now`, with a reset (RST), which the peer sees as an error."""
+        """Close at once with a reset (RST), which the peer sees as an error."""
         self._cut(RESET)
 
     def _cut(self, mode: int) -> None:
@@ -67,7 +70,7 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
                 raise wrong_thread(self._loop)
         self._end(mode, None)
 
-    # What it is
+    # Properties
 
     @property
     def loop(self) -> LoopFace[Connection]:
@@ -76,19 +79,22 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
 
     @property
     def local_address(self) -> Any:
-        """Our address, as `socket.getsockname` gives it. gnet: LocalAddr."""
+        """The local address, as `socket.getsockname` returns it: see `remote_address`.
+
+        gnet: LocalAddr.
+        """
         if self._local is None:
             self._local = self._ask("getsockname")
         return self._local
 
     @property
     def remote_address(self) -> Any:
-        """The peer's address, as `socket.getpeername` gives it. gnet: RemoteAddr.
+        """The peer's address, as `socket.getpeername` returns it. gnet: RemoteAddr.
 
-        Asked of the kernel once and then remembered; None if it was not asked while the connection
-        was open. It is there in `on_close`: a handler with that method has it asked at the start.
-        What was asked is there for any thread; asking is for the connection's own, and raises
-        WrongThread elsewhere. `local_address` likewise.
+        The kernel is asked once, and the answer is cached; None if it was never asked while the
+        connection was open. If the handler has an `on_close`, it is asked at the start, so that the
+        address is known there. A cached address can be read on any thread; otherwise a thread other
+        than the connection's gets WrongThread.
         """
         if self._remote is None:
             self._remote = self._ask("getpeername")
@@ -96,18 +102,18 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
 
     @property
     def listener(self) -> Listener | None:
-        """The listener it came from; None where it was dialed or enrolled."""
+        """The listener that accepted it; None if it was dialed or enrolled."""
         return self._origin.listener
 
     def fileno(self) -> int:
-        """The descriptor, which stays the engine's; -1 once it is closed. gnet: Fd."""
+        """The descriptor, which still belongs to the engine; -1 once it is closed. gnet: Fd."""
         return self._fd
 
     def dup(self) -> int:
-        """A new descriptor of the same socket, which is the caller's to close. gnet: Dup.
+        """A duplicate of the descriptor, which the caller has to close. gnet: Dup.
 
-        It outlives the connection: `close_now` then leaves the peer connected to it. `close` and
-        `shutdown_write` end our side for it as well, and `reset` ends it.
+        It outlives the connection: after `close_now` the peer stays connected to it. `close` and
+        `shutdown_write` end our side for the duplicate as well, and `reset` ends it.
         """
         if self._owner != get_ident():
             raise self._misuse()
@@ -121,7 +127,7 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
         return borrowed(self._fd)
 
     def _ask(self, question: str) -> Any:
-        """`getsockname` or `getpeername`; None where the socket can no longer be asked."""
+        """`getsockname` or `getpeername`; None if the connection is closing or closed."""
         if self._owner != get_ident():
             if self._owner:
                 raise self._misuse()

@@ -1,6 +1,6 @@
 """A datagram that arrived at a listener.
 
-gnet's model: each packet is one `on_traffic`, and what its handler does not consume is gone.
+gnet's model: each packet is one `on_traffic`, and what its handler does not consume is dropped.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 
 class Datagram(SocketOptions):
-    """One datagram that arrived at a listener, and the way back to its sender.
+    """A datagram that arrived at a listener; writing to it answers its sender.
 
-    It lives for one `on_traffic`, in which it is read like a connection; kept longer it can still
-    be written to, from any thread with `async_write`. There is no `on_open` and no `on_close` for
-    it, and it has no end of its own: closing it does nothing.
+    Its bytes can be read, as from a connection, during one `on_traffic`. It may be kept longer in
+    order to write to it, from any thread with `async_write`. There is no `on_open` and no
+    `on_close` for it, and closing it does nothing.
 
-    Its methods are for its reactor's thread and raise WrongThread elsewhere, but for `async_write`,
+    Its methods are for its reactor's thread and raise WrongThread elsewhere, except `async_write`,
     `async_writev`, `wake` and `close`, which are for any thread; once the listener's socket is
-    closed they raise ConnectionClosed. `set_` options are those of that socket, and so of all its
-    datagrams.
+    closed they raise ConnectionClosed. The `set_` methods change options of that socket, and so for
+    all its datagrams.
     """
 
     __slots__ = ("_endpoint", "_length", "_loop", "_memory", "_offset", "_owner", "_to", "context")
@@ -50,14 +50,14 @@ class Datagram(SocketOptions):
         self._owner = loop.ident  # the thread that may use it
         self._memory = loop.memory
         self._offset = offset
-        self._length = length  # bytes that are not consumed
+        self._length = length  # bytes that are not consumed yet
         self._endpoint = endpoint
         self._to = sender
 
     def __repr__(self) -> str:
         return f"<ringnet.Datagram from {peer_text(self.remote_address)}>"
 
-    # What it is
+    # Properties
 
     @property
     def loop(self) -> LoopFace[Any]:
@@ -71,21 +71,21 @@ class Datagram(SocketOptions):
 
     @property
     def local_address(self) -> Any:
-        """The listener's address, as `socket.getsockname` gives it; of one that listens on all
-        addresses, the one that was asked (on Linux). gnet: LocalAddr."""
+        """The listener's address, as `socket.getsockname` returns it. If it listens on a wildcard
+        address, this is the address that the datagram was sent to (on Linux). gnet: LocalAddr."""
         return self._endpoint.local_address
 
     @property
     def remote_address(self) -> Any:
-        """The sender's address; "" for a nameless Unix socket. gnet: RemoteAddr."""
+        """The sender's address; "" for an unnamed Unix socket. gnet: RemoteAddr."""
         return unpack(self._to)[1]
 
     def fileno(self) -> int:
-        """The descriptor of the listener's socket; -1 once that is closed. gnet: Fd."""
+        """The descriptor of the listener's socket; -1 once it is closed. gnet: Fd."""
         return self._endpoint.fd if self._endpoint.is_open else -1
 
     def dup(self) -> int:
-        """A new descriptor of the listener's socket, which is the caller's to close. gnet: Dup."""
+        """A duplicate of the listener's descriptor, which the caller has to close. gnet: Dup."""
         self._check()
         return os.dup(self._endpoint.fd)
 
@@ -97,7 +97,7 @@ class Datagram(SocketOptions):
         return self._length
 
     def next(self, n: int = -1) -> bytes:
-        """Consume `n` bytes, or all there are (-1). Raises ShortBuffer where there are fewer.
+        """Consume and return `n` bytes, or all (-1). Raises ShortBuffer if there are fewer.
 
         gnet: Next.
         """
@@ -110,7 +110,7 @@ class Datagram(SocketOptions):
         return self._memory[start : start + count]
 
     def peek(self, n: int = -1) -> bytes:
-        """The next `n` bytes, or all (-1), without consuming them. Raises ShortBuffer.
+        """Return the next `n` bytes, or all (-1), without consuming them. Raises ShortBuffer.
 
         gnet: Peek.
         """
@@ -120,9 +120,9 @@ class Datagram(SocketOptions):
         return self._memory[self._offset : self._offset + count]
 
     def discard(self, n: int = -1) -> int:
-        """Consume `n` bytes, or all (-1), without looking at them; returns how many.
+        """Consume `n` bytes, or all (-1), without returning them; returns how many.
 
-        Raises ShortBuffer where there are fewer. gnet: Discard.
+        Raises ShortBuffer if there are fewer. gnet: Discard.
         """
         if self._owner != get_ident():
             raise self._misuse()
@@ -132,22 +132,22 @@ class Datagram(SocketOptions):
         return count
 
     def read(self, n: int = -1) -> bytes:
-        """Consume at most `n` bytes (-1: all); fewer where there are fewer. gnet: Read."""
+        """Consume and return up to `n` bytes, or all (-1). gnet: Read."""
         return self.next(n if check_count(n) == -1 else min(n, self._length))
 
     def readinto(self, target: bytearray | memoryview) -> int:
-        """Consume what fits into `target`; returns how many bytes. gnet: Read."""
+        """Consume as many bytes as fit into `target`; returns how many. gnet: Read."""
         return fill(self, target, self._length)
 
     def write_to(self, file: Sink) -> int:
-        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo."""
+        """Consume everything and write it to `file`; returns how many bytes. gnet: WriteTo."""
         return move(self, file)
 
     # Writing
 
     @property
     def outbound_buffered(self) -> int:
-        """Bytes of the listener's socket, to whomever, that the kernel has not taken yet.
+        """Bytes of the listener's socket, to any receiver, that the kernel has not taken yet.
 
         gnet: OutboundBuffered.
         """
@@ -158,8 +158,8 @@ class Datagram(SocketOptions):
     def write(self, data: bytes) -> None:
         """Send one datagram to the sender of this one. gnet: Write.
 
-        Raises UsageError where the sender has no address: a Unix socket without a name, whose
-        `remote_address` is "". Raises ValueError for one too large, and BufferLimitExceeded.
+        Raises UsageError if the sender has no address (an unnamed Unix socket, whose
+        `remote_address` is ""), ValueError if `data` is too large, and BufferLimitExceeded.
         """
         if self._owner != get_ident():
             raise self._misuse()
@@ -172,9 +172,9 @@ class Datagram(SocketOptions):
         self.write(b"".join([as_bytes(part) for part in parts]))
 
     def read_from(self, file: Readable) -> int:
-        """Send one datagram with all that `file` has. gnet: ReadFrom.
+        """Send the contents of `file` as one datagram. gnet: ReadFrom.
 
-        It is not read where a datagram of the largest size could not be sent.
+        It is not read if a datagram of the largest size could not be sent.
         """
         self._check()
         self._endpoint.check_room()
@@ -185,9 +185,9 @@ class Datagram(SocketOptions):
     def send_to(self, data: bytes, address: Any) -> None:
         """Send one datagram to another address, in the form of `remote_address`. gnet: SendTo.
 
-        Of an IPv4 host (host, port) is enough also where the socket is of both families, and a
-        list is as good as a tuple. Raises as `write`; TypeError for an address of another form,
-        ValueError for a port or another number out of its range, and OSError for a host that is no
+        A list may be given instead of a tuple, and (host, port) for an IPv4 host even if the socket
+        serves both families. Raises as `write`; TypeError for an address of another form,
+        ValueError for a port or another number out of range, and OSError for a host that is not a
         numeric address or that the socket cannot send to, and for a Unix path that is too long.
         """
         if self._owner != get_ident():
@@ -198,8 +198,8 @@ class Datagram(SocketOptions):
     # For any thread
 
     def async_write(self, data: bytes, callback: Callback | None = None) -> None:
-        """`write` from any thread: see `Connection.async_write`. Raises ValueError at once for a
-        datagram that is too large. gnet: AsyncWrite."""
+        """`write` from any thread: see `Connection.async_write`. Raises ValueError at once if
+        `data` is too large. gnet: AsyncWrite."""
         check_callback(callback)
         data = as_bytes(data)
         self._endpoint.check_size(data)
@@ -210,12 +210,15 @@ class Datagram(SocketOptions):
         self.async_write(b"".join([as_bytes(part) for part in parts]), callback)
 
     def wake(self, callback: Callback | None = None) -> None:
-        """Only the callback is called: nothing can arrive once more. gnet: Wake."""
+        """Only calls the callback, on the reactor's thread: a datagram is not read twice.
+
+        gnet: Wake.
+        """
         check_callback(callback)
         self._loop.post(self._woken, callback)
 
     def close(self, callback: Callback | None = None) -> None:
-        """Does nothing but call the callback: a datagram is no connection. gnet: Close."""
+        """Only calls the callback: a datagram has no connection to close. gnet: Close."""
         check_callback(callback)
         if callback is None:
             return
@@ -233,7 +236,7 @@ class Datagram(SocketOptions):
             self._loop.guard(callback, self, error)
 
     def end(self) -> None:
-        """Its `on_traffic` has returned: what was not consumed is gone."""
+        """Its `on_traffic` has returned: what was not consumed is dropped."""
         self._length = 0
 
     # Mistakes
@@ -257,9 +260,9 @@ _SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # bytes of a sockaddr
 
 
 class WildcardDatagram(Datagram):
-    """One that arrived at a socket of all addresses: it knows which was asked, and answers from it.
+    """A datagram at a socket on a wildcard address: it is answered from the address it was sent to.
 
-    A peer that is connected would not hear another; see ip(7), IP_PKTINFO.
+    A connected peer would not receive an answer from another address; see ip(7), IP_PKTINFO.
     """
 
     __slots__ = ("_source",)
@@ -272,7 +275,7 @@ class WildcardDatagram(Datagram):
 
     @property
     def local_address(self) -> Any:
-        """The address that was asked, with the listener's port. gnet: LocalAddr."""
+        """The address that the datagram was sent to, with the listener's port. gnet: LocalAddr."""
         here = self._endpoint.local_address
         if not self._source or here is None:
             return here
@@ -280,8 +283,9 @@ class WildcardDatagram(Datagram):
         return (host, here[1], *more)
 
     def send_to(self, data: bytes, address: Any) -> None:
-        """As of any datagram. To the sender's host it leaves from the address that was asked; to
-        others from that which the system chooses: the one that was asked may lead nowhere there."""
+        """As `Datagram.send_to`. To the sender's host it is sent from the address that this
+        datagram was sent to; to others from the system's choice, since that one may have no route.
+        """
         if self._owner != get_ident():
             raise self._misuse()
         endpoint = self._endpoint
@@ -290,7 +294,7 @@ class WildcardDatagram(Datagram):
         endpoint.send(data, to + self._source if to[host] == self._to[host] else to)
 
     def write(self, data: bytes) -> None:
-        """Send one datagram to the sender of this one, from the address that was asked."""
+        """Send one datagram to the sender of this one, from the address that this was sent to."""
         if self._owner != get_ident():
             raise self._misuse()
         self._endpoint.send(data, self._to + self._source)

@@ -1,13 +1,13 @@
 """Time limits of a connection, at no cost for its messages.
 
-Nothing is noted when bytes arrive or are sent. A timer looks now and then (an eighth of the limit
-apart) at whether something happened since it last looked: the offset of the last chunk tells of
-arrivals, the backend's counter of what was sent. So a limit is never enforced early, and late by an
-eighth at most.
+Nothing is recorded when bytes arrive or are sent. A timer checks from time to time (at intervals of
+an eighth of the limit) whether something has happened since its last check: the offset of the last
+chunk shows what arrived, the backend's counter what was sent. So a limit is never enforced early,
+and at most an eighth late.
 
-The law of this file: nobody is cut off for what we did not do. A limit rests while we do not read,
-and where the loop itself was late (a handler that took long, a process that was stopped), what has
-come meanwhile is read before a limit is enforced.
+The law of this file: no peer is cut off for what we failed to do. A limit is suspended while we do
+not read, and if the loop itself was late (a slow handler, a stopped process), what has arrived
+meanwhile is read before a limit is enforced.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ...completion import READABLE, WRITABLE
 if TYPE_CHECKING:
     from .owner import Owner, Planned
 
-_PARTS = 8  # looks in the time of a limit
-_SHORTEST = 0.002  # seconds between two looks
-_SOONEST = 0.0001  # seconds to the last look
+_PARTS = 8  # checks within the time of a limit
+_SHORTEST = 0.002  # seconds between two checks
+_SOONEST = 0.0001  # seconds to the last check
 _GRACE = 256  # turns in which bytes that wait unread are read before a deadline is enforced
-_COUNTS = 2  # the parts in which a countdown counts
+_COUNTS = 2  # the parts that a countdown has
 
 
 class Limited(Protocol):
@@ -49,7 +49,7 @@ class Limited(Protocol):
 
 
 class Deadlines:
-    """The limits of one connection, and what was last seen of it."""
+    """The limits of one connection, and its state at the last check."""
 
     __slots__ = (
         "_active",
@@ -71,18 +71,18 @@ class Deadlines:
     def __init__(self, conn: Limited) -> None:
         now = monotonic()
         self._conn = conn
-        # Seconds; 0: no limit. That for the first byte is lifted by it.
+        # Seconds; 0: no limit. The first byte lifts its own limit.
         self._first = self._read = self._write = self._idle = 0.0
-        self._deadline = 0.0  # when, and not how long
+        self._deadline = 0.0  # a point in time, not a duration
         self._grace = _GRACE
-        # When the limits run from: not earlier than what last reset them.
+        # When each limit was last reset.
         self._begun = self._received = self._sent = self._active = now
-        self._waited = False  # bytes waited at the last look
+        self._waited = False  # whether bytes waited at the last check
         self._sent_count = conn._loop.sent(conn._handle)
         self._timer: Planned | None = None
 
     def begin(self, loop: Owner) -> None:
-        """The limits that the engine's options set for a new connection."""
+        """Set the limits of a new connection from the engine's options."""
         options = loop.options
         self._read = options.read_timeout
         self._write = options.write_timeout
@@ -112,7 +112,7 @@ class Deadlines:
         self._plan(now)
 
     def read_again(self) -> None:
-        """Reading has rested until now, and so have the limits."""
+        """Reading resumes: the limits run from now."""
         self._begun = self._received = self._active = monotonic()
 
     def cancel(self) -> None:
@@ -122,15 +122,15 @@ class Deadlines:
             self._timer = None
 
     def _plan(self, now: float) -> None:
-        """Look again when a limit may have passed."""
+        """Check again when a limit may have passed."""
         self.cancel()
         then = self._next_check(now)
         if then is not None:
-            # Rounding may put it a hair too early: then it looks again, but never at once.
+            # Rounding may make it slightly early: then it checks again, but never at once.
             self._timer = self._conn._loop.add_timer(max(then - now, _SOONEST), self._check)
 
     def _check(self) -> None:
-        """See what happened since the last look, and act on it, or look again later."""
+        """See what has happened since the last check; enforce a limit, or check again later."""
         conn = self._conn
         if conn._owner == 0:
             return
@@ -142,7 +142,7 @@ class Deadlines:
         self._plan(now)
 
     def _update(self, now: float) -> None:
-        """Bring the clocks up to date."""
+        """Update the clocks."""
         conn = self._conn
         if conn._has_received():
             self._note_received(now)
@@ -156,7 +156,7 @@ class Deadlines:
             self._sent = self._active = now
         waits = conn.outbound_buffered > 0
         if not (waits and self._waited):
-            self._sent = now  # it has begun to wait at the earliest when it was last seen not to
+            self._sent = now  # at the last check nothing was waiting yet
         self._waited = waits
 
     def _note_received(self, now: float) -> None:
@@ -164,7 +164,7 @@ class Deadlines:
         self._first = 0.0
 
     def _is_late(self, now: float) -> bool:
-        """Whether it is us who are late: what keeps a limit from passing has not been told yet."""
+        """Whether it is we who are late: an event not reported yet keeps the limit from passing."""
         conn = self._conn
         pending = conn._loop.backend.pending(conn._handle)
         comes = pending & READABLE and conn.is_reading and not conn.peer_has_ended
@@ -173,26 +173,26 @@ class Deadlines:
         if pending & WRITABLE and self._waited:
             self._sent = self._active = now
         if comes and self._deadline and now >= self._deadline and self._grace:
-            self._grace -= 1  # a peer that sends on and on does not put it off for ever
+            self._grace -= 1  # a peer that keeps sending cannot postpone it forever
             return True
         return not self._passed(now)
 
     def _passed(self, now: float) -> str:
-        """Which limit has passed; "" for none."""
+        """Which limit has passed; "" if none has."""
         if self._deadline and now >= self._deadline:
-            return "the deadline that set_deadline set has passed"
+            return "the deadline set by set_deadline has passed"
         if self._first and now - self._begun >= self._first:
             return f"no byte arrived within first_byte_timeout={self._first} s"
         if self._read and now - self._received >= self._read:
             return f"no byte arrived for read_timeout={self._read} s"
         if self._write and now - self._sent >= self._write:
-            return f"bytes wait, and none was sent for write_timeout={self._write} s"
+            return f"bytes are waiting, but none was sent for write_timeout={self._write} s"
         if self._idle and now - self._active >= self._idle:
             return f"nothing arrived and nothing was sent for idle_timeout={self._idle} s"
         return ""
 
     def _next_check(self, now: float) -> float | None:
-        """When; None where there is no limit."""
+        """When to check next; None if there is no limit."""
         times = [self._deadline] if self._deadline else []
         clocks = (
             (self._begun, self._first),
@@ -207,10 +207,10 @@ class Deadlines:
 
 
 class Countdown:
-    """A time limit for something as a whole, such as a connection's end.
+    """A time limit for something as a whole, such as closing a connection.
 
-    It counts in halves, and a half in which the loop was late counts as one: so a reactor that
-    stood still has turned, and gone on for a while, before a limit is enforced.
+    It counts two halves, and a half in which the loop was late counts once: so a reactor that was
+    blocked makes turns for a while before the limit is enforced.
     """
 
     __slots__ = ("_call", "_left", "_loop", "_part", "_timer")
@@ -223,7 +223,7 @@ class Countdown:
         self._timer = loop.add_timer(self._part, self._count)
 
     def cancel(self) -> None:
-        """It is over in time."""
+        """Stop: it has ended in time."""
         self._timer.cancel()
         self._call = None
 

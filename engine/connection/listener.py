@@ -1,4 +1,4 @@
-"""Listening sockets of an engine, and what the program can do with them. Made in `binding.py`."""
+"""The listening sockets of an engine, created in `binding.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..base.multicast import join, leave
 
 
 class Listener:
-    """One address that an engine serves; `conn.listener` is the one a connection came from.
+    """An address that an engine serves; `conn.listener` is the one that accepted a connection.
 
     Its methods are for any thread, as long as the engine runs.
     """
@@ -22,14 +22,14 @@ class Listener:
         self._address = address
         self._socks = socks  # one, or one for each reactor
         self._file = _inode(address)
-        self.prepares_each = prepares_each  # what is accepted has not inherited its options
+        self.prepares_each = prepares_each  # accepted sockets do not inherit its options
 
     def __repr__(self) -> str:
         return f"<ringnet.Listener {self.address}>"
 
     @property
     def address(self) -> str:
-        """Where it really listens."""
+        """The address that it is really bound to."""
         return str(self._address)
 
     @property
@@ -39,32 +39,33 @@ class Listener:
 
     @property
     def has_one_for_each(self) -> bool:
-        """Whether each reactor has a socket of its own: what it accepts there, it keeps."""
+        """Whether each reactor has a socket of its own, and keeps the connections it accepts."""
         return len(self._socks) > 1
 
     @property
     def parsed(self) -> Address:
-        """The address in its parts."""
+        """The parsed address."""
         return self._address
 
     def dup(self) -> socket.socket:
-        """A socket object of its own for the same listening socket. gnet: Dup, DupListener.
+        """A new socket object for the same listening socket. gnet: Dup, DupListener.
 
-        As long as it is open, the address stays taken and newcomers wait in it. Raises OSError
-        once the engine has stopped.
+        As long as it is open, the address stays in use and new connections queue up in it. Raises
+        OSError once the engine has stopped.
         """
         return self._socks[0].dup()
 
     def join_group(self, group: str, interface: str | int = "") -> None:
-        """Receive what is sent to a multicast group (ip(7), ipv6(7)), on an interface by name or
-        index; with `reuse_port` the first reactor gets it. The group is of the listener's family,
-        which is IPv6 for `udp://:PORT`: use `udp4://:PORT` for a group of IPv4. Raises OSError
-        with the option's name.
-        gnet: WithMulticastInterfaceIndex."""
-        join(self._socks[0], group, interface)  # else each reactor would get a copy of its own
+        """Join a multicast group (ip(7), ipv6(7)), on an interface given by name or index.
+
+        With `reuse_port` the first reactor receives it. The group must be of the listener's family,
+        which is IPv6 for `udp://:PORT`: use `udp4://:PORT` for an IPv4 group. Raises OSError with
+        the option's name. gnet: WithMulticastInterfaceIndex.
+        """
+        join(self._socks[0], group, interface)  # on all, each reactor would get a copy of its own
 
     def leave_group(self, group: str, interface: str | int = "") -> None:
-        """Receive it no more. Raises OSError with the option's name."""
+        """Leave a multicast group. Raises OSError with the option's name."""
         leave(self._socks[0], group, interface)
 
     def inheritable(self) -> list[int]:
@@ -79,7 +80,7 @@ class Listener:
         return found
 
     def leave_file(self) -> None:
-        """A successor has the socket, and removes its file."""
+        """Leave it to a successor to remove the file of a Unix socket."""
         self._file = None
 
     def descriptors(self) -> list[int]:
@@ -87,15 +88,15 @@ class Listener:
         found: list[int] = []
         try:
             for sock in self._socks:
-                found.append(os.dup(sock.fileno()))  # noqa: PERF401  # so that it has them
+                found.append(os.dup(sock.fileno()))  # noqa: PERF401  # for the cleanup below
         except BaseException:
             close_all(found)
             raise
         return found
 
     def close(self) -> None:
-        """Give the engine's own hold on it back, and remove its file; at last, since that may raise
-        OSError, as where the program has given up the rights that it had when it bound."""
+        """Close the engine's own sockets, and then remove the file, which may raise OSError: the
+        program may have dropped the privileges that it had when it bound."""
         for sock in self._socks:
             sock.close()
         file, self._file = self._file, None
@@ -105,7 +106,7 @@ class Listener:
 
 
 def hand_over(listeners: list[Listener]) -> dict[str, list[int]]:
-    """What `Engine.hand_over` returns: descriptors of all of them, or of none."""
+    """What `Engine.hand_over` returns: descriptors of all listeners, or of none."""
     found: dict[str, list[int]] = {}
     try:
         for listener in listeners:
@@ -120,13 +121,13 @@ def hand_over(listeners: list[Listener]) -> dict[str, list[int]]:
 
 
 def close_all(fds: list[int]) -> None:
-    """Close descriptors that nobody got."""
+    """Close descriptors that have no owner."""
     for fd in fds:
         os.close(fd)
 
 
 def _inode(address: Address) -> tuple[int, int] | None:
-    """Which file a Unix address has, if it has one."""
+    """The device and inode of a Unix socket's file, if it has one."""
     if not address.is_unix or address.is_abstract:
         return None
     try:

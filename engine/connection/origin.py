@@ -27,11 +27,11 @@ class Origin:
         self.handler = handler
         self.listener = listener
         self.prepares_each = listener is not None and listener.prepares_each
-        self.is_over = False  # its client has stopped, and begins nothing any more
+        self.is_over = False  # its client has stopped, and starts nothing new
         self.is_stream = listener is None or listener.parsed.is_stream
         self.look_up()
 
     def look_up(self) -> None:
-        """Find the handler's methods: once, and not for each message."""
+        """Look up the handler's methods: once, and not for each message."""
         self.on_traffic = self.handler.on_traffic
         self.knows_peers = overrides(self.handler, "on_close")

@@ -1,6 +1,6 @@
-"""What a connection needs of the reactor that owns it, and of its engine.
+"""What a connection needs from the reactor that owns it, and from its engine.
 
-Connections stand below reactors: nothing of theirs imports one.
+Connections are a layer below reactors, and never import one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ C = TypeVar("C")
 
 
 class Forked(Protocol):
-    """An engine, which a forked child has only a copy of."""
+    """An engine; a forked child has only a copy of it."""
 
     is_forked: bool
 
 
 class SharedBudget(Protocol):
-    """What an engine's connections share."""
+    """The memory that an engine's connections share."""
 
     @property
     def buffered(self) -> int: ...
@@ -33,7 +33,7 @@ class SharedBudget(Protocol):
 
 
 class HeldQueue(Protocol):
-    """Connections that are held until the engine has room."""
+    """Connections whose reading is held until there is room: see `held.py`."""
 
     def __len__(self) -> int: ...
     def add(self, conn: Any, /, *, is_full: bool = False) -> None: ...
@@ -81,15 +81,15 @@ class LoopFace(Protocol[C]):
 class Owner(Protocol):
     """A reactor, as its connections see it."""
 
-    ident: int  # its thread; 0 where it does not run
+    ident: int  # its thread; 0 if it does not run
     number: int
     options: Options
     backend: Backend
     memory: Memory
     throttled: ThrottledLog
     buffered: int  # bytes that wait in memory, in both directions, beyond the stages
-    buffer_share: int  # up to here nobody need ask the other reactors whether that is too much
-    write_room: int  # bytes that a connection may write before somebody looks how many wait
+    buffer_share: int  # up to here `max_buffered` needs no check against the other reactors
+    write_room: int  # bytes that a connection may write before its waiting bytes are checked
 
     @property
     def face(self) -> LoopFace[Any]: ...

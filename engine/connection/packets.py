@@ -1,4 +1,4 @@
-"""Connections that keep message boundaries: packets of a connected socket."""
+"""Connections that keep message boundaries: connected sockets of packets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .writing import Readable
 
 
 class PacketConnection(Connection):
-    """A connected socket of packets: `unixpacket`, or datagrams that were dialed.
+    """A connected socket of packets: `unixpacket`, or a datagram socket that was dialed.
 
-    Each `write` is one packet. Where the system reports that a datagram could not be delivered,
-    the connection is closed with that error.
+    Each `write` is one packet. If the system reports that a datagram could not be delivered, the
+    connection is closed with that error.
     """
 
     __slots__ = ("_endpoint", "_to")
@@ -28,7 +28,7 @@ class PacketConnection(Connection):
         self._to = b""
 
     def write(self, data: bytes) -> None:
-        """Send one packet. Raises as `Connection.write`, and ValueError for one too large.
+        """Send one packet. Raises as `Connection.write`, and ValueError if it is too large.
 
         gnet: Write.
         """
@@ -39,7 +39,7 @@ class PacketConnection(Connection):
         self._endpoint.send(data, self._to)
 
     def async_write(self, data: bytes, callback: Callback | None = None) -> None:
-        """`write` from any thread. Raises ValueError at once for a packet that is too large."""
+        """`write` from any thread. Raises ValueError at once if the packet is too large."""
         data = as_bytes(data)
         self._endpoint.check_size(data)
         super().async_write(data, callback)
@@ -49,9 +49,9 @@ class PacketConnection(Connection):
         self.write(b"".join([as_bytes(part) for part in parts]))
 
     def read_from(self, file: Readable) -> int:
-        """Send one packet with all that `file` has. gnet: ReadFrom.
+        """Send the contents of `file` as one packet. gnet: ReadFrom.
 
-        It is not read where a packet of the largest size could not be sent.
+        It is not read if a packet of the largest size could not be sent.
         """
         if self._owner != get_ident():
             raise self._misuse()
@@ -63,13 +63,13 @@ class PacketConnection(Connection):
         return len(data)
 
     def shutdown_write(self) -> None:
-        """End our side. Raises UsageError for datagrams, which have no end."""
+        """End our side. Raises UsageError for datagrams, which have no half close."""
         if not self._endpoint.has_end:
-            raise UsageError("datagrams have no end that could be sent: use close")
+            raise UsageError("a datagram socket cannot be half-closed: use close")
         super().shutdown_write()
 
     def pause_reading(self) -> None:
-        """Receive no more until `resume_reading`. What was received already still comes."""
+        """Stop receiving until `resume_reading`. What was received already is still delivered."""
         if self._owner != get_ident():
             raise self._misuse()
         if not self._paused:
@@ -83,7 +83,7 @@ class PacketConnection(Connection):
 
     @property
     def outbound_buffered(self) -> int:
-        """Bytes of this socket, to whomever, that the kernel has not taken yet."""
+        """Bytes that were written and not taken by the kernel yet."""
         if self._fd == -1:
             return 0
         if self._loop.ident != get_ident():
@@ -92,7 +92,7 @@ class PacketConnection(Connection):
 
     @property
     def _counted(self) -> int:
-        """Outbound bytes that the engine's bound counts: those of the socket."""
+        """Outbound bytes that are counted for `max_buffered`: those of the socket."""
         return self._endpoint.counted
 
     @_counted.setter
@@ -100,6 +100,6 @@ class PacketConnection(Connection):
         self._endpoint.counted = count
 
     def _pump(self) -> None:
-        """For the reactor: what waited has left (DRAINED)."""
+        """For the reactor: what waited has been sent (DRAINED)."""
         if self._owner:
             self._endpoint.drained()

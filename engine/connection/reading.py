@@ -1,4 +1,4 @@
-"""What a connection offers to read with. The path of a message is in `stream.py`."""
+"""The methods of a connection that read. The path of a message is in `stream.py`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .stream import HELD, PEER_ENDED, SILENT, Stream
 
 
 class Reading(Stream):
-    """The part of a connection that reads; on its reactor's thread."""
+    """The methods of a connection that read; on its reactor's thread."""
 
     __slots__ = ()
 
     def peek(self, n: int = -1) -> bytes:
-        """The next `n` bytes, or all (-1), without consuming them. Raises ShortBuffer.
+        """Return the next `n` bytes, or all (-1), without consuming them. Raises ShortBuffer.
 
         gnet: Peek.
         """
@@ -25,9 +25,9 @@ class Reading(Stream):
         return self._front(self._count(n))
 
     def discard(self, n: int = -1) -> int:
-        """Consume `n` bytes, or all (-1), without looking at them; returns how many.
+        """Consume `n` bytes, or all (-1), without returning them; returns how many.
 
-        Raises ShortBuffer where there are fewer. gnet: Discard.
+        Raises ShortBuffer if there are fewer. gnet: Discard.
         """
         if self._owner != get_ident():
             raise self._misuse()
@@ -39,31 +39,31 @@ class Reading(Stream):
         return count
 
     def read(self, n: int = -1) -> bytes:
-        """Consume at most `n` bytes (-1: all); fewer where there are fewer. gnet: Read."""
+        """Consume and return up to `n` bytes, or all (-1). gnet: Read."""
         return self.next(n if check_count(n) == -1 else min(n, self.inbound_buffered))
 
     def readinto(self, target: bytearray | memoryview) -> int:
-        """Consume what fits into `target`; returns how many bytes. gnet: Read."""
+        """Consume as many bytes as fit into `target`; returns how many. gnet: Read."""
         return fill(self, target, self.inbound_buffered)
 
     def write_to(self, file: Sink) -> int:
-        """Consume all there is and write it to `file`; returns how many bytes. gnet: WriteTo.
+        """Consume everything and write it to `file`; returns how many bytes. gnet: WriteTo.
 
-        What `file` does not take stays unread: a raw file may take less, or nothing for now.
+        Bytes that `file` does not accept stay unread: a raw file may take fewer, or none for now.
         """
         return move(self, file)
 
     def pause_reading(self) -> None:
-        """Read no more, and have no `on_traffic`, until `resume_reading`.
+        """Stop reading, and calling `on_traffic`, until `resume_reading`.
 
-        What has arrived is kept, and the peer is slowed down by TCP's flow control. The peer's end
-        is told after `resume_reading`; a time limit for reading does not run meanwhile.
+        What has arrived is kept, and TCP's flow control slows the peer down. The peer's end is
+        reported after `resume_reading`. Time limits for reading are suspended meanwhile.
         """
         if self._owner != get_ident():
             raise self._misuse()
         if self._paused:
             return
-        was_reading = not self._marks & HELD  # it may be held by what is kept now
+        was_reading = not self._marks & HELD  # keeping the rest below may cause it to be held
         self._paused = True
         if self._inbound is None:
             self._keep_leftover()
@@ -71,7 +71,7 @@ class Reading(Stream):
             self._loop.backend.pause(self._handle)
 
     def resume_reading(self) -> None:
-        """Read again; for what was kept, `on_traffic` is called soon."""
+        """Read again; `on_traffic` is soon called for what was kept."""
         if self._owner != get_ident():
             raise self._misuse()
         if not self._paused:
@@ -83,12 +83,12 @@ class Reading(Stream):
 
     @property
     def is_reading(self) -> bool:
-        """Whether bytes are read: neither paused, nor held by `max_inbound`."""
+        """Whether bytes are being read: neither paused, nor held by a limit."""
         return not (self._paused or self._marks & HELD)
 
     @property
     def peer_has_ended(self) -> bool:
-        """Whether the peer has ended its side: nothing more arrives."""
+        """Whether the peer has ended its side: nothing more will arrive."""
         return self._marks & PEER_ENDED != 0
 
     # Reading, for the reactor
@@ -98,13 +98,13 @@ class Reading(Stream):
         return self._marks & HELD != 0
 
     def _has_received(self) -> bool:
-        """Whether bytes have arrived since this was last asked."""
+        """Whether bytes have arrived since the last call."""
         heard = self._offset != SILENT
         if not self._length:
             self._offset = SILENT
         return heard
 
     def _release_if_small(self) -> None:
-        """The engine has room again; it may still hold too much itself."""
+        """The engine has room again: read on, unless this connection has too much itself."""
         if self._marks & HELD and self.inbound_buffered <= self._loop.options.max_inbound:
             self._release_hold()

@@ -1,6 +1,6 @@
-"""The options of a socket, as a connection and a datagram have them.
+"""The socket options of connections and datagrams.
 
-They have only a descriptor; a socket object is borrowed for the call.
+These have only a descriptor; a temporary socket object is made for each call.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..base.sockets import (
 
 
 class SocketOptions:
-    """Each `set_` raises OSError with its errno and the option's name where the system refuses it,
-    ValueError with the name for a number that the option cannot have, and TypeError.
+    """Each `set_` method raises OSError with errno and the option's name if the system refuses it,
+    ValueError with the name for a number out of range, and TypeError.
 
     On the reactor's thread.
     """
@@ -31,25 +31,30 @@ class SocketOptions:
         self._set("TCP_NODELAY", int(whole_number("TCP_NODELAY", on)))
 
     def set_read_buffer(self, size: int) -> None:
-        """Bytes of the kernel's receive buffer (SO_RCVBUF, socket(7)). gnet: SetReadBuffer."""
+        """Set the size of the kernel's receive buffer (SO_RCVBUF, socket(7)), in bytes.
+
+        gnet: SetReadBuffer.
+        """
         self._set("SO_RCVBUF", byte_count("SO_RCVBUF", size))
 
     def set_write_buffer(self, size: int) -> None:
-        """Bytes of the kernel's send buffer (SO_SNDBUF, socket(7)). gnet: SetWriteBuffer."""
+        """Set the size of the kernel's send buffer (SO_SNDBUF, socket(7)), in bytes.
+
+        gnet: SetWriteBuffer.
+        """
         self._set("SO_SNDBUF", byte_count("SO_SNDBUF", size))
 
     def set_linger(self, seconds: int) -> None:
-        """SO_LINGER (socket(7)): negative turns it off, 0 resets on close. gnet: SetLinger.
+        """Set SO_LINGER (socket(7)): negative turns it off, 0 resets on close. gnet: SetLinger.
 
-        With a time, no close of ours waits, on a loop or elsewhere: it is turned off before, and
-        the kernel goes on sending. It counts for a duplicate that others close later.
+        Even with a time, the engine never blocks in close: it turns the option off first, and the
+        kernel continues to send. The time applies to a duplicate that others close later.
         """
         self._set("SO_LINGER", linger_bytes(seconds))
 
     def set_keep_alive(self, on: bool, idle: int = 60, interval: int = 10, count: int = 5) -> None:
-        """Probe an idle peer (SO_KEEPALIVE, tcp(7)): after `idle` seconds, every `interval`
-        seconds, and give up after `count` probes. gnet: SetKeepAlive,
-        SetKeepAlivePeriod."""
+        """Probe an idle peer (SO_KEEPALIVE, tcp(7)): after `idle` seconds, then every `interval`
+        seconds; give up after `count` probes. gnet: SetKeepAlive, SetKeepAlivePeriod."""
         with self._borrow() as sock:
             if on:
                 keep_alive(sock, idle, interval, count)
@@ -61,12 +66,12 @@ class SocketOptions:
         self._set("SO_BINDTODEVICE", device_bytes(name))
 
     def set_multicast_interface(self, interface: str | int) -> None:
-        """Send multicast datagrams from this interface, by name or index."""
+        """Send multicast datagrams from this interface, given by name or index."""
         with self._borrow() as sock:
             multicast.send_from(sock, interface)
 
     def _borrow(self) -> borrowed:
-        """The socket for one call. Raises what a use on the wrong thread, or too late, raises."""
+        """The socket for one call. Raises WrongThread, or ConnectionClosed."""
         raise NotImplementedError
 
     def _set(self, name: str, value: int | bytes) -> None:

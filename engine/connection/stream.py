@@ -1,14 +1,14 @@
 """A stream: all the state of a connection, its transitions, and the path of a message.
 
-What is here runs for each message, or decides whether the next one may; everything else that a
-connection offers stands on it, in classes without state (`reading.py`, `writing.py`, ...).
+The code here runs for each message, or decides whether the next one may be read; the rest of a
+connection is built on it, in classes without state (`reading.py`, `writing.py`, ...).
 
-Ownership of bytes: what a method returns as `bytes` is the caller's own for good. What is given to
-`write` is never changed (`bytes` cannot be; anything else is copied).
+Ownership of bytes: `bytes` returned by a method are the caller's own, and never change. Data given
+to `write` is sent as it is at the call (`bytes` cannot change; anything else is copied).
 
-What has arrived is the chunk in the receive buffer (`_memory[_offset : _offset + _length]`), or the
-elastic buffer `_inbound` with what was left of earlier ones; never both. What is written goes to
-the backend's stage; where that has no room, to the overflow.
+What has arrived is either the chunk in the receive buffer (`_memory[_offset : _offset + _length]`)
+or the elastic buffer `_inbound` with what earlier calls left unread; never both. What is written
+goes to the backend's stage, or to the overflow if the stage has no room.
 """
 
 from __future__ import annotations
@@ -38,55 +38,55 @@ if TYPE_CHECKING:
 
 Callback = Callable[[Any, BaseException | None], object]  # (the connection, what went wrong)
 NOTHING: Final = RingBuffer()  # what is inbound once a connection is closing
-# The offset of a connection that no byte has reached since somebody looked: beyond all memory, so
-# that a slice from there is empty. Whatever arrives overwrites it, which costs nothing more.
+# The offset of a connection that has received nothing since the last check: beyond all memory, so
+# that a slice from there is empty. What arrives overwrites it, at no extra cost.
 SILENT: Final = 1 << 62
 PEER_ENDED: Final = 1  # EOF has come
-END_DUE: Final = 2  # and the handler does not know yet
+END_DUE: Final = 2  # and the handler has not been notified yet
 WAKE_DUE: Final = 4  # it was woken while reading was paused
 CONGESTED: Final = 8  # more than `high_water` bytes wait, and `on_writable` follows
 SHUT: Final = 16  # our side is ended, or will be when the overflow is empty
-HELD: Final = 32  # reading rests because too much is left unread
-HAS_DUP: Final = 64  # somebody has a descriptor of the same socket, and is not to be cut off
+HELD: Final = 32  # not read because too much is left unread
+HAS_DUP: Final = 64  # there is a duplicate of the descriptor, which is to stay connected
 
 
 class Stream:
-    """The state of a connection, for its reactor's thread where no comment says else."""
+    """The state of a connection; for its reactor's thread unless a comment says otherwise."""
 
-    # What it is, from its beginning to its end
-    context: Any  # the handler's own
+    # Identity, unchanged for its whole life
+    context: Any  # for the handler's own use
     _loop: Owner  # its reactor
     _origin: Origin  # its listener or client, and so its handler
     _handle: int  # the backend's name for it
     _fd: int  # -1 from CLOSED on
     # The thread that may use it, and 0 once it is closing: so one comparison answers both questions
-    # on the path of each message. Written by `_finish`, `_end` and the reactor's own end.
+    # on the path of each message. Written by `_finish`, `_end` and at the reactor's end.
     _owner: int
 
-    _marks: int  # what is seldom true of it: PEER_ENDED and the others above
+    _marks: int  # rare conditions: PEER_ENDED and the others above
 
     # What has arrived
     _memory: Memory  # the backend's receive buffers
-    _offset: int  # of the chunk in them; written by each DATA. SILENT: nothing since the last look
+    _offset: int  # of the chunk in them; written by each DATA. SILENT: none since the last check
     _length: int  # bytes of the chunk that are not consumed
-    _inbound: RingBuffer | Leftovers | None  # leftovers; None: a chunk can be handed out as it is
+    _inbound: RingBuffer | Leftovers | None  # unread bytes; None: the chunk is all there is
     _paused: bool  # by the handler
 
     # What is on its way out
-    _targets: list[int]  # the backend's outbox: whom a piece is for,
+    _targets: list[int]  # the backend's outbox: the handle that a piece is for,
     _pieces: list[bytes]  # and the piece
-    _written: int  # bytes that the backend got; of packets, see `Endpoint`
-    _limit: int  # of `_written`, before somebody looks how many wait; -1: our side is ended
+    _written: int  # bytes passed to the backend; for packets, see `Endpoint`
+    _limit: int  # once `_written` exceeds it, writes take the slow path; -1: our side is ended
     _overflow: LinkedBuffer | None  # what the backend had no room for
-    _counted: int  # bytes that wait, as the engine's bound counts them
+    _counted: int  # waiting bytes, as counted for `max_buffered`
 
     # How it ends
-    _error: BaseException | None  # what `on_close` gets; the first that happens
-    _deadlines: Deadlines | None  # the limits that were set, if any
-    _timer: Countdown | None  # of its end: `close_timeout`, then `linger_timeout`
-    _on_closed: list[Callback] | None  # what `close` was given, called after `on_close`
+    _error: BaseException | None  # for `on_close`; the first error that happens
+    _deadlines: Deadlines | None  # the time limits that were set, if any
+    _timer: Countdown | None  # while closing: `close_timeout`, then `linger_timeout`
+    _on_closed: list[Callback] | None  # callbacks of `close`, called after `on_close`
 
-    # What was asked of the kernel, and is remembered. Read by any thread.
+    # Cached answers of the kernel. Read by any thread.
     _local: Any
     _remote: Any
 
@@ -120,7 +120,7 @@ class Stream:
     # Reading
 
     def next(self, n: int = -1) -> bytes:
-        """Consume `n` bytes, or all there are (-1). Raises ShortBuffer where there are fewer.
+        """Consume and return `n` bytes, or all (-1). Raises ShortBuffer if there are fewer.
 
         gnet: Next.
         """
@@ -130,10 +130,10 @@ class Stream:
             length = self._length
             offset = self._offset
             if n == -1 or n == length:
-                self._length = 0  # the offset stays: SILENT goes on to say that nothing came
+                self._length = 0  # the offset stays: SILENT must remain visible
                 return self._memory[offset : offset + length]
             if 0 <= n < length:
-                data = self._memory[offset : offset + n]  # first: it raises for what is no int
+                data = self._memory[offset : offset + n]  # first: it raises unless n is an int
                 self._offset = offset + n
                 self._length = length - n
                 return data
@@ -148,7 +148,7 @@ class Stream:
         return self._length if self._inbound is None else len(self._inbound)
 
     def _count(self, n: int) -> int:
-        """How many bytes are asked for, checked against what there is."""
+        """How many bytes are requested, checked against how many there are."""
         return asked_for(n, self.inbound_buffered, ": wait for more")
 
     def _front(self, count: int) -> bytes:
@@ -175,21 +175,21 @@ class Stream:
 
     def _release_hold(self) -> None:
         if not self._paused:
-            self._read_again()  # first: there may be no memory for it
+            self._read_again()  # first: memory may be short
         self._marks &= ~HELD
         self._loop.held.discard(self)
 
     def _keep_leftover(self) -> None:
-        """Copy what the handler left, before the receive buffer is given back."""
+        """Copy what the handler left unread, before the receive buffer is returned."""
         offset, length = self._offset, self._length
         self._length = 0
         self._inbound = RingBuffer()
-        if length:  # else it costs nobody anything, however much the others hold
+        if length:  # an empty buffer counts for no limit
             self._put(self._memory[offset : offset + length])
             self._check_inbound(length)
 
     def _append(self, offset: int, length: int) -> bool:
-        """Put what arrived behind what was left; whether the handler is to be called."""
+        """Append what has arrived to the unread bytes; returns whether to call the handler."""
         if self._owner == 0:
             return False
         self._put(self._memory[offset : offset + length])
@@ -211,7 +211,7 @@ class Stream:
         inbound.refer(data)
 
     def _check_inbound(self, more: int) -> None:
-        """`more` bytes were kept: count them, and see to the bounds."""
+        """`more` bytes were kept: count them, and enforce the limits."""
         loop, options = self._loop, self._loop.options
         loop.buffered += more
         if self.inbound_buffered > options.max_inbound:
@@ -219,7 +219,9 @@ class Stream:
             if self._marks & HELD:
                 loop.held.add(self, is_full=True)
         elif loop.buffered > loop.buffer_share and not loop.budget.may_buffer(0):
-            self._too_much(f"the engine holds max_buffered={options.max_buffered} bytes already")
+            self._too_much(
+                f"the engine has buffered max_buffered={options.max_buffered} bytes already"
+            )
             if self._marks & HELD:
                 loop.held.add(self)
 
@@ -234,12 +236,12 @@ class Stream:
     # Writing
 
     def write(self, data: bytes) -> None:
-        """Send bytes after all that was written before; returns at once.
+        """Send bytes after those written before; returns at once.
 
-        What is written in one turn of the loop goes out together when the turn ends. Raises
-        TypeError for what is not bytes, ConnectionClosed after `close` and `shutdown_write`,
-        BufferLimitExceeded where `max_outbound` bytes wait already, or `max_buffered` in the whole
-        engine (then nothing of `data` is taken). gnet: Write.
+        Writes of one turn of the loop are sent together when the turn ends. Raises TypeError unless
+        `data` is bytes-like, ConnectionClosed after `close` and `shutdown_write`, and
+        BufferLimitExceeded if `max_outbound` bytes are already waiting, or `max_buffered` in the
+        whole engine (then nothing of `data` is accepted). gnet: Write.
         """
         if self._owner != get_ident():
             raise self._misuse()
@@ -254,12 +256,12 @@ class Stream:
             self._write_slowly(data)
 
     def _write_slowly(self, data: bytes) -> None:
-        """See how many bytes wait: the backend has room for more, or the overflow takes them."""
+        """Check how many bytes wait: they go to the backend, or to the overflow."""
         if self._marks & SHUT:
             raise self._shut_error()
         loop, size = self._loop, len(data)
         options, room = loop.options, loop.write_room
-        # As outbound_buffered: large messages all come by here.
+        # As `outbound_buffered`, but inline: every large message takes this path.
         waiting = self._written - loop.backend.sent[self._handle & INDEX_MASK]
         if self._overflow is not None:
             waiting += len(self._overflow)
@@ -285,12 +287,12 @@ class Stream:
     def _overflow_with(self, data: bytes) -> None:
         if self._overflow is None:
             self._overflow = LinkedBuffer()
-            self._limit = 0  # all that follows goes behind it
+            self._limit = 0  # everything written later goes behind it
             self._loop.backend.notify(self._handle)
         self._overflow.write(data)
 
     def _refuses(self, waiting: int, more: int) -> bool:
-        """Whether no more bytes may wait, for which the connection was closed; else it raises."""
+        """Enforce the limits on waiting bytes: True if that closed the connection, or it raises."""
         error = refusal(self._loop, waiting, more)
         try:
             if error is not None and self._loop.options.outbound_full == "raise":
@@ -299,15 +301,15 @@ class Stream:
                 self._end(NOW, error)
             return error is not None
         finally:
-            del error  # whose traceback refers to this frame: no cycle
+            del error  # its traceback refers to this frame: avoid a cycle
 
     @staticmethod
     def _shut_error() -> ConnectionClosed:
-        return ConnectionClosed("our side of the connection is ended: shutdown_write was called")
+        return ConnectionClosed("shutdown_write was called: nothing more can be written")
 
     @property
     def outbound_buffered(self) -> int:
-        """Bytes that were written and that the kernel has not taken yet. gnet: OutboundBuffered."""
+        """Bytes that were written and not taken by the kernel yet. gnet: OutboundBuffered."""
         if self._fd == -1:
             return 0
         if self._loop.ident != get_ident():
@@ -319,10 +321,10 @@ class Stream:
         self._loop.buffered += waiting - self._counted
         self._counted = waiting
 
-    # Its ends
+    # Closing
 
     def _finish(self, error: BaseException | None) -> None:
-        """Close after what was written is sent; `error` is what `on_close` gets."""
+        """Close once everything written has been sent; `error` is for `on_close`."""
         if self._owner == 0:
             return
         self._owner = 0
@@ -337,10 +339,10 @@ class Stream:
         if self._overflow is None:
             self._loop.backend.close(self._handle, GRACEFUL)
         elif self._paused or self._marks & HELD:
-            # The peer may have to be read before it reads; what comes is dropped.
+            # The peer may not read until its bytes are read; they are dropped.
             self._loop.backend.resume(self._handle)
         if not self._marks & PEER_ENDED or self.outbound_buffered:
-            self._loop.watch_close(self)  # else it waits for nobody
+            self._loop.watch_close(self)  # else there is nothing to wait for
 
     def _fail(self, error: Exception) -> None:
         """The stream is broken: close at once with the error."""
@@ -358,10 +360,10 @@ class Stream:
         try:
             self._loop.backend.close(self._handle, mode)
         except MemoryError:
-            retried(self._loop.backend.close, self._handle, mode)  # else it would stay for good
+            retried(self._loop.backend.close, self._handle, mode)  # else it would stay forever
 
     def _forget_inbound(self) -> None:
-        """The connection is closing: what was not read is dropped, as is what still comes."""
+        """The connection is closing: drop the unread bytes, and those that still arrive."""
         if self._inbound is not None:
             self._loop.buffered -= len(self._inbound)
         if self._loop.held:
@@ -370,17 +372,17 @@ class Stream:
         self._length = 0
 
     def _misuse(self) -> Exception:
-        """Why the caller may not use the connection."""
+        """The error for a caller that may not use the connection."""
         if self._owner == 0 and not self._loop.engine.is_forked:
             return ConnectionClosed("the connection is closing or closed")
         return wrong_thread(self._loop)
 
 
 def wrong_thread(loop: Owner) -> Exception:
-    """Why a connection of the loop cannot be used here."""
+    """The error for using a connection of the loop on this thread."""
     if loop.engine.is_forked:
-        return EngineStateError("this connection belongs to the process that made its engine")
+        return EngineStateError("this connection belongs to the process that created its engine")
     return WrongThread(
-        "this method is for the thread of the connection's reactor: from others use "
-        "async_write, wake or close, or conn.loop.execute"
+        "this method may only be called on the thread of the connection's reactor: from other "
+        "threads use async_write, wake or close, or conn.loop.execute"
     )

@@ -1,4 +1,4 @@
-"""The time limits that can be set on a connection; what enforces them is in `deadlines.py`."""
+"""Setting time limits on a connection; they are enforced in `deadlines.py`."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from .reading import Reading
 
 
 class TimeLimits(Reading):
-    """The part of a connection that sets its limits; on its reactor's thread."""
+    """The methods of a connection that set time limits; on its reactor's thread."""
 
     __slots__ = ()
 
     def set_read_timeout(self, seconds: float | None) -> None:
-        """Close with TimeoutError when no byte arrived for so long. None or 0: no limit.
+        """Close with TimeoutError when no byte has arrived for this time. None or 0: no limit.
 
-        It does not run while reading is paused or held by a bound, nor once the peer has ended its
-        side. The time begins now. Raises ValueError and TypeError. gnet: SetReadDeadline (not
+        The time starts now. It is suspended while reading is paused or held by a limit, and once
+        the peer has ended its side. Raises ValueError and TypeError. gnet: SetReadDeadline (not
         implemented there).
         """
         self._limits().set_read(_checked(seconds))
 
     def set_write_timeout(self, seconds: float | None) -> None:
-        """Close with TimeoutError when bytes wait and the kernel took none for so long.
+        """Close with TimeoutError when bytes wait and the kernel has taken none for this time.
 
-        gnet: SetWriteDeadline (not implemented there).
+        None or 0: no limit. gnet: SetWriteDeadline (not implemented there).
         """
         self._limits().set_write(_checked(seconds))
 
     def set_idle_timeout(self, seconds: float | None) -> None:
-        """Close with TimeoutError when nothing arrived and nothing was sent for so long.
+        """Close with TimeoutError when nothing was received and nothing sent for this time.
 
-        It does not run while reading is paused or held by a bound.
+        None or 0: no limit. It is suspended while reading is paused or held by a limit.
         """
         self._limits().set_idle(_checked(seconds))
 
     def set_deadline(self, seconds: float | None) -> None:
-        """Close with TimeoutError so many seconds from now, whatever happens; None: never.
+        """Close with TimeoutError this many seconds from now, whatever happens. None or 0: never.
 
-        For what must be over by then, such as a request that comes a byte at a time. gnet:
-        SetDeadline (not implemented there).
+        For things that must be over by then, such as a request that arrives one byte at a time.
+        gnet: SetDeadline (not implemented there).
         """
         self._limits().set_deadline(_checked(seconds))
 

@@ -1,8 +1,8 @@
-"""What a connection offers to write with, and its water marks.
+"""The methods of a connection that write, and its water marks.
 
-What is written goes to the backend's stage; where that has no room, to the overflow, which is fed
-to the backend whenever it says DRAINED. Above `high_water` bytes the connection is congested, and
-`on_writable` tells when no more than `low_water` bytes wait again.
+What is written goes to the backend's stage, or to the overflow if the stage has no room; the
+overflow is passed to the backend whenever it reports DRAINED. Above `high_water` bytes the
+connection is congested, and `on_writable` is called once no more than `low_water` bytes wait.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ..buffers.buffer import as_bytes
 from .outbound_bound import refusal
 from .stream import CONGESTED, END_DUE, PEER_ENDED, SHUT, Stream
 
-_KEPT = (list, tuple)  # of parts: they are still the caller's when a write is refused
-_JOIN_UP_TO = 256 * 1024  # bytes of overflow that are handed to the backend at once
+_KEPT = (list, tuple)  # the caller still has these parts when a write is refused
+_JOIN_UP_TO = 256 * 1024  # bytes of overflow that are passed to the backend at once
 
 
 class Readable(Protocol):
@@ -28,25 +28,25 @@ class Readable(Protocol):
 
 
 class Writing(Stream):
-    """The part of a connection that writes; on its reactor's thread."""
+    """The methods of a connection that write; on its reactor's thread."""
 
     __slots__ = ()
 
     def writev(self, parts: Iterable[bytes]) -> None:
-        """`write` all the parts, in order, as one. gnet: Writev.
+        """Write all the parts, in order, as one. gnet: Writev.
 
-        An iterator is not touched where there is no room at all.
+        An iterator is not consumed if there is no room at all.
         """
         if type(parts) not in _KEPT and not self._room_to_write(must=True):
             return
         self.write(b"".join([as_bytes(part) for part in parts]))
 
     def read_from(self, file: Readable) -> int:
-        """Write what `file` has until its end; returns how many bytes. gnet: ReadFrom.
+        """Write the contents of `file` until its end; returns how many bytes. gnet: ReadFrom.
 
-        No more is read of `file` than may wait: where `max_outbound` or `max_buffered` is reached,
-        it returns what was written, and can be called again later, as in `on_writable`. Raises as
-        `write` where there is no room at all; then nothing was read.
+        No more is read from `file` than may wait: when `max_outbound` or `max_buffered` is reached,
+        it returns the number written so far, and can be called again later, for instance in
+        `on_writable`. Raises as `write` if there is no room at all; then nothing was read.
         """
         total = 0
         while room := self._room_to_write(must=not total):
@@ -58,24 +58,18 @@ class Writing(Stream):
         return total
 
     def send_to(self, data: bytes, address: Any) -> None:
-        """Send one datagram to another address than the sender's. gnet: SendTo.
-
-        Raises UsageError here: a stream has one peer.
-        """
+        """For datagrams; raises UsageError here, since a stream has one peer. gnet: SendTo."""
         raise UsageError("a stream has one peer: use write; send_to is for datagrams")
 
     def flush(self) -> None:
-        """Does nothing more than the end of the turn does: what was written goes out then.
-
-        gnet: Flush.
-        """
+        """Does nothing: what was written is sent at the end of the turn anyway. gnet: Flush."""
         if self._owner != get_ident():
             raise self._misuse()
 
     def shutdown_write(self) -> None:
-        """End our side after what was written; the peer sees the end, and reading goes on.
+        """End our side once everything written has been sent; reading continues.
 
-        From then on `write` raises ConnectionClosed. Once the peer has ended its side as well, the
+        From now on `write` raises ConnectionClosed. Once the peer has ended its side as well, the
         connection is closed. See shutdown(2), SHUT_WR.
         """
         if self._owner != get_ident():
@@ -91,14 +85,15 @@ class Writing(Stream):
 
     @property
     def is_writable(self) -> bool:
-        """False from when more than `high_water` bytes wait until `on_writable`, and once closing.
+        """False once more than `high_water` bytes wait, until `on_writable`; and while closing.
 
-        Writing goes on to work; this is for those who can stop the source, as a proxy can.
+        `write` still works; this is for programs that can pause the source of the data, such as a
+        proxy.
         """
         return not self._marks & CONGESTED and self._owner != 0
 
     def _room_to_write(self, must: bool) -> int:
-        """How many bytes may be written now. Where it must be some, 0 is refused as by `write`."""
+        """How many bytes may be written now. With `must`, none at all is refused as by `write`."""
         if self._owner != get_ident():
             raise self._misuse()
         if self._marks & SHUT:
@@ -112,9 +107,9 @@ class Writing(Stream):
         return 0
 
     def _pump(self) -> None:
-        """For the reactor: the stage is empty (DRAINED), so give it the next of the overflow."""
+        """For the reactor: the stage is empty (DRAINED), so pass it more of the overflow."""
         backend, overflow = self._loop.backend, self._overflow
-        # Where more was written since that was said, the stage is not empty any more.
+        # If more was written since DRAINED, the stage is not empty any more.
         if overflow is not None and self._loop.sent(self._handle) == self._written:
             data = overflow.take(_JOIN_UP_TO)
             self._written += len(data)
@@ -128,7 +123,7 @@ class Writing(Stream):
             backend.notify(self._handle)
 
     def _see_congestion(self) -> None:
-        """Bring up to date what is counted, and tell the handler when little is left."""
+        """Update the count of waiting bytes, and call the handler when few are left."""
         waiting = self.outbound_buffered
         if waiting > self._loop.options.low_water:
             self._count_outbound(waiting)
@@ -139,7 +134,7 @@ class Writing(Stream):
             self._loop.call_on_writable(self)
 
     def _end_after_overflow(self) -> None:
-        """An end that was asked for while bytes waited."""
+        """End our side now if that was requested while bytes were waiting."""
         if self._owner == 0:
             self._loop.backend.close(self._handle, GRACEFUL)
         elif self._marks & SHUT:

@@ -1,4 +1,4 @@
-"""Several worker pools as one, so that many submitters do not share one lock. ants: MultiPool."""
+"""Several worker pools behind one interface, to reduce contention. ants: MultiPool."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ STRATEGIES = ("round_robin", "least_tasks")
 class MultiPool(Executor):
     """`pools` worker pools of `capacity` threads each. For any thread.
 
-    `strategy` picks the pool of a task: "round_robin" or "least_tasks". Where the picked one has
-    no room, the one with the least tasks gets it. The other options are those of each WorkerPool.
+    `strategy` picks the pool for a task: "round_robin" or "least_tasks". If that pool has no free
+    worker, the one with the fewest tasks gets it. Other options are passed to each WorkerPool.
     """
 
     def __init__(
         self, pools: int, capacity: int, *, strategy: str = "round_robin", **options: Any
     ) -> None:
         if isinstance(pools, bool) or not isinstance(pools, int) or not 1 <= pools <= 10_000:
-            raise OptionError(f"pools is from 1 to 10000 pools, not {pools!r}")
+            raise OptionError(f"pools must be from 1 to 10000, not {pools!r}")
         self.strategy = check_choice("strategy", strategy, STRATEGIES)
         preallocate = options.pop("preallocate", False)
         self.pools = tuple(WorkerPool(capacity, **options) for _ in range(pools))
@@ -44,27 +44,27 @@ class MultiPool(Executor):
 
     @property
     def capacity(self) -> int:
-        """Tasks that may run at once, in all. ants: Cap."""
+        """Tasks that may run at once, in all pools. ants: Cap."""
         return sum(pool.capacity for pool in self.pools)
 
     @property
     def running(self) -> int:
-        """Tasks that run, in all; those of one pool: `pools[i].running`. ants: Running."""
+        """Tasks that run, in all pools; those of one pool: `pools[i].running`. ants: Running."""
         return sum(pool.running for pool in self.pools)
 
     @property
     def free(self) -> int:
-        """Tasks that may begin at once, in all. ants: Free."""
+        """Tasks that could start immediately, in all pools. ants: Free."""
         return sum(pool.free for pool in self.pools)
 
     @property
     def waiting(self) -> int:
-        """Threads that wait to submit, in all. ants: Waiting."""
+        """Threads that wait to submit, in all pools. ants: Waiting."""
         return sum(pool.waiting for pool in self.pools)
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was released. ants: IsClosed."""
+        """Whether `release` was called. ants: IsClosed."""
         return all(pool.is_closed for pool in self.pools)
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -92,7 +92,7 @@ class MultiPool(Executor):
             pool.tune(capacity)
 
     def release(self, timeout: float | None = None) -> bool:
-        """As `WorkerPool.release`, within `timeout` seconds for all. ants: ReleaseTimeout."""
+        """As `WorkerPool.release`, with `timeout` seconds for all pools. ants: ReleaseTimeout."""
         check_patience(timeout)
         for pool in self.pools:
             pool.release(0)
@@ -104,12 +104,12 @@ class MultiPool(Executor):
         return ended
 
     def reboot(self) -> None:
-        """Take tasks again after `release`. ants: Reboot."""
+        """Accept tasks again after `release`. ants: Reboot."""
         for pool in self.pools:
             pool.reboot()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """`release`, as an Executor does it."""
+        """`release`, under the name that an Executor has for it."""
         self.release(None if wait else 0)
 
     def _try(self, give: Callable[[WorkerPool], R]) -> R:

@@ -1,4 +1,4 @@
-"""What a worker does with a call: its result goes into a future, or back to a connection."""
+"""Running a call on a worker: its result goes into a future, or back to a connection."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Task = Callable[[], object]
 
 
 class Executes(Protocol):
-    """Where a result goes."""
+    """The event loop that a result goes to."""
 
     def execute(self, call: Task) -> None: ...
 
 
 class OnLoop(Protocol):
-    """A connection, as work for it sees it."""
+    """A connection, as a worker pool sees it."""
 
     @property
     def loop(self) -> Executes: ...
 
 
 def fulfil(future: Future[Any], call: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    """Make the call, unless the future was cancelled, which gets what it returns or raises."""
+    """Make the call unless the future was cancelled, and set its result or exception."""
     if not future.set_running_or_notify_cancel():
         return
     try:
@@ -45,7 +45,7 @@ def bring_back(
     call: Callable[[], Any],
     then: Callable[..., object],
 ) -> None:
-    """Make the call, and `then(conn, result, error)` on the connection's thread."""
+    """Make the call, then have `then(conn, result, error)` called on the connection's thread."""
     result, failure = None, None
     try:
         result = call()
@@ -54,6 +54,6 @@ def bring_back(
     try:
         conn.loop.execute(partial(then, conn, result, failure))
     except (ConnectionClosed, QueueFull) as error:
-        log.error("a result for %r is lost: %s", conn, error)
+        log.error("the result of a task for %r is lost: %s", conn, error)
     finally:
         failure = None  # its traceback refers to this frame: no cycle

@@ -1,9 +1,9 @@
 """The worker pool: blocking work away from the event loops. gnet: pkg/pool/goroutine; ants.
 
-The laws of this file: what is accepted has a worker at once, so nothing waits in a queue; who finds
-no free worker waits itself, with a bound, or is refused. Everything is for any thread, and for a
-handler of a signal or a `__del__` that interrupts any step of it: so there is no lock. Room for a
-task is a token, and an idle worker is in a deque; whoever takes one out has it.
+The laws of this file: an accepted task gets a worker at once, so there is no queue; a caller that
+finds no free worker waits, up to a bound, or is refused. Everything is for any thread, and for a
+signal handler or a `__del__` that interrupts any step of it: so there is no lock. Room for a task
+is a token in a deque, as is an idle worker; the thread that pops one owns it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from .tasks import OnLoop, Task, bring_back, fulfil
 P = ParamSpec("P")
 T = TypeVar("T")
 C = TypeVar("C", bound=OnLoop)  # a connection
-_CLOSED: Final = "the pool was released: it takes no more tasks"
+_CLOSED: Final = "the pool was released and accepts no more tasks"
 _here = threading.local()
 
 
 class _Worker:
-    """A thread of a pool, and how it gets its tasks."""
+    """A thread of a pool, and how it receives tasks."""
 
     __slots__ = ("bell", "task")
 
     def __init__(self, task: Task | None) -> None:
-        self.task = task  # none, when it is rung: it is no longer needed
+        self.task = task  # None when the bell rings: the worker is no longer needed
         self.bell = threading.Lock()  # released once for each task
         if task is None:
             self.bell.acquire()
@@ -47,16 +47,17 @@ class _Worker:
 class WorkerPool(Executor):
     """At most `capacity` threads that run tasks; also a standard `concurrent.futures.Executor`.
 
-    A thread is made when a task finds none idle (`preallocate`: all at once), and ends after
-    `idle_timeout` seconds without one (None: never). With `nonblocking`, a submit that finds no
-    free worker raises PoolOverload; else it waits, and so may `max_blocking` threads at once. A
-    reactor's thread and the pool's own workers never wait: that would stall a loop, or the pool.
-    Nor does a handler of a signal, or a `__del__`, that interrupts a thread inside `submit`.
-    In a forked child a pool begins anew; what the parent's threads run there ends in the parent.
+    A thread is created when a task finds no idle one (with `preallocate`, all at once), and ends
+    after `idle_timeout` seconds without a task (None: never). With `nonblocking`, submitting a task
+    while no worker is free raises PoolOverload; otherwise it waits, as up to `max_blocking` threads
+    may at once. A reactor's thread and the pool's own workers never wait, since that would stall a
+    loop or the pool; neither does a signal handler or a `__del__` that interrupts `submit`. All of
+    these get PoolOverload instead. In a forked child the pool starts afresh; tasks of the parent
+    continue in the parent only.
 
-    `on_error(exception)` gets what a task given to `spawn` raised; by default it is logged, by
-    `logger` or else the logger `ringnet`. Raises OptionError and TypeError at once. ants: NewPool
-    and its options.
+    `on_error(exception)` is called with the exception of a task given to `spawn`; by default it is
+    logged to `logger`, or to the logger `ringnet`. Raises OptionError and TypeError at once.
+    ants: NewPool and its options.
     """
 
     def __init__(
@@ -76,9 +77,9 @@ class WorkerPool(Executor):
         if idle_timeout is not None:
             _check("idle_timeout", idle_timeout, 0.0, 86_400.0, "s")
         if on_error is not None and not callable(on_error):
-            raise TypeError(f"on_error is called with an exception, so not {on_error!r}")
+            raise TypeError(f"on_error must be callable with an exception, not {on_error!r}")
         if logger is not None and not isinstance(logger, logging.Logger):
-            raise TypeError(f"logger is a logging.Logger, not {logger!r}")
+            raise TypeError(f"logger must be a logging.Logger, not {logger!r}")
         self.nonblocking = nonblocking
         self.max_blocking = max_blocking
         self.idle_timeout = idle_timeout
@@ -88,7 +89,7 @@ class WorkerPool(Executor):
         self._capacity = capacity
         self._numbers = count(1)  # of threads, for their names
         self._tuning = threading.RLock()
-        self.family: object = self  # pools whose workers may not wait for one another
+        self.family: object = self  # shared by pools whose workers may not wait for each other
         self._closed = False
         self._begin()
         note_pool(self)
@@ -96,7 +97,7 @@ class WorkerPool(Executor):
             self.preallocate()
 
     def _begin(self) -> None:
-        self._room = deque(repeat(None, self._capacity))  # tasks that may begin
+        self._room = deque(repeat(None, self._capacity))  # a token for each task that may start
         self._debts: deque[None] = deque()  # tasks that run beyond the capacity: see `tune`
         self._idle: deque[_Worker] = deque()
         self._threads: set[threading.Thread] = set()
@@ -108,16 +109,16 @@ class WorkerPool(Executor):
         return f"<ringnet.WorkerPool {self.running}/{self.capacity}>"
 
     def be_forked(self) -> None:
-        """In a forked child: the threads are the parent's, and others are made when needed."""
+        """In a forked child: the threads are the parent's, and new ones are created when needed."""
         me = threading.current_thread()
-        is_worker = me in self._threads  # which has forked in a task
+        is_worker = me in self._threads  # a task has forked
         self._tuning = threading.RLock()
         self._begin()
         if is_worker:
             self._threads.add(me)
             _take(self._room)
 
-    # What it is doing
+    # State
 
     @property
     def capacity(self) -> int:
@@ -131,7 +132,7 @@ class WorkerPool(Executor):
 
     @property
     def free(self) -> int:
-        """Tasks that may begin at once; 0 or more. ants: Free."""
+        """Tasks that could start immediately; 0 or more. ants: Free."""
         return len(self._room)
 
     @property
@@ -141,23 +142,23 @@ class WorkerPool(Executor):
 
     @property
     def workers(self) -> int:
-        """Threads there are, running or idle."""
+        """The pool's threads, running or idle."""
         return len(self._threads)
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was released. ants: IsClosed."""
+        """Whether `release` was called. ants: IsClosed."""
         return self._closed
 
     def preallocate(self) -> None:
-        """Make all the threads that it may have. Raises PoolOverload. ants: WithPreAlloc."""
+        """Create all threads that the pool may have. Raises PoolOverload. ants: WithPreAlloc."""
         while len(self._threads) < self._capacity:
             self._idle.append(self._add_worker(None))
 
-    # Giving it work
+    # Submitting tasks
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a call on a worker; the future has its result or exception.
+        """Run a call on a worker; the future gets its result or exception.
 
         Raises PoolOverload and PoolClosed. ants: Submit.
         """
@@ -166,7 +167,7 @@ class WorkerPool(Executor):
         return future
 
     def spawn(self, call: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run a call on a worker; nobody waits for it. What it raises goes to `on_error`.
+        """Run a call on a worker and ignore its result. An exception goes to `on_error`.
 
         Raises PoolOverload and PoolClosed. ants: Submit.
         """
@@ -182,18 +183,20 @@ class WorkerPool(Executor):
     ) -> None:
         """Run a call on a worker, then `then(conn, result, error)` on the connection's thread.
 
-        One of `result` and `error` is None. `then` also runs where the connection was closed
-        meanwhile; where its engine has stopped, that is logged. Raises PoolOverload, PoolClosed,
-        and TypeError for what is no connection or cannot be called.
+        One of `result` and `error` is None. `then` is called even if the connection was closed
+        meanwhile; if its engine has stopped, the lost result is logged instead. Raises
+        PoolOverload, PoolClosed and TypeError.
         """
         if not hasattr(conn, "loop"):
-            raise TypeError(f"submit_to brings a result to a connection, not to {shown(conn)}")
+            raise TypeError(
+                f"submit_to takes a connection as its first argument, not {shown(conn)}"
+            )
         work = partial(check_call(call), *args, **kwargs)
         self._accept(partial(bring_back, self._log, conn, work, check_call(then)))
 
     def _accept(self, task: Task) -> None:
         is_nested = getattr(_here, "is_inside", False)
-        _here.is_inside = True  # who interrupts this thread from here on may not wait above it
+        _here.is_inside = True  # code that interrupts this thread from here on may not wait
         try:
             if not self._enter():
                 self._wait_for_room(is_nested)
@@ -214,18 +217,18 @@ class WorkerPool(Executor):
         try:
             self._add_worker(task)
         except (PoolOverload, MemoryError):
-            self._give_room()  # which the task does not need
+            self._give_room()  # the task will not run
             raise
 
-    # Room for tasks: first it is taken, then looked whether it may be
+    # Room for tasks: a token is taken first, and checked afterwards
 
     def _enter(self) -> bool:
-        """Whether there was room, which is taken. Raises PoolClosed."""
+        """Take room for a task; returns whether there was any. Raises PoolClosed."""
         if not _take(self._room):
             if self._closed:
                 raise PoolClosed(_CLOSED)
             return False
-        if self._closed:  # `release` waits until all the room is given back
+        if self._closed:  # `release` waits until all room is given back
             self._give_room()
             raise PoolClosed(_CLOSED)
         return True
@@ -238,13 +241,13 @@ class WorkerPool(Executor):
         self._waiters.add(me)
         try:
             if len(self._waiters) > self.max_blocking:
-                raise PoolOverload(f"{self.max_blocking} threads wait already (max_blocking)")
+                raise PoolOverload(f"{self.max_blocking} threads are waiting (max_blocking)")
             self._has_room.wait_for(self._enter)
         finally:
             self._waiters.discard(me)
 
     def _give_room(self) -> None:
-        """A task is over: another may begin, where `tune` has not taken the room away."""
+        """A task is over: another may start, unless `tune` has reduced the capacity."""
         if not _take(self._debts):
             self._room.append(None)
             self._settle()
@@ -253,7 +256,7 @@ class WorkerPool(Executor):
             self._has_ended.ring_all()
 
     def _settle(self) -> None:
-        """Another thread may have made a debt while room was given back."""
+        """Settle a debt that another thread may have made while room was given back."""
         while self._room and _take(self._debts):
             if not _take(self._room):
                 self._debts.append(None)
@@ -271,7 +274,7 @@ class WorkerPool(Executor):
             self._threads.discard(thread)
             if isinstance(error, MemoryError):
                 raise
-            raise PoolOverload(f"the system gives no thread to {self!r}: {error}") from error
+            raise PoolOverload(f"{self!r} cannot start a thread: {error}") from error
         return worker
 
     def _work(self, worker: _Worker) -> None:
@@ -282,31 +285,31 @@ class WorkerPool(Executor):
                 task()
             except BaseException as error:
                 self._report(error)
-            task = None  # an idle worker keeps nothing alive
-            is_kept = self._park(worker)  # before there is room, so that the next task finds it
+            task = None  # an idle worker must not keep it alive
+            is_kept = self._park(worker)  # before giving room, so that the next task finds it
             self._give_room()
         self._threads.discard(threading.current_thread())
         self._has_ended.ring_all()
 
     def _next_task(self, worker: _Worker) -> Task | None:
-        """Wait for a task; None where this worker is no longer needed."""
+        """Wait for a task; None if this worker is no longer needed."""
         timeout = -1 if self.idle_timeout is None else self.idle_timeout
         if not worker.bell.acquire(timeout=timeout):
             if self._unpark(worker):
                 return None
-            worker.bell.acquire()  # somebody has just taken it, and rings
+            worker.bell.acquire()  # another thread has just taken it, and will ring
         task, worker.task = worker.task, None
         return task
 
     def _park(self, worker: _Worker) -> bool:
-        """Whether it stays for another task."""
+        """Put a worker among the idle ones; returns whether it stays for another task."""
         if self._closed or len(self._threads) > self._capacity:
             return False
         self._idle.append(worker)
         return not (self.is_closed and self._unpark(worker))  # `release` may not have seen it
 
     def _unpark(self, worker: _Worker) -> bool:
-        """Whether nobody has taken it meanwhile."""
+        """Remove a worker from the idle ones; False if another thread has taken it meanwhile."""
         try:
             self._idle.remove(worker)
         except ValueError:
@@ -314,9 +317,9 @@ class WorkerPool(Executor):
         return True
 
     def _retire(self) -> bool:
-        """End an idle worker; False where there is none."""
+        """End an idle worker; False if there is none."""
         try:
-            worker = self._idle.popleft()  # the one that is idle the longest
+            worker = self._idle.popleft()  # the one that has been idle longest
         except IndexError:
             return False
         worker.bell.release()
@@ -328,13 +331,14 @@ class WorkerPool(Executor):
             return
         try:
             self._on_error(error)
-        except BaseException as another:  # whatever it is, it may not cost a worker
+        except BaseException as another:  # no exception may end a worker
             self._log.error("%r: on_error raised", self, error=another)
 
     # Control
 
     def tune(self, capacity: int) -> None:
-        """Change the capacity while it runs: who waits goes on, idle workers too many end.
+        """Change the capacity while the pool runs: waiting threads may proceed, and surplus idle
+        workers end.
 
         ants: Tune.
         """
@@ -350,13 +354,14 @@ class WorkerPool(Executor):
         self._settle()
         self._has_room.ring_all()
         while len(self._threads) > self._capacity and self._retire():
-            pass  # those are left that have a task
+            pass  # only workers with a task are left
 
     def release(self, timeout: float | None = None) -> bool:
-        """Take no more tasks, and wait for those that run; who waits to submit gets PoolClosed.
+        """Accept no more tasks, and wait for those that run.
 
-        Returns whether all have ended within `timeout` seconds (None: wait for them; 0: do not).
-        On one of its own workers it does not wait. ants: Release, ReleaseTimeout.
+        Threads that wait to submit get PoolClosed. Returns whether all tasks have ended within
+        `timeout` seconds (None: no limit; 0: do not wait). On one of the pool's own workers it does
+        not wait. ants: Release, ReleaseTimeout.
         """
         check_patience(timeout)
         self._closed = True
@@ -371,11 +376,12 @@ class WorkerPool(Executor):
         return not self._threads and not self.running
 
     def reboot(self) -> None:
-        """Take tasks again after `release`. ants: Reboot."""
+        """Accept tasks again after `release`. ants: Reboot."""
         self._closed = False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """`release`, as an Executor does it. Nothing is ever queued, so nothing is cancelled."""
+        """`release`, under the name that an Executor has for it. No task is ever queued, so there
+        is nothing to cancel."""
         self.release(None if wait else 0)
 
 
@@ -390,4 +396,4 @@ def _take(tokens: deque[None]) -> bool:
 def _check(name: str, value: Any, low: float, high: float, unit: str) -> None:
     kinds = (int,) if isinstance(low, int) else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise OptionError(f"{name} is from {low} to {high} {unit}, not {value!r}")
+        raise OptionError(f"{name} must be from {low} to {high} {unit}, not {value!r}")

@@ -1,7 +1,8 @@
-"""The acceptor: listeners of a reactor, and where their newcomers go.
+"""The acceptor: a reactor's listeners, and where their new connections go.
 
-The law of this file: running out of descriptors, memory or places never stops the engine. It turns
-newcomers away or lets them wait, says so once a while, and goes on by itself when it can.
+The law of this file: running out of descriptors, of memory, or of room for connections never stops
+the engine. New connections are closed or wait, with a rate-limited line in the log, and accepting
+continues by itself as soon as it can. (A newcomer is an accepted socket that no reactor owns yet.)
 """
 
 from __future__ import annotations
@@ -58,23 +59,23 @@ class Acceptor:
     def __init__(self, reactor: AcceptorLoop) -> None:
         self._reactor = reactor
         self._listeners: dict[int, Origin] = {}
-        # A descriptor that is given up when there are no others, so that newcomers can be accepted
-        # and closed: else they would wait for an answer that never comes.
+        # A descriptor that is closed when there are no others, so that newcomers can be accepted
+        # and closed: otherwise they would wait for an answer that never comes.
         self._reserve = -1
-        self._is_short = False  # the reserve is given up
+        self._is_short = False  # the reserve is closed
         self._has_freed = False  # and its descriptor is free again, for the next newcomer
         self._waiting: deque[tuple[int, Origin]] = deque()  # newcomers beyond max_connections
         self._is_resting = False
-        self._newcomer = -1  # whom nobody has yet
-        self.turned_away = 0  # newcomers for whom there was no descriptor or place
+        self._newcomer = -1  # the one being handled
+        self.turned_away = 0  # newcomers that were closed for lack of a descriptor or of room
 
     @property
     def is_open(self) -> bool:
-        """Whether a listener has not seen its final event yet."""
+        """Whether there is a listener that has not had its final event."""
         return bool(self._listeners)
 
     def listen(self, fd: int, origin: Origin) -> None:
-        """Accept from a listening descriptor, which is the reactor's unless this raises."""
+        """Accept from a listening descriptor, which the reactor owns unless this raises."""
         handle = self._reactor.take_handle()
         if handle is None:
             raise AssertionError("a backend has more slots than connections and listeners need")
@@ -92,14 +93,14 @@ class Acceptor:
         self._reactor.engine.budget.note_accepting(self._reactor, True)
 
     def close(self, mode: int) -> None:
-        """Accept no more. GRACEFUL still serves those whom the system has accepted already."""
+        """Stop accepting. GRACEFUL still serves connections that are already accepted."""
         for handle in self._listeners:
             self._reactor.backend.close(handle, mode)
         while self._waiting:
             self._turn_away(self._waiting.popleft()[0])
 
     def on_accepted(self, handle: int, fd: int, b: int) -> None:
-        """A newcomer: it is served, waits, or is turned away."""
+        """A newcomer: it is served, waits, or is closed."""
         self._newcomer = fd
         if self._is_short and not self._recover():
             self._turn_away(fd)
@@ -110,7 +111,7 @@ class Acceptor:
             self._keep_waiting(fd, self._listeners[handle])
         else:
             self._turn_away(fd)
-            self._log_full("newcomers are closed")
+            self._log_full("new connections are closed")
 
     def _keep_waiting(self, fd: int, origin: Origin) -> None:
         self._waiting.append((fd, origin))
@@ -123,11 +124,11 @@ class Acceptor:
         self.turned_away += 1
 
     def on_lost(self, handle: int, kind: int, error: BaseException) -> None:
-        """An event could not be served: there was no memory."""
+        """An event could not be handled for lack of memory."""
         if kind == ACCEPTED and self._newcomer >= 0:
             self._turn_away(self._newcomer)
         elif kind == STALLED:
-            self._reactor.backend.resume(handle)  # which says so again, where it still holds
+            self._reactor.backend.resume(handle)  # it stalls again if the cause persists
 
     # Which reactor gets it
 
@@ -154,7 +155,7 @@ class Acceptor:
             return self._reactor
 
     def _hand_over(self, target: AcceptorLoop, fd: int, origin: Origin) -> None:
-        target.given += 1  # by the one reactor that has the listeners of which there is one
+        target.given += 1  # only one reactor has listeners whose connections are handed over
         try:
             target.hand(self._reactor, target.streams.open, fd, origin)
             self._newcomer = -1
@@ -162,10 +163,10 @@ class Acceptor:
             target.given -= 1
             self._turn_away(fd)
             self._reactor.throttled.warning(
-                "a newcomer was closed: %s", error, why=type(error).__name__
+                "a new connection was closed: %s", error, why=type(error).__name__
             )
 
-    # As many connections as may be
+    # max_connections
 
     def _is_full(self) -> bool:
         return self._reactor.engine.budget.is_full
@@ -178,18 +179,18 @@ class Acceptor:
         )
 
     def _rest(self) -> None:
-        """Accept no more until a connection has ended."""
+        """Stop accepting until a connection has ended."""
         if self._is_resting:
             return
         self._is_resting = True
-        self._log_full("newcomers wait")
+        self._log_full("new connections wait")
         for handle in self._listeners:
             self._reactor.backend.pause(handle)
         self._reactor.engine.budget.note_resting(self._reactor, True)
-        self.admit_waiting()  # one may have ended before that was noted
+        self.admit_waiting()  # one may have ended just before
 
     def admit_waiting(self) -> None:
-        """A connection has ended: those who wait are first."""
+        """A connection has ended: serve newcomers that wait, then accept again."""
         while self._waiting and not self._is_full():
             self._give(*self._waiting.popleft())
         if self._is_resting and not self._waiting and not self._is_full():
@@ -213,26 +214,26 @@ class Acceptor:
             return
         if -result in _DESCRIPTORS and self._reserve >= 0:
             why = os.strerror(-result)
-            self._reactor.throttled.warning("newcomers are closed: %s", why, why=why)
+            self._reactor.throttled.warning("new connections are closed: %s", why, why=why)
             os.close(self._reserve)
             self._reserve = -1
             self._is_short = True
             self._resume(handle)
             return
         why = os.strerror(-result)
-        self._reactor.throttled.warning("accepting rests for %s s: %s", REST, why, why=why)
+        self._reactor.throttled.warning("accepting pauses for %s s: %s", REST, why, why=why)
         self._reactor.add_timer(REST, lambda: self._resume(handle))
 
     def _recover(self) -> bool:
-        """Whether there are descriptors again: one for the reserve besides the newcomer's."""
+        """Reopen the reserve; returns whether there are enough descriptors again."""
         self._reserve = _spare()
         self._is_short = self._reserve < 0
         return not self._is_short
 
-    # Ends
+    # The end
 
     def on_error(self, handle: int, result: int) -> None:
-        """The listener itself is broken: without it the engine cannot do its work."""
+        """The listener itself has failed."""
         self._reactor.log.error("a listener has failed: %s", os.strerror(-result))
         self._reactor.backend.close(handle, NOW)
 
@@ -243,7 +244,7 @@ class Acceptor:
             self.give_up()
 
     def give_up(self) -> None:
-        """Nobody is accepted here any more, in good order or because the backend has failed."""
+        """Accepting is over, gracefully or because the backend has failed."""
         while self._waiting:
             self._turn_away(self._waiting.popleft()[0])
         if self._reserve >= 0:
@@ -254,14 +255,14 @@ class Acceptor:
 
 
 def _spare() -> int:
-    """A descriptor that is good for nothing else, or -1 where there is none."""
+    """A descriptor to keep in reserve, or -1 if there is none left."""
     with suppress(OSError):
         return os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     return -1
 
 
 def _peer(fd: int) -> Any:
-    """The newcomer's address; None where it has gone already."""
+    """The newcomer's address; None if it has gone already."""
     try:
         with borrowed(fd) as sock:
             return sock.getpeername() if sock.family != getattr(socket, "AF_UNIX", -1) else ""

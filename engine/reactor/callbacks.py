@@ -1,7 +1,7 @@
-"""Calling the handler: each of its methods, what it returns, and what it raises.
+"""Calling the handler: its methods, their results, and their exceptions.
 
-The law of this file: what users' code raises is logged, closes at most its own connection, and
-never reaches the loop. That is so of every exception; those that end a program (SystemExit and
+The law of this file: an exception in users' code is logged, closes at most its own connection, and
+never reaches the loop. This holds for every exception; those that end a program (SystemExit and
 KeyboardInterrupt) also stop the engine, and are raised by `run` and `wait`.
 """
 
@@ -25,7 +25,7 @@ FIRST_TICK: Final = 1.0  # seconds to the next tick after one that raised before
 
 
 class CallbacksLoop(Protocol):
-    """A reactor, as it has users' code called."""
+    """A reactor, as the caller of users' code sees it."""
 
     backend: Backend
     log: Log
@@ -45,18 +45,18 @@ class Callbacks:
 
     def __init__(self, loop: CallbacksLoop) -> None:
         self._loop = loop
-        self._tick_delay = FIRST_TICK  # seconds that on_tick returned last
+        self._tick_delay = FIRST_TICK  # the delay that on_tick returned last, in seconds
 
     def guard(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Run a call; what it raises is logged and harms nothing else."""
+        """Run a call; an exception is logged and has no further effect."""
         try:
             call(*arguments)
         except BaseException as error:
             self.failed("%r: %r raised", self._loop, call, error=error)
 
     def failed(self, text: str, *arguments: object, error: BaseException) -> None:
-        """Log what was raised, and heed it where it is to end the program."""
-        kind = type(error)  # `isinstance` would ask the error, whose class may be users' code
+        """Log an exception, and stop the engine if it is one that ends a program."""
+        kind = type(error)  # `isinstance` may run code of the error's class
         if issubclass(kind, MemoryError):
             self._repair_outbox()
         if issubclass(kind, EXITS):
@@ -66,16 +66,16 @@ class Callbacks:
             self._loop.throttled.error(text, *arguments, error=error)
 
     def _repair_outbox(self) -> None:
-        """The half of a `send` for which there was no memory is taken back."""
+        """Undo the first half of a `send` whose second half failed for lack of memory."""
         handles, pieces = self._loop.backend.outbox
         del handles[len(pieces) :]
 
     def traffic(self, conn: Connection) -> None:
-        """Call `on_traffic` for what there is."""
+        """Call `on_traffic` for the bytes that are there."""
         self.call(conn, conn._origin.on_traffic, "on_traffic")
 
     def tick(self) -> None:
-        """Call `on_tick`, and again after the seconds it returns; as before where it raises."""
+        """Call `on_tick`, and again after the delay it returns, or the last one if it raises."""
         try:
             reply = self._loop.engine.handler.on_tick()
             delay, action = split_reply(reply, (int, float), "on_tick")
@@ -91,7 +91,7 @@ class Callbacks:
             self._loop.engine.request_stop()
 
     def on_open(self, conn: Connection) -> None:
-        """A new connection."""
+        """Call `on_open` for a new connection."""
         try:
             reply = conn._origin.handler.on_open(conn)
             if reply is None:
@@ -104,13 +104,13 @@ class Callbacks:
             self.handler_failed(conn, "on_open", error)
 
     def on_writable(self, conn: Connection) -> None:
-        """Little waits to be sent again."""
+        """Call `on_writable`: few bytes wait to be sent again."""
         self.call(conn, conn._origin.handler.on_writable, "on_writable")
 
     def call(
         self, conn: Connection, method: Callable[[Connection], Action | None], name: str
     ) -> None:
-        """Another method of the handler's."""
+        """Call one of the handler's methods, and do what it returns."""
         try:
             action = method(conn)
             if action is not None:
@@ -119,7 +119,7 @@ class Callbacks:
             self.handler_failed(conn, name, error)
 
     def on_close(self, conn: Connection) -> None:
-        """Its end, and the callbacks of `close`."""
+        """Call `on_close`, and the callbacks of `close`."""
         try:
             reply = conn._origin.handler.on_close(conn, conn._error)
             if reply is not None:
@@ -130,7 +130,7 @@ class Callbacks:
             self.guard(callback, conn, conn._error)
 
     def act(self, conn: Connection, action: Action) -> None:
-        """Do what a method of the handler returned."""
+        """Perform the action that a method of the handler returned."""
         if action is Action.CLOSE:
             conn._finish(None)
         elif action is Action.SHUTDOWN:
@@ -139,7 +139,7 @@ class Callbacks:
             self._loop.call_again(conn)
 
     def handler_failed(self, conn: Connection, method: str, error: BaseException) -> None:
-        """What a method of the handler raised ends its connection."""
+        """Close a connection whose handler raised."""
         self.failed(f"%r: {method} raised; the connection is closed", conn, error=error)
         try:
             conn._finish(error)

@@ -1,8 +1,8 @@
 """Dialing: names are resolved off the loop, then all addresses are tried as in RFC 8305.
 
-The law of this file: a dial ends exactly once, in its future, whatever happens on its way, and
-nothing of it reaches the loop. Everything but the resolution runs on the reactor's thread; each way
-in (what is posted, timers, events) leads through `_step`.
+The law of this file: a dial ends exactly once, in its future, whatever happens on the way, and none
+of its exceptions reaches the loop. Everything but the resolution runs on the reactor's thread;
+every entry point (posted calls, timers, events) goes through `_step`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ...completion import NOW, RESET
 from ...sockaddr import pack
 from ..base.address import Address
-from ..base.errors import ConnectionClosed, EngineStopped, for_future, is_plain, shortened
+from ..base.errors import NO_MORE, ConnectionClosed, EngineStopped, for_future, is_plain, shortened
 from ..base.resolve import Target, check_host, resolve, unknown_host
 from ..base.sockets import is_itself, prepare_socket
 from ..base.source import Source
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from .host import Host
 
 _AGAIN: Final = 0.01  # seconds until a Unix listener with a full backlog is tried again
-_AT_ONCE: Final = 16  # addresses that fail at once, before others on the loop are served
-_NAMED: Final = 8  # failures that an error names; how many there are, DNS decides
+_AT_ONCE: Final = 16  # immediate failures in a row before others on the loop are served
+_NAMED: Final = 8  # failures that an error lists; DNS may cause any number of them
 
 
 class DialLoop(EnrollingLoop, Protocol):
@@ -64,7 +64,7 @@ class Dial:
         source: Source | None = None,
     ) -> None:
         self.future: Future[Connection] = Future()
-        self.future.set_running_or_notify_cancel()  # it has begun: it cannot be cancelled
+        self.future.set_running_or_notify_cancel()  # it has started: it cannot be cancelled
         self._loop = loop
         self.origin = origin
         self._address = address
@@ -79,21 +79,21 @@ class Dial:
         self._limit: Countdown | None = None
         self._timers: dict[Callable[..., object], Planned] = {}  # one for each step that waits
 
-    # The ways in
+    # Entry points
 
     def begin(self) -> None:
         """On the loop: the clock runs from here."""
         try:
             self._step(self._begin)
-        except BaseException as error:  # no memory even for that, or an interrupt
+        except BaseException as error:  # memory is short even for that, or an interrupt
             self.fail(error)
             if not is_plain(error):
                 raise
 
     def on_connected(self, handle: int) -> None:
-        """An attempt has worked: the first wins, the others are given up."""
-        # In the turn in which the dial ends there may be results of attempts that were given up
-        # and are being closed: they no longer count.
+        """An attempt has succeeded: the first one wins, the others are cancelled."""
+        # In the turn in which the dial ends there may be results of cancelled attempts that are
+        # being closed: they no longer count.
         if handle in self._attempts:
             self._step(self._connected, handle)
 
@@ -103,7 +103,7 @@ class Dial:
             self._step(self._refused, handle, -result)
 
     def give_up(self, why: str) -> None:
-        """Nobody wants it any more."""
+        """End the dial: the client or the engine stops."""
         self.fail(EngineStopped(why))
 
     def _step(self, step: Callable[..., object], *arguments: Any) -> None:
@@ -114,23 +114,23 @@ class Dial:
         except BaseException as error:
             self.fail(error)
             if not is_plain(error):
-                raise  # an interrupt, which goes its own way
+                raise  # an interrupt, which the loop handles
 
     def _after(self, delay: float, step: Callable[..., object], *arguments: Any) -> None:
-        """Take a step later. Asked again, the time begins anew."""
+        """Take a step later; a second call restarts the delay."""
         if step in self._timers:
             self._timers[step].cancel()
         call = partial(self._step, step, *arguments)
         self._timers[step] = self._loop.add_timer(delay, call)
 
-    # The way
+    # The steps
 
     def _begin(self) -> None:
         if self.origin.is_over:
             self.give_up("the client has stopped")
             return
         if self._loop.is_stopping:
-            self.give_up("the engine is stopping: it takes no more connections")
+            self.give_up(NO_MORE)
             return
         self._loop.dials.add(self)
         time_out = partial(self._step, self._time_out)
@@ -149,20 +149,20 @@ class Dial:
     def _resolve_name(self) -> None:
         try:
             self._loop.engine.resolvers.submit(self._resolve_in_thread)
-        except RuntimeError as error:  # the system gives no more threads
+        except RuntimeError as error:  # no more threads can be started
             raise OSError(errno.EAGAIN, unknown_host(self._address, error).strerror) from error
 
     def _resolve_in_thread(self) -> None:
         """On a thread of the resolvers."""
         if self._is_over:
-            return  # it has waited too long for its turn
+            return  # it timed out while waiting for a thread
         step: Callable[[Any], None]
         result: Any
         try:
             step, result = self._try, resolve(self._address, self._family)
-        except BaseException as error:  # on this thread it is nobody's but the dial's
+        except BaseException as error:  # on this thread it concerns only the dial
             step, result = self.fail, error
-        with suppress(ConnectionClosed):  # the loop has ended this dial when it stopped
+        with suppress(ConnectionClosed):  # the loop has stopped, and ended this dial
             self._loop.post_own(self._step, step, result)
 
     def _try(self, targets: list[Target]) -> None:
@@ -170,9 +170,9 @@ class Dial:
         self._next()
 
     def _next(self) -> None:
-        """Begin with the next address; the one after it follows if this one takes too long.
+        """Try the next address; the one after it follows if this one takes too long.
 
-        RFC 8305, 5: the delay counts from the last attempt that began.
+        RFC 8305, 5: the delay counts from the start of the last attempt.
         """
         delay = 0.0
         for _ in range(min(_AT_ONCE, len(self._targets))):
@@ -187,7 +187,7 @@ class Dial:
             self.fail(self._failures.explain(self._address, self._source))
 
     def _begins(self, target: Target) -> bool:
-        """Whether an attempt is on its way, or has worked."""
+        """Start an attempt; returns whether it is in progress or has succeeded."""
         try:
             sock, packed = self._make_socket(target)
             if self._address.is_stream:
@@ -200,7 +200,7 @@ class Dial:
         return True
 
     def _connect(self, target: Target, sock: socket.socket, packed: bytes) -> None:
-        with sock:  # which closes it, unless it was detached
+        with sock:  # closed unless it is detached
             handle = self._loop.dials.reserve(self)
             try:
                 self._attempts[handle] = target, sock.fileno()
@@ -209,7 +209,7 @@ class Dial:
                 self._attempts.pop(handle, None)
                 self._loop.dials.release(handle)
                 raise
-            sock.detach()  # it is the backend's
+            sock.detach()  # the backend owns it now
 
     def _make_socket(self, target: Target) -> tuple[socket.socket, bytes]:
         family, where = target
@@ -220,7 +220,7 @@ class Dial:
                 self._source.bind(sock)
             if not self._address.is_stream:
                 _connect_packets(sock, self._address, where)
-            sock.setblocking(False)  # whoever gets a duplicate; backends do not ask
+            sock.setblocking(False)  # for users of a duplicate; backends do not rely on it
             return sock, pack(family, where)
         except BaseException:
             sock.close()
@@ -229,7 +229,7 @@ class Dial:
     def _connected(self, handle: int) -> None:
         _, fd = self._attempts[handle]
         if not self._address.is_unix and is_itself(fd):
-            # Nobody listens there, and the kernel had given us that very port (RFC 9293, 3.5).
+            # Nothing listens there: the kernel gave us that very port (RFC 9293, 3.5).
             self._refused(handle, errno.ECONNREFUSED, RESET)
             return
         conn = self._loop.streams.connected(handle, fd, self.origin)
@@ -253,7 +253,7 @@ class Dial:
         introduce(self._loop, conn, self._context, self.future)
 
     def fail(self, error: BaseException) -> None:
-        """It has ended with an error."""
+        """End the dial with an error."""
         if not self._is_over:
             self._tidy()
             # Their frames refer to this dial, and it to the future.
@@ -279,12 +279,12 @@ class Dial:
 
 
 class _Failures:
-    """What happened to the addresses that were tried: the first of them, and the last."""
+    """The failures of the addresses that were tried: the first few, and the last one."""
 
     def __init__(self) -> None:
         self._count = 0
         self._named: list[str] = []
-        self._last: tuple[Target, int, str] | None = None  # with the errno, and what it was
+        self._last: tuple[Target, int, str] | None = None  # with its errno and its text
 
     def note(self, target: Target, error: Exception) -> None:
         if self._last is not None and len(self._named) < _NAMED:
@@ -292,10 +292,10 @@ class _Failures:
             self._named.append(f"{where[0]}: {before}")
         self._count += 1
         number = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
-        self._last = target, number, _reason(error)  # an error would refer to frames of this dial
+        self._last = target, number, _reason(error)  # the error itself would refer to this dial
 
     def explain(self, address: Address, source: Source | None) -> OSError:
-        """The last failure, with what happened to the other addresses."""
+        """The last failure, followed by those of the other addresses."""
         start = f" from {source}" if source else ""
         text = f"cannot connect to {shortened(str(address))}{start}: "
         if self._last is None:
@@ -314,9 +314,10 @@ def _reason(error: Exception) -> str:
 
 
 def _connect_packets(sock: socket.socket, address: Address, where: Any) -> None:
-    """Datagrams have nobody to wait for, and a full backlog of packets is an error."""
+    """Connect a socket of packets at once: for datagrams this never blocks, and for packets a full
+    backlog is an error."""
     if address.is_unix and address.is_datagram:
-        sock.bind(b"")  # Linux gives it a name, so that it can be answered
+        sock.bind(b"")  # Linux assigns a name, so that the peer can answer
     sock.setblocking(False)
     sock.connect(where)
     if not address.is_unix and is_itself(sock.fileno()):

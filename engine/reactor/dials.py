@@ -1,4 +1,4 @@
-"""The dials of a reactor that are on their way, and whose attempt each handle is."""
+"""The dials in progress on a reactor, and the dial that each handle belongs to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .free_handles import HasHandles
 
 
 class Dialed(Protocol):
-    """A dial, as the events of its attempts come to it."""
+    """A dial, as the receiver of the events of its attempts."""
 
     @property
     def origin(self) -> Any: ...
@@ -21,7 +21,7 @@ class Dialed(Protocol):
 
 
 class DialsLoop(HasHandles, Protocol):
-    """A reactor, as it has dials."""
+    """A reactor, as its dials' table sees it."""
 
     backend: Backend
 
@@ -38,29 +38,29 @@ class Dials:
 
     @property
     def pending(self) -> list[Dialed]:
-        """Those that have begun, and have not ended."""
+        """The dials in progress."""
         return list(self._pending)
 
     @property
     def attempts(self) -> list[int]:
-        """Their handles, with those that are being closed."""
+        """The handles of their attempts, including those that are being closed."""
         return list(self._attempts)
 
     # For dials
 
     def add(self, dial: Dialed) -> None:
-        """One begins. Raises OSError where there are as many as the backend has handles."""
+        """Register a dial. Raises OSError if there are as many as the backend has handles."""
         most = self._loop.backend.capacity
         if len(self._pending) >= most:
-            raise OSError(errno.EMFILE, f"the reactor has {most} dials on their way already")
+            raise OSError(errno.EMFILE, f"the reactor has {most} dials in progress already")
         self._pending.add(dial)
 
     def remove(self, dial: Dialed) -> None:
-        """It has ended, or never began."""
+        """Remove a dial that has ended or never started."""
         self._pending.discard(dial)
 
     def reserve(self, dial: Dialed) -> int:
-        """A handle for an attempt. Raises OSError where all are in use."""
+        """A handle for an attempt. Raises OSError if all are in use."""
         handle = self._loop.take_handle()
         if handle is None:
             raise OSError(errno.EMFILE, "the reactor has max_connections already")
@@ -73,7 +73,7 @@ class Dials:
         return handle
 
     def release(self, handle: int) -> None:
-        """The attempt has not begun."""
+        """Return the handle of an attempt that has not started."""
         self.hand_on(handle)
         self._loop.give_back_handle(handle)
 
@@ -85,7 +85,7 @@ class Dials:
     # Events
 
     def on_connected(self, handle: int, a: int, b: int) -> None:
-        """An attempt has worked."""
+        """An attempt has succeeded."""
         self._attempts[handle].on_connected(handle)
 
     def on_error(self, handle: int, result: int) -> None:
@@ -97,13 +97,13 @@ class Dials:
         del self._attempts[handle]
 
     def on_lost(self, handle: int, kind: int, error: BaseException) -> None:
-        """An event could not be served."""
+        """An event could not be handled."""
         self._attempts[handle].fail(error)
 
     # The end
 
     def give_up(self, why: str, origin: Any = None) -> None:
-        """End them all, or those of an origin."""
+        """End all dials, or those of an origin."""
         for dial in self.pending:
             if origin in (None, dial.origin):
                 self._loop.guard(dial.give_up, why)

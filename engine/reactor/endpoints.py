@@ -1,4 +1,4 @@
-"""The sockets of datagrams that a reactor listens on, and what the backend says of them."""
+"""The datagram sockets that a reactor listens on, and their events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class EndpointsLoop(Owner, HasHandles, Protocol):
-    """A reactor, as its sockets of datagrams see it."""
+    """A reactor, as its datagram sockets see it."""
 
     log: Log
     callbacks: Callbacks
@@ -39,21 +39,21 @@ class EndpointsLoop(Owner, HasHandles, Protocol):
 
 
 class Endpoints:
-    """The sockets of datagrams that a reactor listens on."""
+    """The datagram sockets that a reactor listens on."""
 
     def __init__(self, reactor: EndpointsLoop) -> None:
         self._reactor = reactor
         self._open: dict[int, Endpoint] = {}
-        self.truncated = 0  # datagrams that were too large for max_datagram
-        self.refused = 0  # datagrams that the system did not send
+        self.truncated = 0  # datagrams that were longer than max_datagram
+        self.refused = 0  # datagrams that could not be sent
 
     @property
     def is_open(self) -> bool:
-        """Whether one has not seen its final event yet."""
+        """Whether there is a socket that has not had its final event."""
         return bool(self._open)
 
     def listen(self, fd: int, origin: Origin) -> None:
-        """Receive from a bound descriptor, which is the reactor's unless this raises."""
+        """Receive from a bound descriptor, which the reactor owns unless this raises."""
         handle = self._reactor.take_handle()
         if handle is None:
             raise AssertionError("a backend has more slots than connections and listeners need")
@@ -73,7 +73,7 @@ class Endpoints:
             raise
 
     def close(self, mode: int) -> None:
-        """Receive no more."""
+        """Stop receiving."""
         for handle in self._open:
             self._reactor.backend.close(handle, mode)
 
@@ -89,18 +89,20 @@ class Endpoints:
         try:
             action = endpoint.on_traffic(conn)
             if action is not None and check_action(action, "on_traffic") is Action.SHUTDOWN:
-                reactor.engine.request_stop()  # there is nothing that the others could mean
+                reactor.engine.request_stop()  # the other actions have no meaning here
         except BaseException as error:
             reactor.failed(
-                "%r: on_traffic raised; what it left of the datagram is gone", conn, error=error
+                "%r: on_traffic raised; the rest of the datagram is dropped", conn, error=error
             )
         conn.end()
 
     def on_truncated(self, handle: int, a: int, b: int) -> None:
-        """It is lost: a part of a datagram is none."""
+        """A datagram was too long, and is dropped."""
         self.truncated += 1
         limit = self._reactor.options.max_datagram
-        self._reactor.throttled.warning("a datagram had more than max_datagram=%d bytes", limit)
+        self._reactor.throttled.warning(
+            "a datagram longer than max_datagram=%d bytes was dropped", limit
+        )
 
     def on_refused(self, handle: int, result: int, size: int) -> None:
         """The system did not send a datagram, or reports that an earlier one did not arrive."""
@@ -118,7 +120,7 @@ class Endpoints:
             self._call_on_refused(endpoint, network_error(-result))
 
     def _call_on_refused(self, endpoint: Endpoint, error: OSError) -> None:
-        """Tell the handler that a datagram was refused, where it has a method for that."""
+        """Call the handler's `on_refused`, if it has one."""
         on_refused = getattr(endpoint.origin.handler, "on_refused", None)
         if on_refused is None:
             return
@@ -128,8 +130,8 @@ class Endpoints:
             self._reactor.failed("%r: on_refused raised", self._reactor, error=failure)
 
     def on_error(self, handle: int, result: int) -> None:
-        """A listener's socket is broken: without it the engine cannot do its work."""
-        self._reactor.log.error("a socket of datagrams has failed: %s", os.strerror(-result))
+        """A listener's socket has failed."""
+        self._reactor.log.error("a datagram socket has failed: %s", os.strerror(-result))
         self._reactor.backend.close(handle, NOW)
 
     def on_closed(self, handle: int) -> None:
@@ -137,10 +139,10 @@ class Endpoints:
         self._open.pop(handle).end()
 
     def on_lost(self, handle: int, kind: int, error: BaseException) -> None:
-        """An event could not be served: that datagram is lost."""
+        """An event could not be handled: that datagram is lost."""
 
     def on_drained(self, handle: int) -> None:
-        """What waited in a socket has left."""
+        """What waited in a socket has been sent."""
         endpoint = self._open.get(handle)
         if endpoint is not None:
             endpoint.drained()

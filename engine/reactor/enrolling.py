@@ -1,6 +1,7 @@
-"""Sockets that are taken over from the program: which can be, and how they become connections.
+"""Enrolling: taking over connected sockets from the program.
 
-The law of this file: what cannot be taken over is refused at the call, and stays the caller's.
+The law of this file: a socket that cannot be taken over is refused at the call, and remains the
+caller's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class EnrollingLoop(Owner, Protocol):
-    """A reactor, as it gets connections from elsewhere."""
+    """A reactor, as dials and enrolled sockets see it."""
 
     connections: dict[int, Connection]
     mailbox: Mailbox
@@ -51,18 +52,18 @@ _TYPES = {
 
 
 def check_socket(sock: socket.socket) -> None:
-    """Raise TypeError for what is no plain socket, and OSError for one that cannot be enrolled."""
+    """Raise TypeError unless it is a plain socket, and OSError if it cannot be enrolled."""
     if not isinstance(sock, socket.SocketType):
         raise TypeError(f"enroll takes a connected socket.socket, not {shown(sock)}")
     if sock.fileno() < 0:
-        raise OSError(errno.EBADF, "the socket is closed, or was detached")
+        raise OSError(errno.EBADF, "the socket is closed or detached")
     ssl = sys.modules.get("ssl")
     if ssl is not None and isinstance(sock, ssl.SSLSocket):
         raise TypeError(
-            "an SSLSocket encrypts what is written to it, and its bare descriptor does not: "
-            "end TLS with sock.unwrap() and enroll the socket that returns"
+            "an SSLSocket cannot be enrolled, since its bare descriptor does not encrypt: "
+            "end TLS with sock.unwrap() and enroll the socket that it returns"
         )
-    with borrowed(sock.fileno()) as real:  # the object's own family and type may be wrong
+    with borrowed(sock.fileno()) as real:  # the family and type in the object may be wrong
         if real.type not in _TYPES.get(real.family, ()):
             raise OSError(
                 errno.EAFNOSUPPORT, f"enroll takes TCP, UDP and Unix sockets, not {shown(sock)}"
@@ -70,7 +71,7 @@ def check_socket(sock: socket.socket) -> None:
         if listens(real):
             raise OSError(
                 errno.ENOTCONN,
-                "the socket is not connected, but listens: serve it as an address, fd://N",
+                "the socket is a listening one: serve it with the address fd://N",
             )
         try:
             real.getpeername()
@@ -83,10 +84,10 @@ def check_socket(sock: socket.socket) -> None:
 
 
 class _Place:
-    """Where a descriptor went. The last place of each is remembered, so that a second socket object
-    of the same descriptor is not enrolled as well."""
+    """Where a descriptor went. The last place of each is kept, so that a second socket object with
+    the same descriptor is not enrolled as well."""
 
-    _latest: dict[int, _Place] = {}  # by descriptor: the system has only so many  # noqa: RUF012
+    _latest: dict[int, _Place] = {}  # by descriptor, which bounds its size  # noqa: RUF012
 
     def __init__(self, loop: EnrollingLoop, sock: socket.socket) -> None:
         self._loop = weakref.ref(loop)
@@ -96,7 +97,7 @@ class _Place:
 
     @classmethod
     def is_taken(cls, fd: int) -> bool:
-        """Whether a descriptor is an engine's by now. From any thread."""
+        """Whether an engine has enrolled the descriptor. From any thread."""
         place = cls._latest.get(fd)
         loop = None if place is None else place._loop()
         if place is None or loop is None or loop.engine.is_forked:
@@ -110,7 +111,7 @@ class _Place:
 def enroll(
     loop: EnrollingLoop, origin: Origin, sock: socket.socket, context: Any
 ) -> Future[Connection]:
-    """Take a socket that was checked over. From any thread; raises what `post` raises."""
+    """Take over a socket that was checked. From any thread; raises what `post` raises."""
     future: Future[Connection] = Future()
     future.set_running_or_notify_cancel()
 
@@ -120,7 +121,7 @@ def enroll(
 
     try:
         loop.mailbox.post_made(_enroll, take)
-    except (ConnectionClosed, EngineStateError):  # the loop is over, and takes nothing any more
+    except (ConnectionClosed, EngineStateError):  # the loop is over
         close_socket(sock)
         raise
     return future
@@ -151,7 +152,7 @@ def _enroll(
 def introduce(
     loop: EnrollingLoop, conn: Connection, context: Any, future: Future[Connection]
 ) -> None:
-    """Tell the handler of a connection that somebody waits for, and then that one."""
+    """Call `on_open` for a connection that the program has requested, then set its future."""
     conn.context = context
     try:
         loop.streams.welcome(conn)
@@ -166,4 +167,4 @@ def _fail(loop: EnrollingLoop, future: Future[Connection], error: BaseException)
     error.__traceback__ = None  # whose frames refer to the future
     loop.guard(future.set_exception, for_future(error))
     if not is_plain(error):
-        raise error  # an interrupt, which goes its own way
+        raise error  # an interrupt, which the loop handles

@@ -1,6 +1,6 @@
-"""What a reactor offers to users: calls, timers and connections of their own.
+"""The event loop as users see it: their own calls, timers and connections on a reactor.
 
-The law of this file: all of it is for any thread. What comes from elsewhere is posted to the
+The law of this file: everything is for any thread. Calls from other threads are posted to the
 reactor's mailbox.
 """
 
@@ -43,10 +43,10 @@ class Behind(Protocol):
 
 
 class EventLoop:
-    """An event loop of an engine, as users have it: `conn.loop`, `engine.reactors`.
+    """An event loop of an engine: `conn.loop`, `engine.reactors`.
 
-    It is one reactor's, which runs it on a thread of its own. All methods are for any thread.
-    gnet: EventLoop.
+    Each belongs to one reactor, which runs it on a thread of its own. All methods are for any
+    thread. gnet: EventLoop.
     """
 
     __slots__ = ("__weakref__", "_reactor")
@@ -67,7 +67,8 @@ class EventLoop:
     def schedule(self, delay: float, call: Callable[[], object]) -> Timer:
         """Run `call` on this loop's thread after `delay` seconds, never earlier. From any thread.
 
-        Returns a timer with `cancel()`. An exception of the call is logged. gnet: Schedule.
+        Returns a timer, which can be cancelled. An exception in `call` is logged. Raises ValueError
+        and TypeError. gnet: Schedule.
         """
         seconds = check_seconds("delay", delay)
         return self._reactor.timers.add(
@@ -75,12 +76,13 @@ class EventLoop:
         )
 
     def repeat(self, every: float, call: Callable[[], object]) -> Timer:
-        """Run `call` after `every` seconds, and again and again, until `cancel()`. Any thread.
+        """Run `call` every `every` seconds until the timer is cancelled. From any thread.
 
-        It does not drift; a run that was missed because the loop was busy is left out.
+        The times do not drift; a run that was missed because the loop was busy is skipped. An
+        exception in `call` is logged. Raises ValueError and TypeError.
         """
         if check_seconds("every", every) == 0:
-            raise ValueError("every is the seconds between two runs, and more than 0")
+            raise ValueError("every is the seconds between two runs, and must be more than 0")
         return self._reactor.timers.add(
             every, partial(self._reactor.callbacks.guard, check_call(call)), every
         )
@@ -93,9 +95,9 @@ class EventLoop:
         *,
         local_address: LocalAddress = None,
     ) -> Future[Connection]:
-        """Connect to an address, on this loop; for the engine's handler. From any thread.
+        """Connect to an address on this loop, for the engine's handler. From any thread.
 
-        The future has the connection when `on_open` has been called, or the error: see
+        The future gets the connection after `on_open` has been called, or the error: see
         `Client.dial`. gnet: EventLoop.Register.
         """
         engine = self._reactor.engine
@@ -103,30 +105,30 @@ class EventLoop:
         return dial(engine.origin, address, timeout, context, self, local_address)
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
-        """Take over a connected socket of any kind, on this loop, as `Engine.enroll` does.
+        """Take over a connected socket on this loop: see `Engine.enroll`. From any thread.
 
-        Where the loop is over the socket is closed. From any thread. gnet: EventLoop.Enroll.
+        gnet: EventLoop.Enroll.
         """
         engine = self._reactor.engine
         return engine.dialer.enroll(engine.origin, sock, context, self)
 
     @property
     def number(self) -> int:
-        """Which of the engine's it is: 0 is the first. From any thread."""
+        """Its number among the engine's event loops, from 0. From any thread."""
         return self._reactor.number
 
     @property
     def load(self) -> int:
-        """Connections it has, with those on their way to it. From any thread."""
+        """The number of its connections, including those being handed to it. From any thread."""
         reactor = self._reactor
         return reactor.given + reactor.begun - reactor.ended
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the engine drains: it accepts no more, and ends what is there. Any thread."""
+        """Whether the engine is stopping: it accepts no more, and drains. From any thread."""
         return self._reactor.is_stopping
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller runs on this loop's thread."""
+        """Whether the calling thread is this loop's thread."""
         return self._reactor.ident == get_ident()

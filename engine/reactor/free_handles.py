@@ -1,7 +1,7 @@
-"""Handles: which index is free, and which generation it is in.
+"""Handles: which indices are free, and their generations.
 
-A reactor invents the handles of its operations (see `completion.py`). An index comes back only
-after the final event of its handle, so an event can never be taken for another's.
+A reactor chooses the handles of its operations (see `completion.py`). An index is returned only
+after the final event of its handle, so an event can never be mistaken for another handle's.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from ...completion import GENERATION_MASK, INDEX_BITS, INDEX_MASK
 
 
 class HandleOwner(Protocol):
-    """A part of a reactor that has handles: dials, listeners, sockets of datagrams.
+    """A part of a reactor that has handles: dials, listeners, datagram sockets.
 
-    Connections have a table of their own, which the path of a message reads.
+    Connections are in a table of their own, which the path of a message reads.
     """
 
     def on_error(self, handle: int, result: int, /) -> None: ...
@@ -24,7 +24,7 @@ class HandleOwner(Protocol):
 
 
 class HasHandles(Protocol):
-    """A reactor, as its parts get handles for their operations."""
+    """A reactor, as the source of handles for its parts."""
 
     owners: dict[int, HandleOwner]
 
@@ -40,10 +40,10 @@ class Handles:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._free: list[int] = []
-        self._generations = array("L")  # grows with use, so that few connections take few bytes
+        self._generations = array("L")  # grows with use, so that few connections need few bytes
 
     def take(self) -> int | None:
-        """A handle, or None when all are in use. The last index given back comes first."""
+        """A handle, or None if all are in use. The index returned last is reused first."""
         if self._free:
             index = self._free.pop()
         elif len(self._generations) < self._capacity:
@@ -56,5 +56,5 @@ class Handles:
         return generation << INDEX_BITS | index
 
     def give_back(self, handle: int) -> None:
-        """The final event of the handle was seen."""
+        """Return a handle after its final event."""
         self._free.append(handle & INDEX_MASK)

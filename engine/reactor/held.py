@@ -1,14 +1,15 @@
-"""Connections whose reading rests because the engine holds `max_buffered` bytes, or they hold
-`max_inbound` themselves.
+"""Held connections: they are not read because the engine has buffered `max_buffered` bytes, or
+because they have `max_inbound` unread bytes themselves.
 
-Whose bytes these are does not matter: a connection may wait for half a message while others hold
-all that may be held, also those of another reactor. So it does not go on by what it does itself.
+For `max_buffered` it does not matter whose bytes these are: a connection may wait for half a
+message while others, even on another reactor, use up the limit. So nothing that it does itself can
+make it continue.
 
-The laws of this file: those held go on in their order when there is room again, no more of them at
-once than there is room for. While there are any, the reactor looks each LOOK_EVERY; whoever makes
-room need not know of them. And whoever has gone holds nothing for good: where the end of a peer has
-arrived, no more comes than the system has already, and that is read, one peer after the other, so
-that the handler hears of the end.
+The laws of this file: held connections continue in order when there is room again, no more at once
+than there is room for. While there are any, the reactor checks every CHECK_EVERY seconds; code that
+makes room need not know of them. And a peer that has gone does not stay held: once its end has
+arrived, no more can come than what the system has already, and that is read, one peer after the
+other, so that the handler is notified of the end.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from ...completion import HUNG_UP
 if TYPE_CHECKING:
     from ..connection.owner import Owner, Planned
 
-LOOK_EVERY: Final = 0.02  # seconds
-_ENDS_EVERY: Final = 0.2  # seconds, where nobody waits for others
-_ASKED_AT_ONCE: Final = 64  # whether their peers have ended
-_SHARE: Final = 16  # the part of `max_buffered` that is room for one connection, if it is small
+CHECK_EVERY: Final = 0.02  # seconds
+_ENDS_EVERY: Final = 0.2  # seconds, if none waits for room in the engine
+_ASKED_AT_ONCE: Final = 64  # connections that are checked for the peer's end at once
+_SHARE: Final = 16  # a connection needs 1/16 of `max_buffered` as room, if that is small
 
 
 class Holdable(Protocol):
-    """A connection, as it is held."""
+    """A connection that can be held."""
 
     _handle: int
     _paused: bool
@@ -43,32 +44,32 @@ class Holdable(Protocol):
 
 
 class Held:
-    """Those of one reactor, on its thread."""
+    """The held connections of one reactor, on its thread."""
 
     def __init__(self, loop: Owner) -> None:
         self._loop = loop
-        self._line: dict[Holdable, None] = {}
-        self._full: dict[Holdable, None] = {}  # they wait for their own handler
-        self._ended: set[Holdable] = set()  # held no more, whatever they hold
-        self._draining: Holdable | None = None  # the last of them, until it is read to its end
-        self._asked = 0  # of all of them, in this round
-        self._timer: Planned | None = None  # of the next look
+        self._line: dict[Holdable, None] = {}  # in order, waiting for room in the engine
+        self._full: dict[Holdable, None] = {}  # waiting for their own handler
+        self._ended: set[Holdable] = set()  # exempt, since their peers have ended
+        self._draining: Holdable | None = None  # the last of those, until it is read to its end
+        self._asked = 0  # how many were checked for the peer's end in this round
+        self._timer: Planned | None = None  # of the next check
 
     def __len__(self) -> int:
         return len(self._line) + len(self._full) + len(self._ended)
 
     def add(self, conn: Holdable, *, is_full: bool = False) -> None:
-        """It stands behind the others; or it holds too much itself, and waits for no room."""
+        """Hold a connection, behind the others; or because it has too much itself (`is_full`)."""
         (self._full if is_full else self._line)[conn] = None
         self._check_within(self._interval())
 
     def discard(self, conn: Holdable) -> None:
-        """It goes on by itself."""
+        """The connection continues by itself."""
         self._line.pop(conn, None)
         self._full.pop(conn, None)
 
     def forget(self, conn: Holdable) -> None:
-        """It has ended."""
+        """The connection has ended."""
         self.discard(conn)
         self._ended.discard(conn)
         if conn is self._draining:
@@ -76,12 +77,12 @@ class Held:
             self._check_within(0.0)  # the next may follow
 
     def may_hold(self, conn: Holdable) -> bool:
-        """Not to the end of what is there already of a peer that has ended."""
+        """Whether it may be held: not if its peer has ended and the rest is being read."""
         return conn not in self._ended
 
     def _interval(self) -> float:
         is_busy = self._line or self._asked or self._draining is not None
-        return LOOK_EVERY if is_busy else _ENDS_EVERY
+        return CHECK_EVERY if is_busy else _ENDS_EVERY
 
     def _check_within(self, seconds: float) -> None:
         if self._timer is not None:
@@ -92,10 +93,10 @@ class Held:
         self._timer = self._loop.add_timer(seconds, self._check)
 
     def _check(self) -> None:
-        """Let as many go on as there is room for what each may bring at once."""
+        """Let as many continue as there is room for, by what each may receive at once."""
         self._timer = None
         for conn in list(islice(self._line, self._count())):
-            conn._release_if_small()  # first: where that fails, it is tried again
+            conn._release_if_small()  # first: if that fails, it is tried again
             self.discard(conn)
             if conn._is_held:
                 self._full[conn] = None
@@ -104,8 +105,8 @@ class Held:
             self._check_within(self._interval())
 
     def _drain_next(self) -> None:
-        """Read the next peer that has ended to its end: one after the other, since each brings as
-        much as its socket holds."""
+        """Read the rest from the next peer that has ended: one after the other, since each brings
+        as much as its socket has."""
         last = self._draining
         if last is not None and not (last.peer_has_ended or last._paused):
             return
@@ -114,7 +115,7 @@ class Held:
         asked = list(islice(everyone, self._asked, self._asked + _ASKED_AT_ONCE))
         for conn in asked:
             if not conn._paused and self._loop.backend.pending(conn._handle) & HUNG_UP:
-                conn._release_hold()  # first: there may be no memory for it
+                conn._release_hold()  # first: memory may be short
                 self._ended.add(conn)
                 self._draining = conn
                 return
@@ -128,5 +129,5 @@ class Held:
         if room <= 0:
             return 0
         each = min(options.receive_buffer_size, max(1, options.max_buffered // _SHARE))
-        # The other reactors see the same room in the same moment.
+        # The other reactors see the same room at the same time.
         return max(1, room // (each * options.reactors))

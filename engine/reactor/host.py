@@ -1,6 +1,6 @@
-"""What reactors need of the engine that they belong to.
+"""What reactors need from the engine that they belong to.
 
-Reactors stand below engines: nothing of theirs imports one.
+Reactors are a layer below engines, and never import one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .resolvers import Resolvers
 
 
 class HostBudget(SharedBudget, Protocol):
-    """What the reactors of an engine share: bounds, who accepts, and who rests."""
+    """What the reactors of an engine share: limits, and which of them accept or rest."""
 
     @property
     def max_connections(self) -> int: ...
@@ -43,7 +43,7 @@ class Siblings(Protocol):
 
 
 class Connector(Protocol):
-    """Begins connections on a reactor."""
+    """Starts connections on a reactor."""
 
     @property
     def dial(self) -> Callable[..., Future[Connection]]: ...
@@ -58,7 +58,7 @@ class Host(Protocol):
     handler: Handler
     log: Log
     logging: EngineLog
-    origin: Origin  # of the connections that the engine dials itself
+    origin: Origin  # of the connections that the engine itself dials
     resolvers: Resolvers
     is_forked: bool
 

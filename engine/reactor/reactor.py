@@ -1,9 +1,9 @@
 """A reactor: one thread, one backend, and the connections that belong to both.
 
-The law of this file: everything here runs on the reactor's own thread, except `post` (and what
-stands on it) and the few calls that start and stop it. The loop makes one turn after another:
-wait for events, give each to its connection, run what is due. Only the backend's failure ends it
-early: whatever else goes wrong costs what it happened to, see `setbacks.py`.
+The law of this file: everything here runs on the reactor's own thread, except `post` (and what is
+built on it) and the few calls that start and stop it. The loop makes one turn after another: wait
+for events, pass each to its connection, run what is due. Only a failure of the backend ends it
+early: any other error affects only what it happened to, see `setbacks.py`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 class Reactor:
-    """One event loop of an engine; `face` is what users have of it."""
+    """One reactor of an engine; `face` is the event loop that users see."""
 
     def __init__(self, engine: Host, number: int) -> None:
         self.engine = engine
@@ -73,14 +73,14 @@ class Reactor:
         self.log = engine.log
         self.throttled = engine.logging.throttled
         self.ident = 0
-        self.ready: Future[None] = Future()  # done once the loop runs, or could not be made
-        self.may_serve: Future[bool] = Future()  # said once all have begun, or one could not
-        # Connections so far: each counter has one thread that writes it.
+        self.ready: Future[None] = Future()  # done once the backend exists, or has failed
+        self.may_serve: Future[bool] = Future()  # set once all reactors are ready, or one failed
+        # Connections so far: each counter is written by one thread only.
         self.given = 0  # by the acceptor of another reactor
         self.begun = 0  # by this reactor: accepted for itself, dialed and enrolled
-        self.ended = 0  # that are closed again
+        self.ended = 0  # closed again
         self.connections: dict[int, Connection] = {}
-        self.owners: dict[int, HandleOwner] = {}  # of the handles that no connection has
+        self.owners: dict[int, HandleOwner] = {}  # of handles that are not connections
         self.backend: Backend
         self.memory: Memory
         self._handles: Handles
@@ -108,17 +108,17 @@ class Reactor:
         # Bytes of its connections that wait in memory, in both directions, beyond the stages.
         self.buffered = 0
         self.held = Held(self)
-        # Up to here nobody need ask the other reactors whether it is too much.
+        # Up to here `max_buffered` needs no check against the other reactors.
         self.buffer_share = self.options.max_buffered if self.options.reactors == 1 else 0
-        # Bytes that a connection may write before somebody has to look how many wait: one integer
-        # for all of them.
+        # Bytes that a connection may write before its waiting bytes are checked: one integer for
+        # all of them.
         self.write_room = min(self.options.stage_bytes, self.options.high_water)
-        self.again: dict[Connection, None] = {}  # those to call again, in order
+        self.again: dict[Connection, None] = {}  # connections to call again, in order
         self._dispatch = self._routes()
         self.thread: Thread | None = None  # its own, if it has one
 
     def _routes(self) -> dict[int, Callable[[int, int, int], None]]:
-        """Where each kind of event goes, but for DATA."""
+        """The handler of each kind of event except DATA."""
         return {
             EOF: self.streams.on_eof,
             ERROR: self._on_error,
@@ -138,33 +138,33 @@ class Reactor:
     def __repr__(self) -> str:
         return f"<ringnet.Reactor {self.number} connections={len(self.connections)}>"
 
-    # What the engine's other parts use, on the loop's thread
+    # For the other parts of a reactor, on the loop's thread
 
     def sent(self, handle: int) -> int:
         """Bytes of a connection that the kernel has taken so far."""
         return self.backend.sent[handle & INDEX_MASK]
 
     def take_handle(self) -> int | None:
-        """A handle for a new operation, or None when all are in use."""
+        """A handle for a new operation, or None if all are in use."""
         return self._handles.take()
 
     def give_back_handle(self, handle: int) -> None:
-        """A handle that was taken and never used, or whose final event was seen."""
+        """Return a handle that was never used, or that has had its final event."""
         self._handles.give_back(handle)
 
     def add_timer(self, delay: float, call: Callable[[], object]) -> Timer:
-        """`schedule` for calls of the engine itself, whose exceptions are bugs."""
+        """`schedule` for calls of the engine itself: an exception in them is a bug."""
         return self.timers.add(delay, call)
 
     # The loop
 
     def start(self) -> None:
-        """Run on a thread of its own; `ready` says when, or why not."""
-        # A daemon, so that a program that forgets to stop its engine can still end.
+        """Run on a thread of its own; `ready` reports success or failure."""
+        # A daemon, so that a program that does not stop its engine can still end.
         thread = Thread(target=self._main, name=f"ringnet-{self.number}", daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # the system gives no more
+        except RuntimeError as error:  # no more threads can be started
             self.ready.set_exception(error)
         else:
             self.thread = thread
@@ -182,7 +182,7 @@ class Reactor:
             self.discard()
 
     def begin(self) -> None:
-        """Make the backend on the calling thread, which is the loop's from now on: see `ready`."""
+        """Create the backend on the calling thread, which becomes the loop's: see `ready`."""
         self.ident = get_ident()
         set_current(self.face)
         try:
@@ -197,7 +197,7 @@ class Reactor:
         self.ready.set_result(None)
 
     def discard(self) -> None:
-        """End what has begun, since another reactor could not begin. On the thread of `begin`."""
+        """Undo `begin`, since another reactor could not start. On the thread of `begin`."""
         self.mailbox.close()
         if self.ready.exception() is None:
             self.backend.dispose()
@@ -215,10 +215,10 @@ class Reactor:
             failure = error
         if not self.engine.is_forked:
             self._end(failure)
-        self.ident = 0  # the system may give the thread's number to another
+        self.ident = 0  # the system may reuse the thread's number
 
     def _pin(self) -> None:
-        """Keep this thread on its CPU, where the option says so."""
+        """Pin this thread to its CPU, if the option is set."""
         cpus = self.options.cpus
         if not cpus:
             return
@@ -227,7 +227,8 @@ class Reactor:
             os.sched_setaffinity(0, {cpu})  # of the calling thread
         except (OSError, AttributeError) as error:
             number = getattr(error, "errno", errno.ENOSYS)
-            raise OSError(number, f"cpus: reactor {self.number} cannot run on {cpu}") from error
+            text = f"cpus: reactor {self.number} cannot run on CPU {cpu}"
+            raise OSError(number, text) from error
 
     def _loop(self) -> None:
         turn = self.backend.turn
@@ -242,7 +243,7 @@ class Reactor:
         conn: Connection | None = None
         while True:
             try:
-                for handle, kind, a, b in events:  # or what is left of them after a setback
+                for handle, kind, a, b in events:  # or those left after a setback
                     if kind != DATA:
                         dispatch[kind](handle, a, b)
                         continue
@@ -253,7 +254,7 @@ class Reactor:
                     elif not conn._append(a, b):
                         continue
                     try:
-                        on_traffic = conn._origin.on_traffic  # no method, so no call of one
+                        on_traffic = conn._origin.on_traffic  # inline, to save a call
                         action = on_traffic(conn)
                         if action is not None:
                             self.callbacks.act(conn, check_action(action, "on_traffic"))
@@ -262,7 +263,7 @@ class Reactor:
                     if conn._length:
                         conn._keep_leftover()
                 kind = NO_EVENT
-                conn = None  # the last one may end meanwhile, and is to be freed then
+                conn = None  # the last one may end meanwhile, and must then be freed
                 if again:
                     self._call_those_again()
                 if heap and timers.are_due():
@@ -278,11 +279,11 @@ class Reactor:
         return not (busy or self.mailbox or self.engine.needs(self))
 
     def call_again(self, conn: Connection) -> None:
-        """Have `on_traffic` called for what is left, when the others had their turn."""
+        """Have `on_traffic` called for the unread bytes, after the others had their turn."""
         self.again[conn] = None
 
     def _call_those_again(self) -> None:
-        """A bounded number of them, each once: who wants more stands behind the others."""
+        """Call a bounded number of them, each once; repeated requests go to the end."""
         again = self.again
         for conn in list(islice(again, self.options.again_per_turn)):
             del again[conn]
@@ -295,7 +296,7 @@ class Reactor:
         if conn._owner == 0 or conn._paused:
             return
         if not conn.inbound_buffered and conn._inbound is not None:
-            conn._inbound = None  # reading was paused, and nothing came meanwhile
+            conn._inbound = None  # reading was paused, and nothing arrived meanwhile
         if conn.inbound_buffered or conn._marks & WAKE_DUE:
             conn._marks &= ~WAKE_DUE
             self.traffic(conn)
@@ -310,11 +311,11 @@ class Reactor:
                 self.setbacks.timer_failed(call, error)
 
     def admit_waiting(self) -> None:
-        """A connection has ended somewhere."""
+        """A connection has ended on some reactor."""
         self.acceptor.admit_waiting()
 
     def be_forked(self) -> None:
-        """In a forked child, where its thread is not."""
+        """In a forked child, which does not have its thread."""
         self.ident = 0
         self.mailbox.be_forked()
         self.endpoints.abandon()
@@ -322,7 +323,7 @@ class Reactor:
             conn._owner = 0
 
     def _end(self, failure: BaseException | None) -> None:
-        """The last steps, each of which is taken whatever becomes of the others."""
+        """The last steps; a failing step does not prevent the others."""
         try:
             self.guard(self._refuse_calls)
             self.guard(self.stopping.abandon, failure)
@@ -332,17 +333,17 @@ class Reactor:
             self.engine.reactor_ended(self, failure)
 
     def _refuse_calls(self) -> None:
-        """From now on; those that came before are made."""
+        """Refuse calls from now on; those posted before are made."""
         for call, arguments in self.mailbox.close():
             self.guard(call, *arguments)
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the engine drains: it accepts no more, and ends what is there."""
+        """Whether the engine is stopping: it accepts no more, and drains."""
         return self.stopping.has_begun
 
     def listen(self, fd: int, origin: Origin) -> None:
-        """Serve a listening or bound descriptor, which is the reactor's from now on."""
+        """Serve a listening or bound descriptor, which the reactor owns from now on."""
         assert origin.listener is not None
         if self.is_stopping:
             close_descriptor(fd)
@@ -364,7 +365,7 @@ class Reactor:
             self.owners[handle].on_error(handle, result)
 
     def closed(self, handle: int, lost: int, status: int) -> None:
-        """The final event of whatever had the handle."""
+        """The final event of a handle of any kind."""
         conn = self.connections.pop(handle, None)
         self.guard(self.give_back_handle, handle)
         if conn is not None:
@@ -383,11 +384,11 @@ class Reactor:
         if handle:
             self.endpoints.on_refused(handle, result, size)
         else:
-            self.engine.group.wake_all()  # another reactor could not be woken in the cheap way
+            self.engine.group.wake_all()  # a cheap wake-up of another reactor has failed
 
     def _on_woken(self, handle: int, a: int, b: int) -> None:
         for call, arguments in self.mailbox.take():
             try:
                 call(*arguments)
             except BaseException as error:
-                self.failed("%r: %r was to be called and raised", self, call, error=error)
+                self.failed("%r: the call of %r raised", self, call, error=error)

@@ -1,6 +1,6 @@
-"""Threads that resolve names, which may block for as long as a resolver does not answer.
+"""Threads that resolve names, which may block until a name server answers.
 
-They are daemons: the end of a program waits for none of them, as it would for those of
+They are daemons: the end of the program does not wait for them, as it would for threads of
 `concurrent.futures`.
 """
 
@@ -12,20 +12,20 @@ from threading import RLock, Thread
 
 
 class Resolvers:
-    """At most so many threads, made when there is something for them; what finds none waits."""
+    """At most `most` threads, created when needed; calls queue up while all are busy."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._lock = RLock()
         self._threads = 0
-        self._unfinished = 0  # calls that wait for a thread or are being made
+        self._unfinished = 0  # calls that are queued or being made
         self._is_over = False
 
     def submit(self, call: Callable[[], object]) -> None:
-        """Have a call made that raises nothing, in its turn; not any more once it is over.
+        """Queue a call that raises nothing; ignored after `end`.
 
-        From any thread. Raises RuntimeError where there is no thread, and the system gives none.
+        From any thread. Raises RuntimeError if there is no thread and none can be started.
         """
         with self._lock:
             if self._is_over:
@@ -36,7 +36,7 @@ class Resolvers:
             self._calls.put(call)
 
     def end(self) -> None:
-        """Make no more calls. It waits for none of those that are being made."""
+        """Make no more calls. Does not wait for those that are being made."""
         with self._lock:
             self._is_over = True
             while not self._calls.empty():
@@ -48,7 +48,7 @@ class Resolvers:
         self._threads += 1
         try:
             thread.start()
-        except RuntimeError:  # no more than there are, then
+        except RuntimeError:  # then the existing threads must do
             self._threads -= 1
             if not self._threads:
                 raise
@@ -57,7 +57,7 @@ class Resolvers:
         try:
             while (call := self._calls.get()) is not None:
                 call()
-                del call  # nothing is kept alive while there is nothing to do
+                del call  # keep nothing alive while idle
                 with self._lock:
                     self._unfinished -= 1
             self._calls.put(None)

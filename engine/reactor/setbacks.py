@@ -1,8 +1,8 @@
-"""What a reactor does about exceptions that are nobody's answer: no memory, and mistakes of ours.
+"""How a reactor handles unexpected exceptions: lack of memory, and bugs in the engine.
 
 The law of this file: a setback costs the connection, the dial or the datagram that it happened to,
-and nothing else. What a backend raises from `turn` is its failure, and the reactor's end; but where
-memory is short it is tried again.
+and nothing else. An exception from a backend's `turn` means that the backend has failed, and ends
+the reactor; but if memory is short, the turn is tried again.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from .free_handles import HandleOwner
     from .streams import Streams
 
-NO_EVENT: Final = -1  # the kind while none is being served
-_TRIES: Final = 100  # in a row, of turns that find no memory
+NO_EVENT: Final = -1  # the kind while no event is being handled
+_TRIES: Final = 100  # turns in a row that fail for lack of memory
 _REST: Final = 0.01  # seconds between them
 
 
 class SetbacksLoop(Protocol):
-    """A reactor, as it goes on after a setback."""
+    """A reactor, as it recovers from setbacks."""
 
     backend: Backend
     callbacks: Callbacks
@@ -43,26 +43,26 @@ class SetbacksLoop(Protocol):
 
 
 class Setbacks:
-    """How a reactor goes on after them, on its thread."""
+    """Recovery from setbacks, on the reactor's thread."""
 
     def __init__(self, loop: SetbacksLoop) -> None:
         self._loop = loop
         self._tries, self._tried = 0, 0.0  # turns in a row without memory, and the last one
 
     def break_off(self, conn: Connection, error: BaseException) -> None:
-        """Nothing more can be done for a connection: close it at once, with the error."""
-        self._loop.callbacks.failed("%r: it is closed at once", conn, error=error)
+        """Close a connection at once, with the error: nothing more can be done for it."""
+        self._loop.callbacks.failed("%r is closed at once", conn, error=error)
         self._loop.callbacks.guard(self._loop.streams.cut, conn, error)
 
     def survive(
         self, events: Iterator[Event], handle: int, kind: int, error: BaseException
     ) -> Iterator[Event]:
-        """Go on after an exception in the loop, with the events that are left, or raise it."""
+        """Continue after an exception in the loop, with the remaining events, or raise it."""
         while True:
             try:
                 events = self._events_left(events, handle, kind, error)
                 if isinstance(error, MemoryError):
-                    self._loop.wake_up()  # should it have been the news of calls that was lost
+                    self._loop.wake_up()  # in case a WOKEN event was lost
                 return events
             except MemoryError:
                 if not self._may_try_again():
@@ -74,7 +74,7 @@ class Setbacks:
     ) -> Iterator[Event]:
         trace = error.__traceback__
         if isinstance(error, MemoryError) and (trace is None or trace.tb_next is None):
-            events = self._events_again(events)  # none of our calls: the next event was not made
+            events = self._events_again(events)  # no call of ours: the next event was not created
         elif kind != NO_EVENT:
             self._loop.callbacks.guard(self._event_failed, handle, kind, error)
         elif not (isinstance(error, MemoryError) and self._may_try_again()):
@@ -84,12 +84,13 @@ class Setbacks:
         return events
 
     def _events_again(self, events: Iterator[Event]) -> Iterator[Event]:
-        """Some backends make each event when it is asked for, and lose what cannot be made."""
+        """The remaining events. Some backends create each event during iteration, and lose the
+        iteration if one cannot be created."""
         rest = getattr(self._loop.backend, "rest", None)
         return rest(events) if rest is not None else events
 
     def _event_failed(self, handle: int, kind: int, error: BaseException) -> None:
-        """An event could not be served."""
+        """An event could not be handled."""
         conn = self._loop.connections.get(handle)
         owner = self._loop.owners.get(handle)
         if conn is not None:
@@ -112,7 +113,7 @@ class Setbacks:
         return self._tries <= _TRIES
 
     def timer_failed(self, call: Callable[[], object], error: BaseException) -> None:
-        """A timer of ours raised: it is tried again where it found no memory."""
+        """A timer of the engine raised: it is tried again if memory was short."""
         self._loop.callbacks.failed("%r: the timer of %r raised", self._loop, call, error=error)
         if isinstance(error, MemoryError):
             self._loop.callbacks.guard(self._loop.add_timer, TRY_AGAIN, call)

@@ -1,15 +1,16 @@
-"""How a reactor stops: in good order, at once, or because its backend has failed.
+"""How a reactor stops: gracefully, at once, or because its backend has failed.
 
-The law of this file: each step is taken whatever becomes of the others.
+The law of this file: a failing step does not prevent the others.
 """
 
 from __future__ import annotations
 
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ...completion import GRACEFUL, NOW
+from ..base.errors import NO_MORE
 from ..base.logs import EXITS
 from ..connection.deadlines import Countdown
 from ..connection.owner import Owner
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from .dials import Dials
     from .endpoints import Endpoints
     from .streams import Streams
-
-
-_NO_MORE: Final = "the engine is stopping: it takes no more connections"
 
 
 class StoppingLoop(Owner, Protocol):
@@ -44,42 +42,42 @@ class Stopping:
     def __init__(self, loop: StoppingLoop) -> None:
         self._loop = loop
         self.has_begun = False
-        self.is_over = False  # the time to stop is: no connection may be left
-        self._over_at = inf  # when it will be, by monotonic()
+        self.is_over = False  # the time to stop has passed: no connection may be left
+        self._over_at = inf  # when it will pass, by monotonic()
 
     def stop(self, timeout: float) -> None:
-        """Accept no more, have every connection drained, then end the loop. gnet: Stop.
+        """Stop accepting, drain every connection, then end the loop. gnet: Stop.
 
-        What is still open after `timeout` seconds is closed at once; called again with 0, now.
+        What is still open after `timeout` seconds is closed at once; with 0, immediately.
         """
         first, self.has_begun = not self.has_begun, True
         if first:
             self._begin()
         if timeout <= 0:
             self._close_all_now()
-        elif monotonic() + timeout < self._over_at:  # however often it is asked for
+        elif monotonic() + timeout < self._over_at:  # a later call can only shorten the time
             self._over_at = monotonic() + timeout
             Countdown(self._loop, timeout, self._close_all_now)
 
     def _begin(self) -> None:
         loop, guard = self._loop, self._loop.callbacks.guard
         guard(loop.acceptor.close, GRACEFUL)
-        guard(loop.dials.give_up, _NO_MORE)
+        guard(loop.dials.give_up, NO_MORE)
         for conn in list(loop.connections.values()):
             guard(loop.streams.drain, conn)
             guard(loop.streams.shorten_linger, conn)
         guard(loop.endpoints.close, GRACEFUL)
 
     def close_all(self, origin: Origin) -> None:
-        """Close the connections of an origin after what was written is sent, and end its dials."""
+        """Close the connections of an origin gracefully, and end its dials."""
         self._loop.dials.give_up("the client has stopped", origin)
         self._loop.streams.close_those_of(origin)
 
     def abandon(self, failure: BaseException | None) -> None:
         """End the connections that are left when the backend has failed."""
         loop, guard = self._loop, self._loop.callbacks.guard
-        error = None if isinstance(failure, EXITS) else failure  # which is none of theirs
-        guard(loop.dials.give_up, _NO_MORE)
+        error = None if isinstance(failure, EXITS) else failure  # an exit is not their error
+        guard(loop.dials.give_up, NO_MORE)
         for conn in list(loop.connections.values()):
             loop.streams.abandon(conn, error)
         guard(loop.endpoints.abandon)

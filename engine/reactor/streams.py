@@ -1,8 +1,8 @@
 """The connections of a reactor: how they begin, and how they end.
 
-The laws of this file: whoever hands in a descriptor is rid of it. It becomes a connection's, or is
-closed, also where there is no memory for one. Each connection gets `on_close` exactly once, after
-its descriptor is closed, and whatever has to wait for a peer has a time limit.
+The laws of this file: a caller that passes in a descriptor no longer owns it. It becomes a
+connection's, or is closed, even if memory is short. Each connection gets `on_close` exactly once,
+after its descriptor is closed, and everything that waits for a peer has a time limit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from ...completion import NOW
-from ..base.errors import ConnectionClosed, network_error, release_frames
+from ..base.errors import NO_MORE, ConnectionClosed, network_error, release_frames
 from ..base.sockets import borrowed, close_descriptor, close_socket, prepare_socket
 from ..connection.connection import Connection
 from ..connection.deadlines import Countdown, Deadlines
@@ -32,19 +32,19 @@ STOP_LINGER = 0.05  # seconds for a peer to end its side when the engine stops
 
 
 class Linger(Countdown):
-    """The while that a peer has to end its side, once ours is ended."""
+    """The time that a peer has to end its side after we have ended ours."""
 
     __slots__ = ()
 
 
 class Stops(Protocol):
-    """How a reactor stops."""
+    """The part of a reactor that stops it."""
 
     is_over: bool  # no connection may be left
 
 
 class StreamsLoop(Owner, HasHandles, Protocol):
-    """A reactor, as its connections begin and end."""
+    """A reactor, as the beginning and end of its connections see it."""
 
     callbacks: Callbacks
     again: dict[Connection, None]
@@ -72,14 +72,14 @@ class Streams:
     # How they begin
 
     def open(self, fd: int, origin: Origin) -> None:
-        """Make a connection of an accepted descriptor, which is the reactor's from now on."""
+        """Make an accepted descriptor a connection; the reactor owns it from now on."""
         try:
             if origin.prepares_each:
                 self._prepare_accepted(fd)
             conn = (self._own_stream if origin.is_stream else self._own_packets)(fd, origin)
         except BaseException as error:
             conn = None
-            self._loop.callbacks.failed("%r: a newcomer was closed", self._loop, error=error)
+            self._loop.callbacks.failed("%r: a new connection was closed", self._loop, error=error)
         if conn is None:
             close_descriptor(fd)
             self._loop.ended += 1
@@ -87,13 +87,13 @@ class Streams:
             self.welcome(conn)
 
     def own(self, sock: socket.socket, origin: Origin) -> Connection:
-        """Make a connection of a connected socket of any kind; `welcome` is still to come.
+        """Make a connected socket of any kind a connection; the caller then calls `welcome`.
 
-        Raises ConnectionClosed, and OSError where no more handles are free.
+        Raises ConnectionClosed, and OSError if no handle is free.
         """
         if self._loop.is_stopping:
             close_socket(sock)
-            raise ConnectionClosed("the engine is stopping: it takes no more connections")
+            raise ConnectionClosed(NO_MORE)
         own = self._own_stream if sock.type == socket.SOCK_STREAM else self._own_packets
         fd = sock.detach()
         try:
@@ -109,18 +109,18 @@ class Streams:
 
     @staticmethod
     def handle_of(conn: Connection) -> int:
-        """The backend's name for it."""
+        """The handle of a connection."""
         return conn._handle
 
     def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
-        """Make a connection of a handle that has connected."""
+        """Make a handle that has connected a connection."""
         conn = Connection(self._loop, handle, fd, origin)
         self._loop.connections[handle] = conn
         self._loop.begun += 1
         return conn
 
     def welcome(self, conn: Connection) -> None:
-        """Tell the handler of a new connection."""
+        """Call `on_open` for a new connection."""
         try:
             if conn._origin.knows_peers:
                 _ = conn.remote_address
@@ -134,12 +134,14 @@ class Streams:
             self.drain(conn)
 
     def _prepare_accepted(self, fd: int) -> None:
-        """Set the options that a newcomer has not inherited."""
+        """Set the options that an accepted socket does not inherit."""
         try:
             with borrowed(fd) as sock:
                 prepare_socket(sock, self._loop.options)
         except OSError as error:
-            self._loop.throttled.warning("an option was not set on a newcomer: %s", error)
+            self._loop.throttled.warning(
+                "a socket option was not set on a new connection: %s", error
+            )
 
     def _own_stream(self, fd: int, origin: Origin) -> Connection | None:
         handle = None if self._loop.stopping.is_over else self._loop.take_handle()
@@ -164,13 +166,13 @@ class Streams:
             self._loop.connections[handle] = conn
             self._loop.backend.adopt_packets(handle, conn._fd)
         except BaseException:
-            sock.detach()  # it stays the caller's
+            sock.detach()  # the caller closes it
             self._disown(handle)
             raise
         return conn
 
     def _disown(self, handle: int) -> None:
-        """The backend never heard of the connection that was to have the handle."""
+        """Release the handle of a connection that the backend never got."""
         self._loop.connections.pop(handle, None)
         self._loop.give_back_handle(handle)
 
@@ -181,12 +183,12 @@ class Streams:
         conn = self._loop.connections[handle]
         conn._marks |= PEER_ENDED
         if conn._paused or conn in self._loop.again:
-            conn._marks |= END_DUE  # after what the handler has not seen yet
+            conn._marks |= END_DUE  # after the bytes that the handler has not seen yet
         else:
             self.call_on_end(conn)
 
     def call_on_end(self, conn: Connection) -> None:
-        """Tell the handler that the peer has ended its side."""
+        """Call `on_end`: the peer has ended its side."""
         conn._marks &= ~END_DUE
         if conn._owner:
             self._loop.callbacks.call(conn, conn._origin.handler.on_end, "on_end")
@@ -196,7 +198,7 @@ class Streams:
     @staticmethod
     def on_error(conn: Connection, result: int) -> None:
         """The stream is broken."""
-        if conn._owner or conn._overflow is not None:  # or it waits to be closed softly
+        if conn._owner or conn._overflow is not None:  # or a graceful close still has overflow
             conn._fail(network_error(-result))
 
     def on_packet(self, handle: int, at: int, size: int) -> None:
@@ -212,16 +214,16 @@ class Streams:
 
     @staticmethod
     def finish(conn: Connection) -> None:
-        """Close after what was written is sent."""
+        """Close once everything written has been sent."""
         conn._finish(None)
 
     @staticmethod
     def cut(conn: Connection, error: BaseException | None = None) -> None:
-        """Close at once, with an error where there is one."""
+        """Close at once, with an error if there is one."""
         conn._end(NOW, error)
 
     def abandon(self, conn: Connection, error: BaseException | None) -> None:
-        """The backend has failed, and tells of no end any more."""
+        """End a connection without the backend, which has failed and reports nothing more."""
         handle, conn._owner = conn._handle, 0
         if conn._error is None:
             conn._error = error
@@ -235,7 +237,7 @@ class Streams:
                 self._loop.callbacks.guard(conn._finish, None)
 
     def watch_close(self, conn: Connection) -> None:
-        """Bound the time a closing connection has to send what it owes."""
+        """Limit the time that a closing connection has to send its remaining bytes."""
         timeout = self._loop.options.close_timeout
         conn._timer = Countdown(self._loop, timeout, partial(self._close_timed_out, conn))
 
@@ -250,7 +252,7 @@ class Streams:
         conn._end(NOW, None)
 
     def on_shut(self, handle: int, a: int, b: int) -> None:
-        """All is sent and our side is ended: the peer gets a while to end its own."""
+        """Everything is sent and our side is ended: the peer has some time to end its own."""
         conn = self._loop.connections[handle]
         if conn._owner:
             return  # it was shutdown_write: reading goes on
@@ -264,7 +266,7 @@ class Streams:
         conn._timer = Linger(self._loop, seconds, close)
 
     def on_closed(self, conn: Connection, lost: int, status: int) -> None:
-        """Its final event: nothing of it is left with the backend."""
+        """The final event of a connection: the backend has nothing of it any more."""
         callbacks, budget = self._loop.callbacks, self._loop.engine.budget
         callbacks.guard(self._tidy_up, conn, lost, status)
         callbacks.on_close(conn)
@@ -273,7 +275,7 @@ class Streams:
             budget.connection_ended()
 
     def _tidy_up(self, conn: Connection, lost: int, status: int) -> None:
-        """A connection has ended; `on_close` follows, whatever becomes of this."""
+        """Clean up after a connection; `on_close` follows even if this fails."""
         self._loop.ended += 1
         conn._fd = -1
         self._loop.buffered -= conn._counted
@@ -289,7 +291,7 @@ class Streams:
 
     @staticmethod
     def _release(conn: Connection) -> None:
-        """Nothing that a closed connection refers to may refer to it."""
+        """Break reference cycles: nothing that a closed connection refers to may refer to it."""
         conn._on_closed = None
         if conn._error is not None:
             release_frames(conn._error)
@@ -303,12 +305,12 @@ class Streams:
     # The engine's stop
 
     def drain(self, conn: Connection) -> None:
-        """Tell the handler that the engine stops."""
+        """Call `on_drain`: the engine stops."""
         if conn._owner:
             self._loop.callbacks.call(conn, conn._origin.handler.on_drain, "on_drain")
 
     def shorten_linger(self, conn: Connection) -> None:
-        """It may have begun to linger before the engine was stopped."""
+        """Shorten the linger time of a connection that began to linger before the stop."""
         if isinstance(conn._timer, Linger):
             self._cancel_timer(conn)
             self._linger(conn, min(self._loop.options.linger_timeout, STOP_LINGER))

@@ -1,8 +1,8 @@
-"""Timers: one heap for each reactor, which also gives the backend its timeout.
+"""Timers: one heap per reactor, which also determines the backend's timeout.
 
-A cancelled timer stays in the heap, emptied, until it is due or until half of the heap is such;
-so cancelling costs next to nothing. The heap is the reactor's thread's; what other threads ask for
-is posted to it.
+A cancelled timer stays in the heap, without its call, until it is due or until half of the heap is
+cancelled; so cancelling costs next to nothing. The heap belongs to the reactor's thread; requests
+from other threads are posted to it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Protocol
 from ..base.errors import ConnectionClosed, QueueFull
 
 _CLEAN_FROM = 64  # cancelled timers; fewer are not worth a pass over the heap
-TRY_AGAIN = 0.1  # seconds until a call that found no memory is made again
+TRY_AGAIN = 0.1  # seconds until a call that failed for lack of memory is repeated
 LONGEST_WAIT = 86_400.0  # seconds; epoll_wait(2) takes an int of milliseconds, 24 days
 
 Call = Callable[[], object]
 
 
 class Loop(Protocol):
-    """What timers need of their reactor."""
+    """What timers need from their reactor."""
 
     ident: int
 
@@ -31,7 +31,11 @@ class Loop(Protocol):
 
 
 class Timer:
-    """A call that is due at a time, once or again and again. Made by `Reactor.schedule`."""
+    """A call at a certain time, once or repeatedly. Returned by `EventLoop.schedule` and `repeat`.
+
+    `when` is the time of the next run, in seconds of `time.monotonic()`; `every` is the time
+    between two runs, or 0 if it runs once.
+    """
 
     __slots__ = ("_call", "_is_dropped", "_number", "_timers", "every", "when")
 
@@ -40,7 +44,7 @@ class Timer:
         self.every = every  # seconds from one run to the next; 0: it runs once
         self._number = 0
         self._call: Call | None = call
-        self._is_dropped = False  # by another thread; the loop may not know it yet
+        self._is_dropped = False  # cancelled by another thread; the loop may not know it yet
         self._timers = timers
 
     def __lt__(self, other: Timer) -> bool:
@@ -52,9 +56,9 @@ class Timer:
         return self._call is not None and not self._is_dropped
 
     def cancel(self) -> None:
-        """Do not run it; nothing happens where it has run or was cancelled already.
+        """Cancel it; does nothing if it has run or was cancelled already.
 
-        From any thread, also while the reactor's queue is full.
+        From any thread, even while the reactor's queue is full.
         """
         loop = self._timers.loop
         if loop.ident == get_ident() and not self._timers.is_busy:
@@ -64,12 +68,12 @@ class Timer:
             try:
                 loop.post(self._cancel)
             except QueueFull:
-                pass  # the loop sees that it was dropped when it is due
+                pass  # the loop sees the mark when it is due
             except ConnectionClosed:
                 self._call = None  # the loop is over, and runs nothing more
 
     def after(self, now: float) -> float:
-        """When it runs again: it does not drift, and leaves out what it has missed by now."""
+        """When it runs again: without drift, skipping runs that were missed."""
         then = self.when + self.every
         return then if then > now else now + self.every - (now - self.when) % self.every
 
@@ -79,7 +83,7 @@ class Timer:
         try:
             if self._call is not None:
                 self._call = None
-                if self._number:  # else it has not come to the heap yet, and never will
+                if self._number:  # otherwise it is not in the heap yet, and never will be
                     timers.note_cancelled()
         finally:
             timers.is_busy = False
@@ -92,17 +96,17 @@ class Timers:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.heap: list[Timer] = []  # the same object for good; for others, to see if it is empty
+        self.heap: list[Timer] = []  # always the same object; others check whether it is empty
         self._count = 0
         self._cancelled = 0
-        # Whoever interrupts this thread now, as a `__del__` does, leaves the heap alone.
+        # While True, code that interrupts this thread, such as a `__del__`, leaves the heap alone.
         self.is_busy = False
 
     def __len__(self) -> int:
         return len(self.heap) - self._cancelled
 
     def add(self, delay: float, call: Call, every: float = 0.0) -> Timer:
-        """Run `call` after `delay` seconds; timers of the same time run in order of adding."""
+        """Run `call` after `delay` seconds; timers with equal times run in the order of adding."""
         timer = Timer(self, monotonic() + delay, every, call)
         if self.loop.ident == get_ident() and not self.is_busy:
             self._push(timer)
@@ -121,9 +125,9 @@ class Timers:
             self.is_busy = False
 
     def timeout(self) -> float | None:
-        """Seconds until the first is due: 0 where one is, None where there is none.
+        """Seconds until the first is due: 0 if one is, None if there is none.
 
-        Never more than a system call can express; whoever wakes too early asks again.
+        Never more than a system call can express; the loop then wakes early and asks again.
         """
         heap = self.heap
         while heap:
@@ -135,12 +139,12 @@ class Timers:
         return None
 
     def are_due(self) -> bool:
-        """Whether `due` may have any. For when there are timers: each turn asks."""
+        """Whether `due` may have any. Called in each turn, if there are timers."""
         return self.heap[0].when <= monotonic()
 
     def due(self) -> Iterator[Call]:
-        """The calls that are due. One may still cancel another of them; what they add is not among
-        them, even with no delay."""
+        """The calls that are due. One may still cancel another; timers that they add are not
+        included, even with no delay."""
         heap = self.heap
         now, last = monotonic(), self._count
         while heap and heap[0].when <= now and heap[0]._number <= last:
@@ -149,7 +153,7 @@ class Timers:
                 yield call
 
     def _next(self, now: float, last: int) -> Call | None:
-        """Take out the first timer if it is cancelled or due, which may run again later."""
+        """Remove the first timer if it is cancelled or due; a repeating one is put back."""
         heap = self.heap
         self.is_busy = True
         try:
@@ -159,12 +163,12 @@ class Timers:
                 heappop(heap)
                 self._cancelled -= 1
             elif timer.when > now or timer._number > last:
-                return None  # it came meanwhile
+                return None  # it was added meanwhile
             elif timer.every and not timer._is_dropped:
                 timer.when = timer.after(now)
                 self._count += 1
                 timer._number = self._count
-                heapreplace(heap, timer)  # it needs no memory
+                heapreplace(heap, timer)  # this needs no memory
             else:
                 heappop(heap)
                 timer._call = None
@@ -175,7 +179,7 @@ class Timers:
             self.is_busy = False
 
     def note_cancelled(self) -> None:
-        """A timer in the heap was cancelled. Clears out when half of them are."""
+        """Count a cancelled timer in the heap; remove them all once they are more than half."""
         self._cancelled += 1
         if self._cancelled >= _CLEAN_FROM and self._cancelled * 2 > len(self.heap):
             self.heap[:] = [timer for timer in self.heap if timer._call is not None]

@@ -1,4 +1,4 @@
-"""Descriptors of others that a loop watches beside its own."""
+"""Foreign descriptors that a loop watches for readability."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .timers import TRY_AGAIN
 
 
 class WatchingLoop(HasHandles, Protocol):
-    """What watches need of their reactor."""
+    """What watches need from their reactor."""
 
     backend: Backend
 
@@ -22,14 +22,14 @@ class WatchingLoop(HasHandles, Protocol):
 
 
 class Watches:
-    """On the reactor's thread. The descriptors stay their owners'."""
+    """On the reactor's thread. The descriptors still belong to their owners."""
 
     def __init__(self, loop: WatchingLoop) -> None:
         self._loop = loop
         self._calls: dict[int, tuple[int, Callable[[], object]]] = {}
 
     def add(self, fd: int, call: Callable[[], object]) -> None:
-        """Make the call whenever the descriptor can be read, until the loop ends."""
+        """Make the call whenever the descriptor is readable, until the loop ends."""
         handle = self._loop.take_handle()
         if handle is None:
             raise AssertionError("a backend has more slots than connections and watches need")
@@ -42,7 +42,7 @@ class Watches:
             raise
 
     def on_ready(self, handle: int, mask: int, b: int) -> None:
-        """A poll is over; the next one follows what it was for."""
+        """A poll has fired: start the next one, then make the call."""
         fd, call = self._calls.pop(handle)
         self._loop.give_back_handle(handle)
         try:

@@ -241,7 +241,7 @@ def test_ten_thousand_client_connections_in_one_process(backend: str) -> None:
 
 def test_the_buffers_example() -> None:
     said = run(sys.executable, str(EXAMPLES / "buffers.py"))
-    assert "ShortBuffer: 1000 bytes were asked for and" in said
+    assert "ShortBuffer: 1000 bytes requested, but" in said
     assert "b'smalloverflowing'" in said
 
 

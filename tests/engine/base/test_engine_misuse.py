@@ -104,7 +104,7 @@ def closed_then_written(conn: ringnet.Connection) -> None:
     [
         (lambda conn: conn.write("text"), TypeError, "encode it first"),
         (closed_then_written, ringnet.ConnectionClosed, "closed"),
-        (lambda conn: conn.next(6), ringnet.ShortBuffer, "6 bytes were asked for and 5"),
+        (lambda conn: conn.next(6), ringnet.ShortBuffer, "6 bytes requested, but 5"),
         (lambda conn: conn.peek(6), ringnet.ShortBuffer, "6 bytes"),
         (lambda conn: conn.next(-2), ValueError, "-1 for all"),
     ],

@@ -94,5 +94,5 @@ def test_a_handler_that_fails_for_a_datagram(
         peer.sendto(b"it goes on", path)
         assert peer.recv(100) == b"it goes on"
         until(lambda: bool(caplog.records))
-    assert "on_traffic raised; what it left of the datagram is gone" in caplog.text
+    assert "on_traffic raised; the rest of the datagram is dropped" in caplog.text
     assert "the connection is closed" not in caplog.text

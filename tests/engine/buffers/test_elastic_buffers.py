@@ -208,7 +208,7 @@ def test_a_piece_eaten_in_small_bites_is_not_copied_each_time() -> None:
 
 @pytest.mark.parametrize("limit", [-1, "1"])
 def test_limits_that_are_none(limit: int) -> None:
-    with pytest.raises(ValueError, match="limit is a number"):
+    with pytest.raises(ValueError, match="limit must be a number"):
         ringnet.RingBuffer(limit=limit)
 
 

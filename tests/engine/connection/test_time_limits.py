@@ -190,7 +190,7 @@ def test_what_is_no_time_limit(wrong: object) -> None:
     handler = Recorder()
     with served("auto", handler) as engine, dial(engine):
         conn = handler.expect("open")
-        with pytest.raises((ValueError, TypeError), match="a time limit is"):
+        with pytest.raises((ValueError, TypeError), match="a time limit must be"):
             on_loop(conn.loop, lambda: conn.set_read_timeout(wrong))
         with pytest.raises(ringnet.WrongThread):
             conn.set_read_timeout(1)

@@ -65,7 +65,9 @@ def test_mistakes_raise_at_the_call(backend: str) -> None:
         udp_peer(engine) as peer,
     ):
         peer.send(b"?")
-        assert peer.recv(1000) == b"ValueError: a port to send to is from 1 to 65535, not 70000"
+        assert (
+            peer.recv(1000) == b"ValueError: a port to send to must be from 1 to 65535, not 70000"
+        )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

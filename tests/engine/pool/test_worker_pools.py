@@ -243,11 +243,11 @@ def test_it_is_an_executor(gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"capacity": 0}, "capacity is from 1 to 100000 threads"),
+        ({"capacity": 0}, "capacity must be from 1 to 100000 threads"),
         ({"capacity": True}, "capacity"),
         ({"capacity": 1, "max_blocking": -1}, "max_blocking"),
-        ({"capacity": 1, "idle_timeout": "1"}, "idle_timeout is from"),
-        ({"capacity": 1, "idle_timeout": -1.0}, "idle_timeout is from"),
+        ({"capacity": 1, "idle_timeout": "1"}, "idle_timeout must be from"),
+        ({"capacity": 1, "idle_timeout": -1.0}, "idle_timeout must be from"),
     ],
 )
 def test_wrong_options(arguments: dict[str, Any], says: str) -> None:
@@ -256,7 +256,7 @@ def test_wrong_options(arguments: dict[str, Any], says: str) -> None:
 
 
 def test_objects_of_the_wrong_kind() -> None:
-    with pytest.raises(TypeError, match="on_error is called"):
+    with pytest.raises(TypeError, match="on_error must be callable"):
         ringnet.WorkerPool(1, on_error=1)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"logging\.Logger"):
         ringnet.WorkerPool(1, logger="mine")  # type: ignore[arg-type]

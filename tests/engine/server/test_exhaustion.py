@@ -118,7 +118,7 @@ def test_without_descriptors_newcomers_are_closed_and_the_others_served(backend:
             assert all(is_served(sock) for sock in new), "it has recovered by itself"
         _, log = there.process.communicate(timeout=WAIT)
         assert there.process.returncode == 0
-        assert log.count("newcomers are closed: Too many open files") == 1, log
+        assert log.count("new connections are closed: Too many open files") == 1, log
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -164,7 +164,7 @@ def test_at_max_connections_newcomers_are_closed(
         first[0].close()
         until(lambda: engine.count_connections() == 2)
         assert is_served(stack.enter_context(dial(engine)))
-    assert caplog.text.count("newcomers are closed") == 1
+    assert caplog.text.count("new connections are closed") == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
