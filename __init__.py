@@ -9,6 +9,8 @@ ringnet.run(Echo(), "tcp://127.0.0.1:9000")
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .engine.base.action import Action
 from .engine.base.errors import (
     AddressError,
@@ -29,6 +31,7 @@ from .engine.base.errors import (
     WrongThread,
 )
 from .engine.base.options import Options
+from .engine.base.timers import Timer
 from .engine.buffers.linked_buffer import LinkedBuffer
 from .engine.buffers.mixed_buffer import MixedBuffer
 from .engine.buffers.ring_buffer import RingBuffer
@@ -36,15 +39,20 @@ from .engine.connection.conn import Conn
 from .engine.connection.connection import Connection
 from .engine.connection.datagram import Datagram
 from .engine.connection.listener import Listener
+from .engine.connection.owner import LoopFace
 from .engine.connection.packets import PacketConnection
 from .engine.pool.multipool import MultiPool
 from .engine.pool.workers import WorkerPool
-from .engine.reactor.eventloop import EventLoop
-from .engine.reactor.timers import Timer
 from .engine.server.client import Client
 from .engine.server.engine import Engine
 from .engine.server.handler import EventHandler
 from .engine.server.run import run
+
+if TYPE_CHECKING:
+    # For annotations: what `conn.loop` is. Connections name no class of the floor above.
+    EventLoop = LoopFace[Connection]
+else:
+    from .engine.reactor.eventloop import EventLoop
 
 __version__ = "0.1.0"
 

@@ -195,6 +195,11 @@ class Datagram(SocketOptions):
         endpoint = self._endpoint
         endpoint.send(data, destination(endpoint.family, address, endpoint.only_v6))
 
+    def flush(self) -> None:
+        """Does nothing more than the end of the turn does: see `Connection.flush`. gnet: Flush."""
+        if self._owner != get_ident():
+            raise self._misuse()
+
     # For any thread
 
     def async_write(self, data: bytes, callback: Callback | None = None) -> None:
@@ -220,6 +225,8 @@ class Datagram(SocketOptions):
     def close(self, callback: Callback | None = None) -> None:
         """Only calls the callback: a datagram has no connection to close. gnet: Close."""
         check_callback(callback)
+        if self._loop.engine.is_forked:
+            raise self._misuse()
         if callback is None:
             return
         if get_ident() == self._loop.ident:
@@ -235,10 +242,6 @@ class Datagram(SocketOptions):
             error = None if self._endpoint.is_open else self._endpoint.is_over()
             self._loop.guard(callback, self, error)
 
-    def end(self) -> None:
-        """Its `on_traffic` has returned: what was not consumed is dropped."""
-        self._length = 0
-
     # Mistakes
 
     def _check(self) -> None:
@@ -253,6 +256,11 @@ class Datagram(SocketOptions):
     def _borrow(self) -> borrowed:
         self._check()
         return borrowed(self._endpoint.fd)
+
+
+def expire(datagram: Datagram) -> None:
+    """Its `on_traffic` has returned: what was not consumed is gone."""
+    datagram._length = 0
 
 
 _HOSTS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}  # in a sockaddr

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 from ...completion import READABLE, WRITABLE
 
 if TYPE_CHECKING:
-    from .owner import Owner, Planned
+    from ..base.timers import Timer
+from .owner import Owner
 
 _PARTS = 8  # checks within the time of a limit
 _SHORTEST = 0.002  # seconds between two checks
@@ -79,7 +80,7 @@ class Deadlines:
         self._begun = self._received = self._sent = self._active = now
         self._waited = False  # whether bytes waited at the last check
         self._sent_count = conn._loop.sent(conn._handle)
-        self._timer: Planned | None = None
+        self._timer: Timer | None = None
 
     def begin(self, loop: Owner) -> None:
         """Set the limits of a new connection from the engine's options."""

@@ -29,9 +29,9 @@ from .dials import Dials
 from .enrolling import EnrollingLoop, introduce
 
 if TYPE_CHECKING:
+    from ..base.timers import Timer
     from ..connection.connection import Connection
     from ..connection.origin import Origin
-    from ..connection.owner import Planned
     from .host import Host
 
 _AGAIN: Final = 0.01  # seconds until a Unix listener with a full backlog is tried again
@@ -77,7 +77,7 @@ class Dial:
         self._attempts: dict[int, tuple[Target, int]] = {}  # by handle, with the descriptor
         self._failures = _Failures()
         self._limit: Countdown | None = None
-        self._timers: dict[Callable[..., object], Planned] = {}  # one for each step that waits
+        self._timers: dict[Callable[..., object], Timer] = {}  # one for each step that waits
 
     # Entry points
 

@@ -10,7 +10,7 @@ from ...completion import NAME_ROOM, NOW
 from ...sockaddr import ask_for_local
 from ..base.action import Action, check_action
 from ..base.errors import network_error
-from ..connection.datagram import Datagram, WildcardDatagram
+from ..connection.datagram import Datagram, WildcardDatagram, expire
 from ..connection.endpoint import Endpoint
 from ..connection.origin import Origin
 from ..connection.owner import Owner
@@ -94,7 +94,7 @@ class Endpoints:
             reactor.failed(
                 "%r: on_traffic raised; the rest of the datagram is dropped", conn, error=error
             )
-        conn.end()
+        expire(conn)
 
     def on_truncated(self, handle: int, a: int, b: int) -> None:
         """A datagram was too long, and is dropped."""
@@ -106,10 +106,6 @@ class Endpoints:
 
     def on_refused(self, handle: int, result: int, size: int) -> None:
         """The system did not send a datagram, or reports that an earlier one did not arrive."""
-        conn = self._reactor.connections.get(handle)
-        if conn is not None:
-            self._reactor.streams.on_error(conn, result)
-            return
         endpoint = self._open.get(handle)
         if endpoint is not None:
             endpoint.refused(size)

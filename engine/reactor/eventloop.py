@@ -14,7 +14,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..base.checks import check_call, check_seconds
-from .timers import Timer, Timers
+from ..base.timers import Timer, Timers
 
 if TYPE_CHECKING:
     from ..base.source import LocalAddress

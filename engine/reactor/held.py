@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ...completion import HUNG_UP
 
 if TYPE_CHECKING:
-    from ..connection.owner import Owner, Planned
+    from ..base.timers import Timer
+from ..connection.owner import Owner
 
 CHECK_EVERY: Final = 0.02  # seconds
 _ENDS_EVERY: Final = 0.2  # seconds, if none waits for room in the engine
@@ -53,7 +54,7 @@ class Held:
         self._ended: set[Holdable] = set()  # exempt, since their peers have ended
         self._draining: Holdable | None = None  # the last of those, until it is read to its end
         self._asked = 0  # how many were checked for the peer's end in this round
-        self._timer: Planned | None = None  # of the next check
+        self._timer: Timer | None = None  # of the next check
 
     def __len__(self) -> int:
         return len(self._line) + len(self._full) + len(self._ended)

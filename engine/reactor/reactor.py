@@ -37,6 +37,7 @@ from ..base.action import check_action
 from ..base.current import set_current
 from ..base.logs import EXITS
 from ..base.sockets import close_descriptor
+from ..base.timers import Timer, Timers
 from ..connection.stream import END_DUE, WAKE_DUE
 from .acceptor import Acceptor
 from .callbacks import Callbacks
@@ -49,7 +50,6 @@ from .mailbox import Mailbox
 from .setbacks import NO_EVENT, Setbacks
 from .stopping import Stopping
 from .streams import Streams
-from .timers import Timer, Timers
 from .watches import Watches
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Reactor:
         }
 
     def __repr__(self) -> str:
-        return f"<ringnet.Reactor {self.number} connections={len(self.connections)}>"
+        return repr(self.face)
 
     # For the other parts of a reactor, on the loop's thread
 
@@ -381,7 +381,10 @@ class Reactor:
             self.endpoints.on_drained(handle)
 
     def _on_refused(self, handle: int, result: int, size: int) -> None:
-        if handle:
+        conn = self.connections.get(handle)
+        if conn is not None:
+            self.streams.on_error(conn, result)
+        elif handle:
             self.endpoints.on_refused(handle, result, size)
         else:
             self.engine.group.wake_all()  # a cheap wake-up of another reactor has failed

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ...completion import WOKEN
-from .timers import TRY_AGAIN
+from ..base.timers import TRY_AGAIN
 
 if TYPE_CHECKING:
     from ...completion import Event

@@ -213,11 +213,6 @@ class Streams:
     # Our end
 
     @staticmethod
-    def finish(conn: Connection) -> None:
-        """Close once everything written has been sent."""
-        conn._finish(None)
-
-    @staticmethod
     def cut(conn: Connection, error: BaseException | None = None) -> None:
         """Close at once, with an error if there is one."""
         conn._end(NOW, error)

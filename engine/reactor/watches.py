@@ -8,8 +8,8 @@ from typing import Protocol
 
 from ...completion import READABLE
 from ..base.contract import Backend
+from ..base.timers import TRY_AGAIN
 from .free_handles import HasHandles
-from .timers import TRY_AGAIN
 
 
 class WatchingLoop(HasHandles, Protocol):
@@ -35,18 +35,36 @@ class Watches:
             raise AssertionError("a backend has more slots than connections and watches need")
         try:
             self._calls[handle] = (fd, call)
+            self._loop.owners[handle] = self
             self._loop.backend.poll(handle, fd, READABLE)
         except BaseException:
             self._calls.pop(handle, None)
+            self._loop.owners.pop(handle, None)
             self._loop.give_back_handle(handle)
             raise
 
     def on_ready(self, handle: int, mask: int, b: int) -> None:
         """A poll has fired: start the next one, then make the call."""
         fd, call = self._calls.pop(handle)
+        self._loop.owners.pop(handle, None)
         self._loop.give_back_handle(handle)
         try:
             self.add(fd, call)  # first: the call may take the handle
         except MemoryError:
-            self._loop.add_timer(TRY_AGAIN, partial(self.add, fd, call))
+            self._later(fd, call)
         self._loop.guard(call)
+
+    def on_error(self, handle: int, result: int) -> None:
+        """A poll reports none: what is wrong with a descriptor, its owner finds."""
+
+    def on_closed(self, handle: int) -> None:
+        """The poll could not be made: it is tried again after a while."""
+        self._later(*self._calls.pop(handle))
+
+    def on_lost(self, handle: int, kind: int, error: BaseException) -> None:
+        """An event could not be served: where it was the poll's end, it is made again."""
+        if handle in self._calls:
+            self.on_ready(handle, 0, 0)
+
+    def _later(self, fd: int, call: Callable[[], object]) -> None:
+        self._loop.add_timer(TRY_AGAIN, partial(self.add, fd, call))

@@ -242,9 +242,15 @@ class Engine:
         self._wait_for_others()
 
     def _start(self, here: bool) -> None:
-        with self.life.starting():
+        self.life.begin()
+        try:
             self._prepare(here)
-        note_running(self)
+            note_running(self)
+        except BaseException:  # or an interrupt, at any step
+            self._undo_start()
+            raise
+        finally:
+            self.life.begun()
 
     def _wait_for_others(self) -> None:
         """The hosted reactor is over, and so are the others, but for one that is stuck."""
@@ -252,7 +258,7 @@ class Engine:
             return
         stuck = [reactor for reactor in self.group.reactors if reactor.ident]
         self.log.error("%r: handlers on %s have not returned: left behind", self, stuck)
-        self._raise_failure()
+        self.group.raise_failure()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the engine has ended; False if `timeout` seconds passed first.
@@ -265,7 +271,7 @@ class Engine:
         self.life.check_may_wait("wait")
         if not self.life.wait(timeout, self.group.join):
             return False
-        self._raise_failure()
+        self.group.raise_failure()
         return True
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -298,50 +304,42 @@ class Engine:
             self._listening.close()
         self.group.stop(limit)
 
-    def _raise_failure(self) -> None:
-        if self.group.failure is not None:
-            raise self.group.failure
-
     def _prepare(self, here: bool) -> None:
         self.ground.choose()
         keep_freed(self.options.kept_memory)
         self.logging.open_file(self.options.log_file)
-        try:
-            self._listening.open(self.options)
-            action = check_action(self.handler.on_boot(self), "on_boot")
-            self.group.start(self, here)
-            # Listeners need handles as well, and so does what brings the signals.
-            room = self.group.capacity - len(self.listeners) - 1
-            self.budget.max_connections = min(self.options.max_connections, room)
-            self._serve_unless_stopped()
-        except BaseException:
-            self._undo_start()
-            raise
+        self._listening.open(self.options)
+        action = check_action(self.handler.on_boot(self), "on_boot")
+        self.group.start(self, here)
+        # Listeners need handles as well, and so does what brings the signals.
+        room = self.group.capacity - len(self.listeners) - 1
+        self.budget.max_connections = min(self.options.max_connections, room)
+        self._serve()
         self.log.info("%r serves with %s: %s", self, self.backend, self.backend_reason)
         if action is Action.SHUTDOWN or self.life.stop_asked:
             self.request_stop()
 
     def _undo_start(self) -> None:
-        self.request_stop(0)
-        if self.group.hosted is not None:
-            self.group.hosted.serve()
-        self.group.join()
-        self._listening.close()
-        self.logging.close()
-
-    def _serve_unless_stopped(self) -> None:
         try:
-            self._serve()
-        except (OSError, ConnectionClosed):
-            if not self.life.stop_asked:
-                raise  # else another thread was faster
+            self.request_stop(0)
+            if self.group.hosted is not None:
+                self.group.hosted.serve()
+            self.group.join()
+            self._listening.close()
+            self.logging.close()
+        finally:
+            self.life.end()
 
     def _serve(self) -> None:
         self.origin.look_up()  # on_boot may have set them
-        for listener in self.listeners:
-            self.group.listen(Origin(self.handler, listener))
-        if overrides(self.handler, "on_tick"):
-            self.group.tick()
+        try:
+            for listener in self.listeners:
+                self.group.listen(Origin(self.handler, listener))
+            if overrides(self.handler, "on_tick"):
+                self.group.tick()
+        except (OSError, ConnectionClosed):
+            if not self.life.stop_asked:
+                raise  # else another thread was faster
 
     # For the reactors
 

@@ -54,31 +54,54 @@ class Group:
             reactors, failure = self._begin_all(engine, here)
         if failure is not None:
             raise failure
-        self.take_in(reactors)
-        if here:
-            self.hosted = reactors[0]
-        for reactor in reactors:
-            reactor.may_serve.set_result(True)
+        try:
+            self.take_in(reactors)
+            if here:
+                self.hosted = reactors[0]
+            for reactor in reactors:
+                reactor.may_serve.set_result(True)
+        except BaseException:
+            self._keep_those_that_serve(reactors, here)
+            raise
 
     def _begin_all(
         self, engine: GroupHost, here: bool
     ) -> tuple[list[Reactor], BaseException | None]:
         """All of them with their backends, or what has failed; then none is left."""
         reactors = [Reactor(engine, number) for number in range(self._options.reactors)]
-        for reactor in reactors[1:] if here else reactors:
-            reactor.start()
-        if here:
-            reactors[0].begin()
-        failures = [reactor.ready.exception() for reactor in reactors]
-        failure = next((error for error in failures if error is not None), None)
-        if failure is not None:
-            for reactor in reactors:
-                reactor.may_serve.set_result(False)
+        failure: BaseException | None = None
+        try:
+            for reactor in reactors[1:] if here else reactors:
+                reactor.start()
             if here:
-                reactors[0].discard()
-            for reactor in reactors:
-                reactor.join(STOP_GRACE)
+                reactors[0].begin()
+            failures = [reactor.ready.exception() for reactor in reactors]
+            failure = next((error for error in failures if error is not None), None)
+        except BaseException:
+            self._discard(reactors, here)
+            raise
+        if failure is not None:
+            self._discard(reactors, here)
         return reactors, failure
+
+    @staticmethod
+    def _discard(reactors: list[Reactor], here: bool) -> None:
+        """End reactors that do not serve; with `here` the first is this thread's."""
+        for reactor in reactors:
+            reactor.may_serve.set_result(False)
+        if here and reactors and reactors[0].ready.done():
+            reactors[0].discard()
+        for reactor in reactors:
+            reactor.join(STOP_GRACE)
+
+    def _keep_those_that_serve(self, reactors: list[Reactor], here: bool) -> None:
+        """The start was interrupted: the engine stops those that serve by now."""
+        serving = [reactor for reactor in reactors if reactor.may_serve.done()]
+        others = [reactor for reactor in reactors if not reactor.may_serve.done()]
+        self.reactors, self._running = serving, len(serving)
+        is_hosted = here and reactors[0] in serving
+        self.hosted = reactors[0] if is_hosted else None
+        self._discard(others, here and not is_hosted)
 
     def take_in(self, reactors: list[Reactor]) -> None:
         """These have begun, and are the engine's from now on."""
@@ -94,8 +117,9 @@ class Group:
     def listen(self, origin: Origin) -> None:
         """Have the connections of a listener served, by one reactor or by each."""
         assert origin.listener is not None
-        fds = origin.listener.descriptors()
+        fds: list[int] = []
         try:
+            fds += origin.listener.descriptors()
             for reactor in self.reactors[: len(fds)]:
                 with suppress(ConnectionClosed):  # it was stopped, and has ended already
                     reactor.post_own(reactor.listen, fds[-1], origin)
@@ -148,6 +172,11 @@ class Group:
         with self._lock:
             self.failure = failure if self.failure is None else self.failure
 
+    def raise_failure(self) -> None:
+        """Raise why the engine ended, where that was not in order."""
+        if self.failure is not None:
+            raise self.failure
+
     def note_end(self, failure: BaseException | None) -> bool:
         """A reactor is over. Whether it was the last."""
         with self._lock:
@@ -163,8 +192,7 @@ class Group:
             reactor.join(max(0.0, deadline - monotonic()))
 
     def wake_all(self) -> None:
-        """One reactor could not wake another in the cheap way, or the last but the hosted one has
-        ended."""
+        """One reactor could not wake another in the cheap way."""
         for reactor in self.reactors:
             reactor.wake_up()
 

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..base.action import Action, OpenReply, TickReply, default
 
 if TYPE_CHECKING:
-    from ..connection.conn import Conn
     from ..connection.connection import Connection
-    from ..connection.datagram import Datagram
     from ..connection.listener import Listener
     from .engine import Engine
 
@@ -111,7 +109,3 @@ class EventHandler:
         None ends the ticking. An exception is logged, and does not: the next call comes after the
         seconds that were returned last (1 where none were yet). gnet: OnTick.
         """
-
-
-if TYPE_CHECKING:
-    _both: list[type[Conn]] = [Connection, Datagram]  # what `on_traffic` gets

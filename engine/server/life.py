@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import RLock, get_ident
 from typing import Literal, Protocol
 
@@ -55,21 +54,17 @@ class Life:
         """Whether it has ended, and those that waited for the end go on."""
         return self._ended.is_set()
 
-    @contextmanager
-    def starting(self) -> Iterator[None]:
-        """While `start` is at work; it has ended where that raises."""
+    def begin(self) -> None:
+        """`start` is at work on this thread. Raises EngineStateError where it was before."""
         with self._lock:
             if not self.is_new:
                 raise EngineStateError("an engine is started once: make another")
+            self._starter = get_ident()
             self._state = "running"
-        self._starter = get_ident()
-        try:
-            yield
-        except BaseException:
-            self.end()
-            raise
-        finally:
-            self._starter = 0
+
+    def begun(self) -> None:
+        """`start` is over."""
+        self._starter = 0
 
     def end(self) -> None:
         """It has ended."""

@@ -16,7 +16,6 @@ from places import ROOT
 
 # Names without an underscore that are for other parts of the engine only.
 FOR_THE_ENGINE = {
-    "Datagram": "end",
     "Timer": "after every when",
     "Engine": "be_forked budget dialer end_with ground group is_forked is_given_up life log "
     "logging make_backend needs origin reactor_ended resolvers run_here",

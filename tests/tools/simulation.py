@@ -21,13 +21,12 @@ from unittest import mock
 
 import ringnet
 from ringnet.completion import Bounds
-from ringnet.engine.base import logs
+from ringnet.engine.base import logs, timers
 from ringnet.engine.base.address import Address
 from ringnet.engine.base.current import borrowed_thread
 from ringnet.engine.connection import deadlines
 from ringnet.engine.connection.listener import Listener
 from ringnet.engine.connection.origin import Origin
-from ringnet.engine.reactor import timers
 from ringnet.engine.reactor.reactor import Reactor
 from ringnet.engine.server.choose import Choice
 from simulated_backend import SimulatedBackend

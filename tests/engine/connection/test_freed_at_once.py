@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, dial, on_loop, udp_peer, until
+from ringnet.engine.base.timers import Timer
 from ringnet.engine.connection.connection import Connection
 from ringnet.engine.connection.deadlines import Countdown, Deadlines
 from ringnet.engine.reactor.dial import Dial
-from ringnet.engine.reactor.timers import Timer
 
 MANY = 20
 KINDS = (Connection, Deadlines, Countdown, Dial, Timer)

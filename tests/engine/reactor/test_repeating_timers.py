@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import ringnet
 from engine_tools import BACKENDS, Recorder, on_loop, until
-from ringnet.engine.reactor import timers as timers_module
-from ringnet.engine.reactor.timers import Timers
+from ringnet.engine.base import timers as timers_module
+from ringnet.engine.base.timers import Timers
 
 
 class Posted:

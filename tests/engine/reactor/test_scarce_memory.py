@@ -22,11 +22,11 @@ from engine_tools import (
     udp_peer,
     until,
 )
+from ringnet.engine.base.timers import Timers
 from ringnet.engine.connection import stream
 from ringnet.engine.connection.connection import Connection
 from ringnet.engine.connection.datagram import Datagram
 from ringnet.engine.reactor.streams import Streams
-from ringnet.engine.reactor.timers import Timers
 
 PROGRAM = """
 import resource, sys, ringnet

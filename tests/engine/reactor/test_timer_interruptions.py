@@ -9,8 +9,8 @@ from threading import get_ident
 import interruption_tools
 import pytest
 from interruption_tools import at_each_line, bounded
-from ringnet.engine.reactor import timers as module
-from ringnet.engine.reactor.timers import Timer, Timers
+from ringnet.engine.base import timers as module
+from ringnet.engine.base.timers import Timer, Timers
 
 Interruption = partial(interruption_tools.Interruption, {module.__file__})
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from threading import get_ident
 
 from ringnet.completion import INDEX_BITS
+from ringnet.engine.base.timers import Timers
 from ringnet.engine.reactor.free_handles import Handles
-from ringnet.engine.reactor.timers import Timers
 
 
 class HereAndNow:

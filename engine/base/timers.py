@@ -13,7 +13,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Protocol
 
-from ..base.errors import ConnectionClosed, QueueFull
+from .errors import ConnectionClosed, QueueFull
 
 _CLEAN_FROM = 64  # cancelled timers; fewer are not worth a pass over the heap
 TRY_AGAIN = 0.1  # seconds until a call that failed for lack of memory is repeated
