@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ CHOOSER = "server/choose.py"  # the one file that knows the grounds
 # Files beside `stream.py` that use what is private to a connection: the path of a message, and
 # the classes of which a connection is made.
 OF_A_STREAM = {
-    "connection": ["any_thread", "connection", "packets", "reading", "time_limits", "writing"],
-    "reactor": ["callbacks", "reactor", "streams"],
+    "connection": [
+        *("any_thread", "connection", "packets", "reading", "time_limits", "writing"),
+        "deadlines",  # which closes it
+    ],
+    "reactor": ["callbacks", "held", "reactor", "streams"],
 }
 # Beside these the root has what a user imports, and what runs `python -m ringnet`.
 IN_NO_ROOM = {"__init__.py", "__main__.py", "setup.py", *(f"{name}.py" for name in VOCABULARY)}
@@ -35,14 +39,14 @@ def room(name: str) -> dict[str, Path]:
 
 
 def names_of(file: Path) -> set[str]:
-    """What a module imports, in dots from the root of the package, also for types only."""
+    """What a module imports, also for types only; what is ours begins with a dot, at the root."""
     here = file.relative_to(ROOT).parent.parts
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = [*here[: len(here) + 1 - node.level]] if node.level else []
+            base = ["", *here[: len(here) + 1 - node.level]] if node.level else []
             base += [node.module] if node.module else []
             found |= {".".join([*base, name.name]) for name in node.names}
     return found
@@ -50,12 +54,12 @@ def names_of(file: Path) -> set[str]:
 
 def ours(name: str) -> str:
     """The room of the package that an import leads to; "" for what is another's."""
-    parts = name.split(".")
-    if parts[0] == "ringnet":
-        return "by absolute name"
-    if parts[0] == "engine":
-        return parts[1]
-    return parts[0] if parts[0] in {*GROUNDS, *VOCABULARY} else ""
+    here, first, *more = (*name.split("."), "")
+    if here:
+        return "by absolute name" if here in {"ringnet", "engine"} else ""
+    if first == "engine":
+        return more[0]
+    return first if first in {*GROUNDS, *VOCABULARY} else "the root"
 
 
 def rooms_named_by(file: Path) -> set[str]:
@@ -81,15 +85,55 @@ def test_the_grounds_know_the_vocabulary_only(ground: str) -> None:
         assert rooms_named_by(file) <= {ground, *VOCABULARY}, file.name
 
 
+def at_import(node: ast.AST) -> list[ast.AST]:
+    """What runs when a module is imported: nothing inside a function, or for types only."""
+    found: list[ast.AST] = []
+    for child in ast.iter_child_nodes(node):
+        is_later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        is_for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+        if not (is_later or is_for_types):
+            found += [child, *at_import(child)]
+    return found
+
+
 def test_the_grounds_are_imported_when_they_are_chosen() -> None:
-    """None of them at the top of the file: an engine on epoll never loads the io_uring core."""
+    """An engine on epoll never loads the io_uring core."""
     tree = ast.parse((ROOT / "engine" / CHOOSER).read_text(encoding="utf-8"))
-    at_once = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    assert not {(node.module or "").split(".")[0] for node in at_once} & set(GROUNDS)
+    for node in at_import(tree):
+        if isinstance(node, ast.ImportFrom):
+            named = {(node.module or "").split(".")[0], *(name.name for name in node.names)}
+            assert not named & set(GROUNDS)
+
+
+def test_the_vocabulary_knows_itself_only() -> None:
+    for name in VOCABULARY:
+        assert rooms_named_by(ROOT / f"{name}.py") <= VOCABULARY, name
+
+
+def test_the_root_shows_the_engine() -> None:
+    for name in ("__init__.py", "__main__.py"):
+        assert rooms_named_by(ROOT / name) <= {*FLOORS, "pool", *VOCABULARY}, name
+
+
+def test_nothing_is_mixed_in() -> None:
+    from ringnet.engine.reactor.reactor import Reactor
+    from ringnet.engine.server.engine import Engine
+
+    assert Reactor.__bases__ == Engine.__bases__ == (object,)
+
+
+def test_files_are_small() -> None:
+    for top in ("engine", *GROUNDS, "perf", "tests", "examples"):
+        for file in (ROOT / top).rglob("*.[pch]*"):
+            if file.suffix in {".py", ".c", ".h"} and "build" not in file.parts:
+                assert len(file.read_text(encoding="utf-8").splitlines()) <= 400, file
 
 
 def test_every_file_has_a_room() -> None:
     assert {file.name for file in ROOT.glob("*.py")} == IN_NO_ROOM
+    shown = [top for top in ROOT.iterdir() if top.is_dir() and top.name[0] not in "._"]
+    with_code = {top.name for top in shown if any(top.rglob("*.py"))}
+    assert with_code - {"build"} == {"engine", *GROUNDS, "tests", "perf", "examples"}
     assert {file.name for file in (ROOT / "engine").glob("*.py")} == {"__init__.py"}
     for top in ("engine", *GROUNDS):
         for file in (ROOT / top).rglob("*.py"):
@@ -109,7 +153,7 @@ def named_by(file: Path, files: dict[str, Path]) -> set[str]:
 
 
 def dotted(file: Path) -> str:
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(["", *file.relative_to(ROOT).with_suffix("").parts])
 
 
 def reached_from(name: str, arrows: dict[str, set[str]]) -> set[str]:
@@ -162,6 +206,7 @@ def test_a_circle_is_found() -> None:
         ("import ringnet.engine", "by absolute name"),
         ("from ringnet import Engine", "by absolute name"),
         ("import os, socket", ""),
+        ("from ... import Engine", "the root"),
     ],
 )
 def test_a_room_is_found(line: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,10 +229,21 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.endswith("__") and name.strip("_") != ""
 
 
+def outside_protocols(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        bases = {n.id for n in getattr(child, "bases", []) if isinstance(n, ast.Name)}
+        if "Protocol" not in bases:
+            yield child
+            yield from outside_protocols(child)
+
+
 def declared_in(tree: ast.AST) -> set[str]:
-    """The private names that a file defines: functions, classes, globals, slots, `self._name`."""
+    """The private names that a file defines: functions, classes, globals, slots, `self._name`.
+
+    Not those that a Protocol states, which are another's.
+    """
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in outside_protocols(tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 found.add(node.name)
@@ -215,6 +271,10 @@ def used_in(tree: ast.AST) -> set[str]:
             case ast.Attribute(value=ast.Name(id=module)) if module in modules:
                 continue  # `os._exit`
             case ast.Attribute(attr=name):
+                found.add(name)
+            case ast.Call(
+                func=ast.Name(id="getattr" | "setattr"), args=[_, ast.Constant(str(name)), *_]
+            ):
                 found.add(name)
     return {name for name in found if is_private(name)} - OF_NAMED_TUPLES
 
