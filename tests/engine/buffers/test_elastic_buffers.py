@@ -56,8 +56,7 @@ class LikeBytes(RuleBasedStateMachine):
     def write_what_changes_afterwards(self, data: bytes) -> None:
         if self.buffer.limit is not None:
             return
-        changing = bytearray(data)
-        self.buffer.write(changing)  # type: ignore[arg-type]
+        self.buffer.write(changing := bytearray(data))  # type: ignore[arg-type]
         changing[:] = bytes(len(changing))
         self.model += data
 
