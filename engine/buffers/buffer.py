@@ -14,7 +14,7 @@ from ..base.errors import BufferLimitExceeded, ShortBuffer, shown
 _PIECE = 64 * 1024  # bytes that `read_from` requests at once
 
 
-class Source(Protocol):
+class Readable(Protocol):
     """A file that `read_from` reads."""
 
     def read(self, size: int, /) -> bytes: ...
@@ -161,7 +161,7 @@ class Buffer:
         """Consume as many bytes as fit into `target`; returns how many. gnet: Read."""
         return fill(self, target, len(self))
 
-    def read_from(self, file: Source) -> int:
+    def read_from(self, file: Readable) -> int:
         """Append the contents of `file` until its end; returns how many bytes. gnet: ReadFrom.
 
         No more is read from `file` than `limit` leaves room for. Raises BufferLimitExceeded if

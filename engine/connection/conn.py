@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from ..buffers.buffer import Sink
+from ..buffers.buffer import Readable, Sink
 from .listener import Listener
 from .owner import LoopFace
 from .stream import Callback
-from .writing import Readable
 
 
 class Conn(Protocol):

@@ -16,14 +16,13 @@ from ...sockaddr import unpack
 from ..base.checks import check_callback
 from ..base.errors import ConnectionClosed, UsageError, peer_text
 from ..base.sockets import borrowed
-from ..buffers.buffer import Sink, as_bytes, asked_for, check_count, fill, move
+from ..buffers.buffer import Readable, Sink, as_bytes, asked_for, check_count, fill, move
 from .any_thread import write_and_report
 from .destination import destination
 from .endpoint import Endpoint
 from .owner import LoopFace
 from .socket_options import SocketOptions
 from .stream import Callback, wrong_thread
-from .writing import Readable
 
 if TYPE_CHECKING:
     from .listener import Listener

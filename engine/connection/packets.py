@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from threading import get_ident
 
 from ..base.errors import UsageError
-from ..buffers.buffer import as_bytes
+from ..buffers.buffer import Readable, as_bytes
 from .connection import Connection
 from .endpoint import Endpoint
 from .stream import SHUT, Callback, wrong_thread
-from .writing import Readable
 
 
 class PacketConnection(Connection):

@@ -9,22 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from threading import get_ident
-from typing import Any, Protocol
+from typing import Any
 
 from ...completion import GRACEFUL
 from ..base.errors import UsageError
-from ..buffers.buffer import as_bytes
+from ..buffers.buffer import Readable, as_bytes
 from .outbound_bound import refusal
 from .stream import CONGESTED, END_DUE, PEER_ENDED, SHUT, Stream
 
 _KEPT = (list, tuple)  # the caller still has these parts when a write is refused
 _JOIN_UP_TO = 256 * 1024  # bytes of overflow that are passed to the backend at once
-
-
-class Readable(Protocol):
-    """A file that `read_from` reads."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 class Writing(Stream):

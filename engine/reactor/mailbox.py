@@ -12,14 +12,9 @@ from typing import Any, Protocol
 
 from ..base.contract import Backend
 from ..base.errors import EngineStateError, EngineStopped, QueueFull
+from ..connection.owner import Forked
 
 Posted = tuple[Callable[..., object], tuple[Any, ...]]
-
-
-class Forked(Protocol):
-    """An engine; a forked child has only a copy of it."""
-
-    is_forked: bool
 
 
 class HasBackend(Protocol):

@@ -214,7 +214,7 @@ class Reactor:
             self.log.critical("%r has failed", self, error=error)
             failure = error
         if not self.engine.is_forked:
-            self._end(failure)
+            self._close_down(failure)
         self.ident = 0  # the system may reuse the thread's number
 
     def _pin(self) -> None:
@@ -322,7 +322,7 @@ class Reactor:
         for conn in list(self.connections.values()):
             conn._owner = 0
 
-    def _end(self, failure: BaseException | None) -> None:
+    def _close_down(self, failure: BaseException | None) -> None:
         """The last steps; a failing step does not prevent the others."""
         try:
             self.guard(self._refuse_calls)
