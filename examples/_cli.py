@@ -22,7 +22,7 @@ def arguments(about: str | None, default: str) -> argparse.Namespace:
 
 
 def parser(about: str | None, default: str) -> argparse.ArgumentParser:
-    """What reads them, for those who have more to ask."""
+    """The parser of these arguments, for examples that add more."""
     first_line = (about or "").partition("\n")[0]
     command = argparse.ArgumentParser(description=first_line)
     command.add_argument(
@@ -30,29 +30,29 @@ def parser(about: str | None, default: str) -> argparse.ArgumentParser:
     )
     command.add_argument("--backend", choices=BACKENDS, default="auto", help="default: auto")
     command.add_argument(
-        "--reactors", type=int, default=1, metavar="N", help="threads that serve; default: 1"
+        "--reactors", type=int, default=1, metavar="N", help="number of threads; default: 1"
     )
     command.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any other option of the engine (docs/options.md); may be given again",
+        help="any other option of the engine (docs/options.md); may be repeated",
     )
     return command
 
 
 def address(text: str) -> str:
-    """An address to dial: refused at the start, and not when somebody needs it."""
+    """An address to dial: checked at the start, and not when it is first used."""
     try:
-        ringnet.Engine(ringnet.EventHandler(), text)  # which looks at it, and binds nothing yet
+        ringnet.Engine(ringnet.EventHandler(), text)  # this checks it, but does not bind yet
     except ringnet.AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 
 def more_options(given: argparse.Namespace) -> dict[str, Any]:
-    """What `--option` says: numbers, True and tuples as Python writes them, else text."""
+    """The values of `--option`: numbers, True and tuples in Python's notation, otherwise text."""
     found: dict[str, Any] = {}
     for text in given.option:
         name, _, value = text.partition("=")
@@ -64,14 +64,14 @@ def more_options(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def announce(engine: ringnet.Engine) -> None:
-    """Say in one line what runs, where, and on which backend. For a handler's `on_boot`."""
+    """Print in one line what runs, where, and on which backend. For a handler's `on_boot`."""
     name = Path(sys.argv[0]).stem
     where = ", ".join(engine.addresses)
     print(f"{name} on {where} ({engine.backend}: {engine.backend_reason})", flush=True)
 
 
 def serve(handler: ringnet.EventHandler, given: argparse.Namespace, **options: Any) -> None:
-    """Run until SIGINT or SIGTERM. `--option` counts more than `options`."""
+    """Run until SIGINT or SIGTERM. `--option` overrides `options`."""
     options = {"backend": given.backend, "reactors": given.reactors} | options
     options |= more_options(given)
     with plain_words():
@@ -80,21 +80,21 @@ def serve(handler: ringnet.EventHandler, given: argparse.Namespace, **options: A
 
 @contextmanager
 def plain_words() -> Iterator[None]:
-    """What cannot run is said in a line, with exit status 1; Ctrl-C ends a program in silence."""
+    """Print an error in one line, with exit status 1; Ctrl-C ends the program silently."""
     try:
         yield
+    except (KeyboardInterrupt, ringnet.EngineStopped):  # the engine: interrupted while it logged
+        sys.exit(130)  # as shells report an interrupted program
     except (ringnet.RingnetError, OSError, UnicodeError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)  # as shells say that it was interrupted
 
 
 @contextmanager
-def heeding_signals() -> Iterator[None]:
-    """For a main thread that waits for futures and queues, which are locks.
+def prompt_signals() -> Iterator[None]:
+    """For a main thread that waits for futures and queues, which sleep on locks.
 
-    Ctrl-C that comes just before it sleeps on a lock is heeded when it wakes: so it wakes now and
-    then. `ringnet.run` needs no such thing.
+    If Ctrl-C comes just before it falls asleep, it is handled only when the thread wakes: so this
+    wakes it from time to time. `ringnet.run` does not need it.
     """
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)

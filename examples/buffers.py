@@ -1,4 +1,4 @@
-"""The elastic buffers by themselves: they need no engine.
+"""The elastic buffers, used without an engine.
 
 python examples/buffers.py
 """
@@ -9,10 +9,10 @@ import ringnet
 
 
 def main() -> None:
-    """Put bytes in, take them out, and see what a buffer does at its bounds."""
+    """Write bytes, read them back, and see what a buffer does at its limits."""
     ring = ringnet.RingBuffer(limit=1_000_000)
     ring.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    print(ring.peek(3), len(ring))  # looking consumes nothing
+    print(ring.peek(3), len(ring))  # peek consumes nothing
     print(ring.next(ring.peek().index(b"\r\n") + 2))
     try:
         ring.next(1000)
@@ -23,7 +23,7 @@ def main() -> None:
 
     outgoing = ringnet.LinkedBuffer()
     outgoing.write(b"head ")
-    outgoing.write(bytes(100_000))  # referred to, not copied
+    outgoing.write(bytes(100_000))  # kept by reference, not copied
     print([len(piece) for piece in outgoing.peek_pieces()])  # for a vectored write
 
     mixed = ringnet.MixedBuffer(ring_bytes=10, limit=20)

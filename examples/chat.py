@@ -4,8 +4,8 @@
     nc 127.0.0.1 9100          (in two terminals)
     python examples/chat.py unix:///tmp/chat.sock      (and nc -U /tmp/chat.sock)
 
-Members may be on several reactors. A connection is written to on its own reactor's thread only, so
-lines go to the others by `async_write`; the lock guards the set of members, and nothing else.
+Members may be on several reactors. A connection may only be written to on its own reactor's thread,
+so lines are sent to the others with `async_write`; the lock guards only the set of members.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from threading import Lock
 import ringnet
 from _cli import announce, arguments, serve
 
-MAX_LINE = 4096  # bytes; who sends more without an end of line is shown out
+MAX_LINE = 4096  # bytes; a member that sends more without an end of line is disconnected
 
 
 class Chat(ringnet.EventHandler):
-    """Keeps the members, and passes on what they say."""
+    """Keeps the set of members, and passes on their lines."""
 
     def __init__(self) -> None:
         self.members: set[ringnet.Connection] = set()
@@ -33,7 +33,7 @@ class Chat(ringnet.EventHandler):
         conn.context = name_of(conn)
         with self.lock:
             self.members.add(conn)
-        self.tell(conn, f"* {conn.context} is here\n".encode())
+        self.broadcast(conn, f"* {conn.context} is here\n".encode())
         return b"* welcome; what you type goes to everybody else\n"
 
     def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
@@ -45,25 +45,25 @@ class Chat(ringnet.EventHandler):
         said = [b"%b: %b\n" % (conn.context.encode(), line) for line in there[:end].splitlines()]
         conn.discard(end)
         if said:
-            self.tell(conn, b"".join(said))
+            self.broadcast(conn, b"".join(said))
         return None
 
     def on_close(self, conn: ringnet.Connection, error: BaseException | None) -> None:
         with self.lock:
             self.members.discard(conn)
-        self.tell(conn, f"* {conn.context} has left\n".encode())
+        self.broadcast(conn, f"* {conn.context} has left\n".encode())
 
-    def tell(self, speaker: ringnet.Connection, text: bytes) -> None:
-        """Write to everybody but the speaker. Who is about to leave misses it."""
+    def broadcast(self, speaker: ringnet.Connection, text: bytes) -> None:
+        """Write to everybody but the speaker. A member that is just leaving misses it."""
         with self.lock:
             others = self.members - {speaker}
         for member in others:
-            with suppress(ringnet.ConnectionClosed):  # its reactor has stopped before ours
+            with suppress(ringnet.ConnectionClosed):  # its reactor has already stopped
                 member.async_write(text, lambda conn, error: None)
 
 
 def name_of(conn: ringnet.Connection) -> str:
-    """Host and port; peers of a Unix socket have neither."""
+    """Host and port, or a number for a peer on a Unix socket."""
     address = conn.remote_address
     return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else f"#{conn.fileno()}"
 

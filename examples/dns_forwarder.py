@@ -3,8 +3,8 @@
     python examples/dns_forwarder.py udp://127.0.0.1:5353 --upstream udp://9.9.9.9:53
     dig @127.0.0.1 -p 5353 example.org
 
-The upstream is dialed with a client that shares the server's reactor, so one thread does all, and
-nothing needs a lock. Queries get numbers of our own, for clients may choose the same ones.
+The upstream is dialed with a client that shares the server's reactor, so everything runs on one
+thread and needs no lock. Queries get new numbers, since several clients may choose the same one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from contextlib import suppress
 import ringnet
 from _cli import address, announce, parser, serve
 
-PATIENCE = 5.0  # seconds that the upstream has for an answer
+PATIENCE = 5.0  # seconds to wait for an answer from the upstream
 HEADER = 12  # bytes; RFC 1035, 4.1.1
-MOST = 10_000  # queries that may wait for one; more are not answered
+MOST = 10_000  # queries that may wait for an answer; others are dropped
 
 
 class Upstream(ringnet.EventHandler):
-    """Brings answers back to whoever asked."""
+    """Returns answers to the clients that asked."""
 
     def __init__(self) -> None:
         self.asked: dict[int, tuple[ringnet.Connection, bytes]] = {}
@@ -35,7 +35,7 @@ class Upstream(ringnet.EventHandler):
         try:
             upstream.write(number.to_bytes(2, "big") + query[2:])
         except (ringnet.ConnectionClosed, ringnet.BufferLimitExceeded):
-            return  # it is about to be dialed again, or slow: the asker asks again
+            return  # it is being dialed again, or is slow: the client will retry
         self.asked[number] = asker, query[:2]
         upstream.loop.schedule(PATIENCE, lambda: self.forget(number, asker))
 
@@ -46,7 +46,7 @@ class Upstream(ringnet.EventHandler):
     def on_traffic(self, conn: ringnet.Connection) -> None:
         answer = conn.next()
         if len(answer) < HEADER:
-            return  # no DNS message
+            return  # not a DNS message
         asker, number = self.asked.pop(int.from_bytes(answer[:2], "big"), (None, b""))
         if asker is not None:
             with suppress(ringnet.ConnectionClosed, ringnet.BufferLimitExceeded):
@@ -54,13 +54,13 @@ class Upstream(ringnet.EventHandler):
 
 
 class Forwarder(ringnet.EventHandler):
-    """Takes queries."""
+    """Receives queries."""
 
     def __init__(self, upstream: str) -> None:
         self.address = upstream
         self.answers = Upstream()
         self.upstream: ringnet.Connection | None = None
-        self.waiting: list[tuple[ringnet.Connection, bytes]] = []  # while that is being dialed
+        self.waiting: list[tuple[ringnet.Connection, bytes]] = []  # while it is being dialed
 
     def on_boot(self, engine: ringnet.Engine) -> None:
         self.client = ringnet.Client(self.answers, engine=engine)
@@ -69,7 +69,7 @@ class Forwarder(ringnet.EventHandler):
     def on_traffic(self, conn: ringnet.Connection) -> None:
         query = conn.next()
         if len(query) < HEADER:
-            return  # no DNS message
+            return  # not a DNS message
         if self.upstream is not None and self.upstream.fileno() != -1:
             self.answers.ask(self.upstream, conn, query)
         elif len(self.waiting) < MOST:
@@ -78,7 +78,7 @@ class Forwarder(ringnet.EventHandler):
                 self.client.register(self.address).add_done_callback(self.connected)
 
     def connected(self, dialed: Future[ringnet.Connection]) -> None:
-        """On this same thread. Who waited in vain asks again, as resolvers do."""
+        """On the same thread. If it failed, clients will retry, as resolvers do."""
         waiting, self.waiting = self.waiting, []
         if dialed.exception() is not None:
             print(f"no upstream: {dialed.exception()}", flush=True)
@@ -93,5 +93,5 @@ if __name__ == "__main__":
     command.add_argument("--upstream", type=address, default="udp://9.9.9.9:53", metavar="ADDRESS")
     given = command.parse_args()
     if given.reactors != 1:
-        command.error("it has no lock, and so one reactor only")
+        command.error("it has no lock, and so only works with one reactor")
     serve(Forwarder(given.upstream), given)

@@ -4,7 +4,7 @@
     echo hello | nc -N 127.0.0.1 9000
 
 This is all that a server needs: a handler with an `on_traffic`, and `ringnet.run`. The engine has
-read the bytes when it calls `on_traffic`, and sends what was written when the handler returns.
+read the bytes when it calls `on_traffic`, and sends what was written after the handler returns.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Echo(ringnet.EventHandler):
         announce(engine)
 
     def on_traffic(self, conn: ringnet.Connection) -> None:
-        conn.write(conn.next())  # next(): all there is, consumed
+        conn.write(conn.next())  # next() consumes and returns everything received
 
 
 if __name__ == "__main__":
-    # A peer that sends and never reads is closed once max_outbound bytes wait for it.
+    # A peer that sends but never reads is disconnected once max_outbound bytes wait for it.
     serve(Echo(), arguments(__doc__, "tcp://127.0.0.1:9000"), outbound_full="close")

@@ -1,9 +1,9 @@
-"""Hashes uploads on a worker pool, while the event loops go on.
+"""A hash server: hashes uploads on a worker pool, without blocking the event loops.
 
     python examples/hash_server.py
     (stat -c %s FILE; cat FILE) | nc -N 127.0.0.1 9200
 
-An upload is its length in decimal, an end of line, and so many bytes. The answers, SHA-256 in
+An upload is its length in decimal, an end of line, and that many bytes. The answers, SHA-256 in
 hexadecimal, come in the order of the uploads of a connection.
 """
 
@@ -19,7 +19,7 @@ LARGEST = 32 * 1024 * 1024  # bytes of an upload
 
 
 class Hasher(ringnet.EventHandler):
-    """`context` says whether an upload of the connection is being hashed."""
+    """`context` is True while an upload of the connection is being hashed."""
 
     def __init__(self) -> None:
         self.pool = ringnet.WorkerPool(4)
@@ -52,10 +52,10 @@ class Hasher(ringnet.EventHandler):
 
     def hash(self, conn: ringnet.Connection, upload: bytes) -> None:
         if conn.fileno() == -1:
-            return  # it has gone while it waited for a place
+            return  # it was closed while it waited for a worker
         try:
             self.pool.submit_to(conn, lambda: sha256(upload).hexdigest(), self.answer)
-        except ringnet.PoolOverload:  # an event loop never waits: it tries again
+        except ringnet.PoolOverload:  # an event loop never waits: try again later
             conn.loop.schedule(0.01, lambda: self.hash(conn, upload))
         conn.context = True
 
@@ -66,13 +66,13 @@ class Hasher(ringnet.EventHandler):
         if digest is None:
             conn.close()
             return
-        with suppress(ringnet.ConnectionClosed):  # it has gone meanwhile
+        with suppress(ringnet.ConnectionClosed):  # it may be closed by now
             conn.write(digest.encode() + b"\n")
-            refused = self.next_upload(conn)  # perhaps it is there already
+            refused = self.next_upload(conn)  # it may have arrived already
             if refused or (conn.peer_has_ended and not conn.context):
                 conn.close()
 
 
 if __name__ == "__main__":
-    # A peer that sends too much meanwhile has to wait. By default it would be closed.
+    # A peer that sends too much meanwhile has to wait. By default it would be disconnected.
     serve(Hasher(), arguments(__doc__, "tcp://127.0.0.1:9200"), inbound_full="pause")

@@ -3,9 +3,9 @@
     python examples/http_server.py
     curl http://127.0.0.1:8080/
 
-httptools takes requests apart, ringnet moves the bytes. What arrives together, such as pipelined
-requests, is answered in order with one write. An answer depends on nothing but the request and the
-second of its Date header, so it is made once a second and then only looked up.
+httptools parses requests, ringnet moves the bytes. Requests that arrive together (pipelining) are
+answered in order with one write. An answer depends only on the request and on its Date header, so
+it is made once a second and then looked up.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ import httptools
 import ringnet
 from _cli import announce, arguments, serve
 
-MAX_BODY = 64 * 1024 * 1024  # bytes that /bytes/N gives at most
-MAX_OWED = MAX_BODY  # once requests that came together have earned more, no more are answered
+MAX_BODY = 64 * 1024 * 1024  # bytes; the largest N of /bytes/N
+MAX_OWED = MAX_BODY  # bytes; beyond, further requests that came together are not answered
 MAX_TARGET = 8192  # bytes of a request's target, such as "/bytes/5?x=1"
 MAX_HEAD = 32 * 1024  # bytes of a request's header fields
-IDLE = 75.0  # seconds that a connection may be silent, as nginx's keepalive_timeout
-BLOCK = bytes(range(256)) * 256  # what /bytes/N is made of, by reference
+IDLE = 75.0  # seconds that a connection may be idle; nginx's default keepalive_timeout
+BLOCK = bytes(range(256)) * 256  # /bytes/N consists of references to it
 
-MAX_KEPT = 256  # answers
+MAX_KEPT = 256  # answers in the cache
 
 HOST = re.compile(rb"[\w.~!$&'()*+,;=%\[\]:-]+")  # RFC 9110, 7.2
 
 Request = tuple[bytes, bytes, bool]  # the method, the target, and whether the connection stays
-Answer = tuple[list[bytes], int]  # its pieces, and how many bytes they are together
+Answer = tuple[list[bytes], int]  # its pieces, and their total size
 Page = tuple[HTTPStatus, str, list[bytes]]  # the status, the type, and the body in pieces
 
 
 def refused(status: HTTPStatus) -> Request:
-    """In place of a request that is none: no method, and what is wrong."""
+    """Stands for an invalid request: no method, and the status of the answer as the target."""
     return b"", b"%d" % status, False
 
 
 def route(method: bytes, target: bytes) -> Page:
-    """What is there for a method and a target."""
+    """The page for a method and a target."""
     if not method:
         return message(HTTPStatus(int(target)))
     if method not in (b"GET", b"HEAD"):
@@ -62,7 +62,7 @@ def route(method: bytes, target: bytes) -> Page:
 
 
 def data(digits: bytes) -> Page:
-    """As many bytes as the digits say."""
+    """A page with the given number of bytes."""
     if not digits.isdigit():
         return message(HTTPStatus.BAD_REQUEST)
     if len(digits) > 20 or int(digits) > MAX_BODY:
@@ -72,12 +72,12 @@ def data(digits: bytes) -> Page:
 
 
 def message(status: HTTPStatus) -> Page:
-    """A page that says just its status."""
+    """A page that consists of its status."""
     return status, "text/plain", [f"{status.value} {status.phrase}\n".encode()]
 
 
 class Answers:
-    """Whole answers with the Date of one second: made when first asked for, and then looked up."""
+    """A cache of whole answers, all with the same Date."""
 
     def __init__(self) -> None:
         self.date = formatdate(time.time(), usegmt=True)
@@ -97,7 +97,7 @@ class Answers:
         return b"".join(pieces), False
 
     def keep(self, request: Request) -> Answer:
-        """Make an answer, and keep it."""
+        """Make an answer and cache it."""
         pieces = self.make(*request)
         size = sum(map(len, pieces))
         if size < len(BLOCK):
@@ -136,7 +136,7 @@ class Requests:
         self.on_message_begin()
 
     def take(self, data: bytes) -> list[Request]:
-        """The requests that `data` completes; behind one that is refused there are no more."""
+        """The requests that `data` completes; an invalid request is the last one."""
         self.complete = []
         self.waiting += len(data)
         while data:
@@ -149,12 +149,12 @@ class Requests:
                 self.complete.append(refused(self.problem))
                 return self.complete
         if self.in_head and self.waiting > MAX_TARGET + MAX_HEAD:
-            # A line without an end: the parser would keep all of it.
+            # A line without an end: the parser would buffer all of it.
             self.complete.append(refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
         return self.complete
 
     def refuse(self, status: HTTPStatus) -> None:
-        """End the parser's work, from one of its calls."""
+        """Abort the parser, from one of its callbacks."""
         self.problem = status
         raise ValueError(status.phrase)
 
@@ -193,7 +193,7 @@ class Requests:
 
 
 class HttpServer(ringnet.EventHandler):
-    """Gives each connection a parser, and writes what comes of it."""
+    """Gives each connection a parser, and answers its requests."""
 
     def __init__(self) -> None:
         self.answers = Answers()
@@ -203,7 +203,7 @@ class HttpServer(ringnet.EventHandler):
 
     def on_tick(self) -> float:
         self.answers = Answers()
-        return 1 - time.time() % 1  # seconds to when the date is another
+        return 1 - time.time() % 1  # seconds until the Date changes
 
     def on_open(self, conn: ringnet.Connection) -> None:
         conn.context = Requests()
@@ -215,7 +215,7 @@ class HttpServer(ringnet.EventHandler):
         answers, is_last = self.answers.to(requests)
         try:
             conn.write(answers)
-        except ringnet.BufferLimitExceeded:  # it asks on and on, and does not read
+        except ringnet.BufferLimitExceeded:  # it keeps asking without reading
             return ringnet.Action.CLOSE
         return ringnet.Action.CLOSE if is_last else None
 

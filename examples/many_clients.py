@@ -1,4 +1,4 @@
-"""Thousands of client connections in one process: each sends a line to an echo server and gets it.
+"""Thousands of client connections in one process: each sends a line to an echo server.
 
 python examples/echo.py &
 python examples/many_clients.py tcp://127.0.0.1:9000 --connections 10000
@@ -12,13 +12,13 @@ from threading import Event
 from time import monotonic
 
 import ringnet
-from _cli import heeding_signals, plain_words
+from _cli import plain_words, prompt_signals
 
-AT_ONCE = 1000  # that are being dialed
+AT_ONCE = 1000  # connections that are dialed at the same time
 
 
 class Crowd(ringnet.EventHandler):
-    """Counts the connections whose own line came back; one reactor, so it needs no lock."""
+    """Counts the connections whose line came back. There is one reactor, so it needs no lock."""
 
     def __init__(self, connections: int) -> None:
         self.left = connections
@@ -39,7 +39,7 @@ class Crowd(ringnet.EventHandler):
 
 
 def main() -> None:
-    """Dial them all, keep them open until each was answered, and say how it went."""
+    """Dial all connections, keep them open until each is answered, and print the result."""
     command = argparse.ArgumentParser(description="Many connections to an echo server.")
     command.add_argument("address", nargs="?", default="tcp://127.0.0.1:9000")
     command.add_argument("--connections", type=int, default=10_000)
@@ -66,5 +66,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with plain_words(), heeding_signals():
+    with plain_words(), prompt_signals():
         main()

@@ -1,4 +1,4 @@
-"""Which TCP ports of a host are open? Dials many at once, in one thread.
+"""A port scanner: prints the open TCP ports of a host. Dials many at once, in one thread.
 
 python examples/port_scanner.py 127.0.0.1 1-1024
 """
@@ -13,20 +13,20 @@ from functools import partial
 from queue import SimpleQueue
 
 import ringnet
-from _cli import heeding_signals, plain_words
+from _cli import plain_words, prompt_signals
 
-AT_ONCE = 500  # that are being dialed
+AT_ONCE = 500  # ports that are dialed at the same time
 
 
 class Knock(ringnet.EventHandler):
-    """Goes away as soon as somebody opens, and does not wait for the peer to go too."""
+    """Closes each connection as soon as it is open."""
 
     def on_open(self, conn: ringnet.Connection) -> None:
         conn.close_now()
 
 
 def scan(host: str, ports: range, timeout: float, backend: str) -> Iterator[int]:
-    """The open ones, in no order."""
+    """Yield the open ports, in no particular order."""
     answers: SimpleQueue[tuple[int, bool]] = SimpleQueue()
 
     def note(port: int, done: Future[ringnet.Connection]) -> None:
@@ -53,20 +53,20 @@ def _open(answer: tuple[int, bool]) -> Iterator[int]:
 
 def main() -> None:
     """Print a line for each open port."""
-    command = argparse.ArgumentParser(description="Which TCP ports of a host are open?")
+    command = argparse.ArgumentParser(description="Print the open TCP ports of a host.")
     command.add_argument("host")
     command.add_argument("ports", nargs="?", default="1-1024", help="FIRST-LAST")
-    command.add_argument("--timeout", type=float, default=1.0, help="seconds for each")
+    command.add_argument("--timeout", type=float, default=1.0, help="seconds for each port")
     command.add_argument("--backend", default="auto")
     given = command.parse_args()
     first, _, last = given.ports.partition("-")
     ports = range(int(first), int(last or first) + 1)
-    host = socket.getaddrinfo(given.host, None, type=socket.SOCK_STREAM)[0][4][0]  # once for all
+    host = socket.getaddrinfo(given.host, None, type=socket.SOCK_STREAM)[0][4][0]  # only once
     host = f"[{host}]" if ":" in host else host
     for port in sorted(scan(host, ports, given.timeout, given.backend)):
         print(f"{port} open")
 
 
 if __name__ == "__main__":
-    with plain_words(), heeding_signals():
+    with plain_words(), prompt_signals():
         main()

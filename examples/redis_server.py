@@ -4,9 +4,9 @@
     redis-cli -p 6380 SET greeting hello
     redis-benchmark -p 6380 -q
 
-`redis_requests.py` takes commands apart, `redis_store.py` answers them, ringnet moves the bytes.
-The replies to all commands that arrived together are one write. One lock guards the store, so that
-several reactors may share it; it is taken once for all commands that arrived together.
+`redis_requests.py` parses commands, `redis_store.py` executes them, ringnet moves the bytes. The
+replies to all commands that arrived together are one write. One lock guards the store, so that
+several reactors can share it; it is taken once for all commands that arrived together.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from redis_replies import error
 from redis_requests import ProtocolError, Requests
 from redis_store import RESP2, Hello, Quit, Store, execute
 
-MAX_REPLIES = 1024 * 1024  # bytes at once; commands that came together with more have to wait
+MAX_REPLIES = 1024 * 1024  # bytes written at once; the remaining commands have to wait
 
 
 class Session:
-    """A connection's requests, and how it wants its replies."""
+    """The requests of a connection, and the protocol version of its replies."""
 
     __slots__ = ("requests", "table")
 
@@ -32,9 +32,9 @@ class Session:
         self.table = RESP2  # until HELLO says otherwise
 
     def answer(self, data: bytes, store: Store, replies: list[bytes]) -> bool:
-        """Execute the commands that are complete; whether some are left, for there is much to send.
+        """Execute the complete commands; True if some are left because the replies are long.
 
-        Raises ProtocolError and Quit, with the replies before that in `replies`.
+        Raises ProtocolError and Quit, with the earlier replies in `replies`.
         """
         requests = self.requests
         alike = requests.alike(data)
@@ -70,10 +70,10 @@ class RedisServer(ringnet.EventHandler):
     def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
         requests = conn.context.requests
         if requests.need > 1 and conn.inbound_buffered < requests.need:
-            return None  # of a long argument the rest is still to come
+            return None  # the rest of a long argument is still to come
         replies: list[bytes] = []
         action: ringnet.Action | None = None
-        self.lock.acquire()  # half the time of `with`
+        self.lock.acquire()  # takes half the time of `with`
         try:
             if conn.context.answer(conn.peek(), self.store, replies):
                 action = ringnet.Action.AGAIN
@@ -88,7 +88,7 @@ class RedisServer(ringnet.EventHandler):
         conn.discard(requests.used)
         conn.write(b"".join(replies))
         if not conn.is_writable and action is not ringnet.Action.CLOSE:
-            conn.pause_reading()  # it asks faster than it reads
+            conn.pause_reading()  # it sends commands faster than it reads replies
             return None
         return action
 

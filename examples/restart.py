@@ -1,11 +1,11 @@
-"""An HTTP server that replaces itself without refusing anybody.
+"""An HTTP server that replaces itself without refusing a connection.
 
     python examples/restart.py
-    kill -HUP PID        # the process says its PID, and its successor its own
+    kill -HUP PID        # each process prints its PID
 
-At SIGHUP it starts a successor, which inherits the listening sockets. When that one serves, this
-one accepts no more: every connection gets its next answer with `Connection: close`, and is closed.
-A SIGHUP while a successor is on its way starts no other; if that one fails, this one goes on.
+On SIGHUP it starts a successor, which inherits the listening sockets. Once the successor serves,
+this process stops accepting: every connection gets its next answer with `Connection: close`, and is
+closed. A SIGHUP while a successor is starting is ignored; if it fails, this process continues.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ class Server(ringnet.EventHandler):
 
     def on_boot(self, engine: ringnet.Engine) -> None:
         self.engine = engine
-        # A daemon: the successor is to outlive this process.
+        # A daemon thread, since the successor outlives this process.
         signal.signal(
             signal.SIGHUP, lambda *_: threading.Thread(target=self.replace, daemon=True).start()
         )
 
     def on_tick(self) -> None:
-        """Once, as soon as it serves."""
+        """Called once, as soon as it serves."""
         print(f"{os.getpid()} serves on {self.engine.addresses[0]}", flush=True)
         if "RESTART_PARENT" in os.environ:
             os.kill(int(os.environ.pop("RESTART_PARENT")), signal.SIGTERM)
 
     def replace(self) -> None:
-        """Start a successor, and wait for it: if it ends before this process, it has failed."""
+        """Start a successor and wait for it: if it ends before this process does, it has failed."""
         if not self.is_replacing.acquire(blocking=False):
             return
         try:
             code = self.start_successor().wait()
-            print(f"{os.getpid()} goes on: its successor ended with {code}", flush=True)
+            print(f"{os.getpid()} continues: its successor ended with {code}", flush=True)
         except (ringnet.EngineStateError, OSError) as error:
-            print(f"{os.getpid()} starts no successor: {error}", flush=True)
+            print(f"{os.getpid()} cannot start a successor: {error}", flush=True)
         finally:
             self.is_replacing.release()
 
@@ -82,7 +82,7 @@ class Server(ringnet.EventHandler):
         return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{last}\r\n{body}".encode()
 
     def on_drain(self, conn: ringnet.Connection) -> None:
-        """The next request is answered, as the last one of its connection."""
+        """Keep the connection open: its next request is answered as the last one."""
 
 
 if __name__ == "__main__":

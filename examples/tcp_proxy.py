@@ -1,9 +1,9 @@
-"""A TCP proxy: every connection is joined to one of its own to a target.
+"""A TCP proxy: every incoming connection is joined to a new connection to the target.
 
     python examples/tcp_proxy.py tcp://127.0.0.1:8081 --target tcp://127.0.0.1:8080
 
-The client that dials shares the server's reactors, and dials on the reactor that has the newcomer:
-both ends then belong to one thread, and bytes go from one to the other without a lock.
+The client that dials shares the server's reactors, and dials on the reactor of the incoming
+connection: both ends then belong to one thread, and bytes are passed on without a lock.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from _cli import address, announce, parser, serve
 class End(ringnet.EventHandler):
     """What both ends have in common; `context` is the other end.
 
-    Either end may be closing already when something happens at the other one: a closing end takes
-    nothing any more (ConnectionClosed), and its `on_close` closes the other.
+    Either end may already be closing when something happens at the other one: a closing end raises
+    ConnectionClosed, and its `on_close` closes the other one.
     """
 
     def on_traffic(self, conn: ringnet.Connection) -> None:
@@ -37,7 +37,7 @@ class End(ringnet.EventHandler):
         if conn.context is None:
             return ringnet.Action.CLOSE
         with suppress(ringnet.ConnectionClosed):
-            conn.context.shutdown_write()  # the other way stays open
+            conn.context.shutdown_write()  # the other direction stays open
         return None
 
     def on_close(self, conn: ringnet.Connection, error: BaseException | None) -> None:
@@ -48,7 +48,7 @@ class End(ringnet.EventHandler):
 
 
 class Proxy(End):
-    """The end of those who come to us."""
+    """The end of an incoming connection."""
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -58,12 +58,12 @@ class Proxy(End):
         announce(engine)
 
     def on_open(self, conn: ringnet.Connection) -> None:
-        conn.pause_reading()  # until there is somebody to pass it on to
+        conn.pause_reading()  # until the target is connected
         dialed = self.client.register(self.target, context=conn, loop=conn.loop)
         dialed.add_done_callback(lambda done: self.connected(conn, done))
 
     def connected(self, conn: ringnet.Connection, done: Future[ringnet.Connection]) -> None:
-        """On the same thread: the dial was made on the newcomer's loop."""
+        """On the same thread: the target was dialed on this connection's loop."""
         if done.exception() is not None:
             conn.close()
             return
@@ -71,7 +71,7 @@ class Proxy(End):
         try:
             conn.context = other
             conn.resume_reading()
-        except ringnet.ConnectionClosed:  # it has gone meanwhile
+        except ringnet.ConnectionClosed:  # it was closed meanwhile
             conn.context = other.context = None
             other.close()
 

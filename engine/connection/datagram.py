@@ -195,7 +195,7 @@ class Datagram(SocketOptions):
         endpoint.send(data, destination(endpoint.family, address, endpoint.only_v6))
 
     def flush(self) -> None:
-        """Does nothing more than the end of the turn does: see `Connection.flush`. gnet: Flush."""
+        """Does nothing: see `Connection.flush`. gnet: Flush."""
         if self._owner != get_ident():
             raise self._misuse()
 
@@ -258,7 +258,7 @@ class Datagram(SocketOptions):
 
 
 def expire(datagram: Datagram) -> None:
-    """Its `on_traffic` has returned: what was not consumed is gone."""
+    """Its `on_traffic` has returned: what was not consumed is dropped."""
     datagram._length = 0
 
 

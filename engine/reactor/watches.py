@@ -55,14 +55,14 @@ class Watches:
         self._loop.guard(call)
 
     def on_error(self, handle: int, result: int) -> None:
-        """A poll reports none: what is wrong with a descriptor, its owner finds."""
+        """A poll reports no errors: the owner of the descriptor will find them."""
 
     def on_closed(self, handle: int) -> None:
-        """The poll could not be made: it is tried again after a while."""
+        """The poll could not be started: it is tried again later."""
         self._later(*self._calls.pop(handle))
 
     def on_lost(self, handle: int, kind: int, error: BaseException) -> None:
-        """An event could not be served: where it was the poll's end, it is made again."""
+        """An event could not be handled: if the poll has ended, it is started again."""
         if handle in self._calls:
             self.on_ready(handle, 0, 0)
 

@@ -1,8 +1,8 @@
-"""Binding: each address becomes listening sockets before a thread runs, so that every error is
-raised at the call.
+"""Binding: listening sockets are created before any thread runs, so that every error is raised at
+the call.
 
-A name is listened on at all its addresses, so that it does not matter which of them a client tries
-first. What the addresses are printed as can be given again, and means the same.
+A host name is bound at all its addresses, so that it does not matter which one a client tries
+first. The bound addresses, as they are printed, can be passed again and mean the same.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from ..connection.listener import Listener
 
 MOST_OF_A_NAME: Final = 64  # addresses of one name
 _TRIES: Final = 16  # to find a port that is free at all addresses of a name
-# What a name may have, and this machine has not: left out where another address can be had.
+# A name may have addresses that this machine lacks: they are skipped if another one can be bound.
 _ABSENT: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def open_listeners(addresses: list[Address], options: Options, reactors: int) -> list[Listener]:
-    """Listen on every address, or on none: what was bound is closed when one fails.
+    """Listen on every address, or on none: if one fails, the others are closed.
 
-    Raises BindError (an OSError with its errno) that names the address and the remedy, or
-    AddressError for a host that cannot be resolved.
+    Raises BindError (an OSError with its errno) with the address and the remedy, or AddressError
+    for a host that cannot be resolved.
     """
     for address in addresses:
         if address.is_inherited and addresses.count(address) > 1:
-            raise AddressError(f"{address} is given twice: a descriptor is taken over once")
+            raise AddressError(f"{address} is given twice: a descriptor can be taken over once")
     opened: list[Listener] = []
     try:
         for address in addresses:
@@ -54,12 +54,12 @@ def open_listeners(addresses: list[Address], options: Options, reactors: int) ->
 
 def _close(listeners: list[Listener]) -> None:
     for listener in listeners:
-        with suppress(OSError):  # why the others could not be opened matters more
+        with suppress(OSError):  # the error that led here matters more
             listener.close()
 
 
 class _Opener:
-    """One address on its way to its listeners; `count` sockets for each."""
+    """Opens the listeners of one address, each with `count` sockets."""
 
     def __init__(self, address: Address, options: Options, count: int) -> None:
         self._address = address
@@ -67,7 +67,7 @@ class _Opener:
         self._count = count
 
     def open(self) -> list[Listener]:
-        """One for each address of a name, with the same port."""
+        """Open one listener for each address of a name, all with the same port."""
         if self._address.is_inherited:
             return [self._inherit()]
         targets = _targets(self._address)
@@ -103,7 +103,7 @@ class _Opener:
         return opened
 
     def _open(self, family: int, where: Any) -> Listener:
-        """The first socket finds the port."""
+        """Open one listener; its first socket determines the port."""
         socks: list[socket.socket] = []
         try:
             for _ in range(self._count):
@@ -114,7 +114,7 @@ class _Opener:
                 sock.close()
             raise
         options = self._options
-        # Of a Unix socket nothing is inherited by what it accepts.
+        # Sockets accepted from a Unix socket inherit no options.
         has_sizes = bool(options.socket_receive_buffer or options.socket_send_buffer)
         bound = _bound(self._address, socks[0])
         return Listener(bound, socks, prepares_each=self._address.is_unix and has_sizes)
@@ -144,11 +144,11 @@ class _Opener:
         return sock
 
     def _receive(self, sock: socket.socket, is_first: bool) -> None:
-        """See to what a bound socket of datagrams gets."""
+        """Set what a bound datagram socket receives: local addresses and multicast groups."""
         if self._address.is_unix:
             return
         if self._count > 1:
-            only_joined(sock)  # one of them gets what is sent to a group
+            only_joined(sock)  # only one of them receives multicast
         host = sock.getsockname()[0]
         if not ask_for_local(sock) and is_first and is_multicast(host):
             join(sock, host, self._options.multicast_interface)
@@ -156,7 +156,7 @@ class _Opener:
     def _prepare(self, sock: socket.socket, where: Any) -> None:
         address, options = self._address, self._options
         if not address.is_unix:
-            # For datagrams, and elsewhere than on POSIX, it would let anyone take the port over.
+            # For datagrams, or on Windows, it would let anyone take over the port.
             if os.name == "posix" and address.is_stream and options.reuse_address:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if options.reuse_port:
@@ -164,11 +164,11 @@ class _Opener:
             if sock.family == socket.AF_INET6:
                 only_v6 = not _serves_v4(address, where[0])
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
-        # Accepted sockets inherit them, which saves system calls for each.
+        # Accepted sockets inherit the options, which saves system calls.
         prepare_socket(sock, options)
 
     def _inherit(self) -> Listener:
-        """A socket that listens already; the descriptor is ours from now on."""
+        """Take over a socket that is already listening; the descriptor is ours from now on."""
         address = self._address
         try:
             sock = socket.socket(fileno=address.port)
@@ -177,19 +177,19 @@ class _Opener:
         try:
             found = address_of(sock)
             if found.type != socket.SOCK_DGRAM and not listens(sock):
-                raise OSError(errno.EINVAL, "it is no listening socket")
+                raise OSError(errno.EINVAL, "it is not a listening socket")
             prepare_socket(sock, self._options)
             sock.setblocking(False)
             sock.set_inheritable(False)
         except OSError as error:
             sock.close()
             raise refused(address, error) from error
-        # Those who wait in it came before the options were set.
+        # Connections that already wait in its backlog lack the options.
         return Listener(found, [sock], prepares_each=True)
 
 
 def _targets(address: Address) -> list[Target]:
-    """Families and sockaddrs to bind: of a name all that it has."""
+    """Families and addresses to bind; all addresses of a name."""
     family = address.family
     if address.is_unix:
         return [(family, address.sun_path)]
@@ -201,8 +201,8 @@ def _targets(address: Address) -> list[Target]:
         raise AddressError(error.strerror) from error
     if len(found) > MOST_OF_A_NAME:
         raise AddressError(
-            f"{shown(str(address))} has {len(found)} addresses, of which at most {MOST_OF_A_NAME} "
-            "can be listened on: give those that you mean as numbers"
+            f"{shown(str(address))} has {len(found)} addresses, more than the {MOST_OF_A_NAME} "
+            "that can be listened on: give numeric addresses instead"
         )
     return found
 
@@ -212,14 +212,14 @@ def _with_port(where: Any, port: int) -> Any:
 
 
 def _serves_v4(address: Address, host: str) -> bool:
-    """Whether a socket of IPv6 is for IPv4 as well: that of every address, or of one of IPv4."""
+    """Whether an IPv6 socket serves IPv4 too: on the wildcard address, or an IPv4-mapped one."""
     if address.family == socket.AF_INET6:
         return False
     return not address.host or ipaddress.IPv6Address(host).ipv4_mapped is not None
 
 
 def _bound(address: Address, sock: socket.socket) -> Address:
-    """Where it was bound, in the form that binds the same again."""
+    """The address that was bound, in a form that binds the same again."""
     if address.is_unix:
         return address
     host, port = sock.getsockname()[:2]
@@ -228,14 +228,14 @@ def _bound(address: Address, sock: socket.socket) -> Address:
 
 
 def _remove_stale(address: Address) -> None:
-    """Remove a socket file that nobody listens on any more. One in use is left alone."""
+    """Remove a socket file on which nothing listens any more. One in use is left alone."""
     path = address.sun_path
     if address.is_abstract:
         return
     try:
         is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:
-        return  # bind says what is wrong, if anything is
+        return  # bind will report what is wrong, if anything
     if not is_socket:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     with socket.socket(address.family, address.type) as trial:
@@ -245,4 +245,4 @@ def _remove_stale(address: Address) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
         except OSError:
-            return  # somebody is there, and bind says so
+            return  # it is in use, and bind will report it

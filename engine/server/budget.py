@@ -1,4 +1,4 @@
-"""What the reactors of an engine share: bounds on memory and connections, and who still accepts."""
+"""What the reactors of an engine share: limits on memory and connections, and which accept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..base.options import Options
 
 
 class Member(Protocol):
-    """A reactor, as it is counted here."""
+    """A reactor, as the budget sees it."""
 
     buffered: int
     given: int
@@ -24,7 +24,7 @@ class Member(Protocol):
 
 
 class Members(Protocol):
-    """The reactors, once they have begun."""
+    """The reactors, once they have started."""
 
     @property
     def reactors(self) -> Sequence[Member]: ...
@@ -36,36 +36,36 @@ class Budget:
     def __init__(self, options: Options, group: Members) -> None:
         self._options = options
         self._group = group
-        self._lock = RLock()  # a signal's handler may interrupt the thread that holds it
+        self._lock = RLock()  # a signal handler may interrupt the thread that holds it
         self._accepting: set[Member] = set()
         self._resting: set[Member] = set()
-        # As many as the option says, or fewer where the backends have less room.
+        # As the option says, or fewer if the backends have less room.
         self.max_connections = options.max_connections
 
     @property
     def connections(self) -> int:
-        """How many are open, or on their way to their reactor."""
+        """How many are open, or being handed to their reactor."""
         count = 0
-        for reactor in self._group.reactors:  # their `load`: this is asked for each newcomer
+        for reactor in self._group.reactors:  # `load` inline: this runs for each new connection
             count += reactor.given + reactor.begun - reactor.ended
         return count
 
     @property
     def is_full(self) -> bool:
-        """Whether there are max_connections."""
+        """Whether there are `max_connections` connections."""
         return self.connections >= self.max_connections
 
     @property
     def buffered(self) -> int:
-        """Bytes that connections have in memory beyond their stages and below no bound of theirs:
-        what handlers left unread, and what is written above the high-water marks."""
+        """Bytes that count for `max_buffered`: those that handlers left unread, and those that wait
+        to be sent above the high-water marks."""
         return sum(reactor.buffered for reactor in self._group.reactors)
 
     def may_buffer(self, more: int) -> bool:
-        """Whether so many bytes more are within `max_buffered`."""
+        """Whether `more` bytes would still be within `max_buffered`."""
         return self.buffered + more <= self._options.max_buffered
 
-    # Who accepts: a reactor may not end while another may still hand a newcomer to it
+    # Accepting: a reactor may not end while another may still hand a connection to it
 
     @property
     def still_accepts(self) -> bool:
@@ -83,20 +83,20 @@ class Budget:
                 with suppress(ConnectionClosed):
                     member.post_own(_wake_only)
 
-    # Who rests: connections of all reactors count, and any may make room
+    # Resting: connections of all reactors count, and the end of any makes room
 
     @property
     def is_resting(self) -> bool:
-        """Whether newcomers wait for a connection to end."""
+        """Whether new connections wait for another to end."""
         return bool(self._resting)
 
     def note_resting(self, reactor: Member, rests: bool) -> None:
-        """A reactor has begun or ended to let newcomers wait."""
+        """A reactor has begun or ceased to let new connections wait."""
         with self._lock:
             (self._resting.add if rests else self._resting.discard)(reactor)
 
     def connection_ended(self) -> None:
-        """There may be room for newcomers that wait."""
+        """There may be room for new connections that wait."""
         with self._lock:
             resting = list(self._resting)
         for reactor in resting:
@@ -105,4 +105,4 @@ class Budget:
 
 
 def _wake_only() -> None:
-    """A loop that wakes looks whether it may end."""
+    """Does nothing: a loop that wakes checks whether it may end."""

@@ -1,6 +1,6 @@
-"""The chooser: which backend an engine gets, and why. The one module that imports a backend.
+"""The chooser: which backend an engine gets, and why. The only module that imports a backend.
 
-It imports lazily: with a fallback forced, not one system call of io_uring is made.
+It imports lazily: if a fallback is forced, no io_uring system call is made.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 VARIABLE = "RINGNET_BACKEND"
 FALLBACKS = ("epoll", "kqueue", "select")  # from the best
-# Seconds until the kernel no longer charges for rings that were closed.
+# Seconds until the kernel no longer charges the memory of closed rings to the user.
 _CHARGED_FOR = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a backend can run here. `remedy` says what would help where it cannot."""
+    """Whether a backend can run here. If it cannot, `remedy` says what would help."""
 
     name: str
     available: bool
@@ -48,15 +48,15 @@ class Choice:
 
 
 def judge(name: str) -> Verdict:
-    """Whether the backend of that name can run here, found by trying what a reactor will use."""
+    """Whether a backend can run here, found out by trying what a reactor would use."""
     return _try_rings(Bounds(), 1) if name == "io_uring" else _without_trying(name)
 
 
 def choose(wanted: str) -> Choice:
-    """The backend for the option's value; `RINGNET_BACKEND` takes the place of `auto`.
+    """The backend for the option's value; `RINGNET_BACKEND` replaces `auto`.
 
-    Raises BackendUnavailable, with the reason and the remedy, where a named one cannot run, and
-    OptionError for a variable that names none.
+    Raises BackendUnavailable, with the reason and the remedy, if a named backend cannot run, and
+    OptionError if the variable has an unknown value.
     """
     forced_by = f"backend={wanted!r}"
     if wanted == "auto" and os.environ.get(VARIABLE):
@@ -72,7 +72,7 @@ def choose(wanted: str) -> Choice:
 
 
 def confirm(choice: Choice, bounds: Bounds, reactors: int) -> Choice:
-    """The choice, if so many reactors with such bounds can all have it; else the best besides.
+    """The choice, if all the reactors can have it with these bounds; otherwise the next best.
 
     Raises BackendUnavailable as `choose`.
     """
@@ -101,15 +101,15 @@ def _choose_best() -> Choice:
 
 
 def choose_instead(uring: Verdict) -> Choice:
-    """The best one besides io_uring, which cannot run here for that reason."""
+    """The best backend other than io_uring, which cannot run here."""
     for name in FALLBACKS:
         if _without_trying(name).available:
             return Choice(name, f"no io_uring: {uring.reason}", maker(name), passed_over=uring)
-    raise BackendUnavailable("this system has none of io_uring, epoll, kqueue and select")
+    raise BackendUnavailable("this system has neither io_uring nor epoll, kqueue or select")
 
 
 def maker(name: str) -> Callable[[Bounds], Backend]:
-    """The function that makes a backend of that name."""
+    """The function that creates a backend of that name."""
     return _make_uring if name == "io_uring" else lambda bounds: _make_fallback(name, bounds)
 
 
@@ -138,7 +138,7 @@ def _make_fallback(name: str, bounds: Bounds) -> Backend:
 
 
 def probe_uring() -> Probe:
-    """All that is known about io_uring on this machine."""
+    """What is known about io_uring on this machine."""
     from ...uring.probe import probe
 
     return probe()
@@ -154,7 +154,7 @@ def _try_rings(bounds: Bounds, count: int) -> Verdict:
 
 
 def _without_trying(name: str) -> Verdict:
-    """What the system says of a backend, which is not made."""
+    """Whether a backend can run, as far as it is known without creating one."""
     if name == "io_uring":
         found = probe_uring()
         return Verdict(name, found.available, found.reason, found.remedy)

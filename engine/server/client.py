@@ -1,4 +1,4 @@
-"""The client: connections that we begin. gnet: Client."""
+"""The client: outgoing connections. gnet: Client."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from ..connection.owner import LoopFace
 
 
-ANSWER_GRACE: Final = 1.0  # seconds beyond its timeout in which a reactor answers a dial
+ANSWER_GRACE: Final = 1.0  # seconds beyond the timeout of a dial in which a reactor must answer
 
 
 class Client:
     """Dials with a handler of its own, on reactors of its own or on those of an engine.
 
-    `Client(handler, **options)` has the options of an engine; `Client(handler, engine=engine)`
-    shares the reactors of an engine that runs, whose own handler is not concerned. All methods are
-    for any thread, but for those that wait: they raise EngineStateError on a reactor's thread.
+    `Client(handler, **options)` takes the options of an engine; `Client(handler, engine=engine)`
+    shares the reactors of a running engine, whose own handler is not involved. All methods are for
+    any thread, but those that wait raise EngineStateError on a reactor's thread.
     """
 
     def __init__(self, handler: Handler, *, engine: Engine | None = None, **options: Any) -> None:
         check_handler(handler)
         if engine is not None and options:
-            raise TypeError("a client that shares an engine's reactors has that engine's options")
+            raise TypeError("a client that shares an engine's reactors uses that engine's options")
         self._shares = engine is not None
         self.engine = engine or ClientEngine(handler, **options)
         self._origin = Origin(handler)
@@ -61,19 +61,20 @@ class Client:
         gnet: Start.
         """
         if self._origin.is_over:
-            raise EngineStopped("this client was stopped: make another")
+            raise EngineStopped("this client was stopped: create a new one")
         if not self._shares:
             self.engine.start()
         self._origin.look_up()
         return self
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Close its connections after what was written is sent, end its dials with
-        ConnectionClosed, and stop its own reactors.
+        """Close its connections gracefully, end its dials with EngineStopped, and stop its own
+        reactors.
 
-        It begins no more connections: `dial`, `register` and `enroll` raise EngineStopped, or on a
-        loop's thread, as in `on_close`, put it into the future. Stopping again, or after the
-        engine has ended, does nothing. Of shared reactors it does not wait for the end. gnet: Stop.
+        From now on `dial`, `register` and `enroll` raise EngineStopped; on a loop's thread, as in
+        `on_close`, the future gets it instead. Stopping again, or after the engine has ended, does
+        nothing. Returns whether its reactors have ended, as `Engine.stop`; with shared reactors it
+        does not wait, and returns True. gnet: Stop.
         """
         self._origin.is_over = True
         if not self._shares:
@@ -89,17 +90,16 @@ class Client:
         *,
         local_address: LocalAddress = None,
     ) -> Connection:
-        """Connect, and return the connection when `on_open` has been called for it.
+        """Connect, and return the connection after `on_open` has been called for it.
 
         Raises within `timeout` seconds (None: the option `connect_timeout`): TimeoutError,
-        ConnectionRefusedError, socket.gaierror for a name that is not known, another OSError,
-        AddressError, or EngineStopped. Where a handler keeps the reactor from answering, it is
-        TimeoutError ANSWER_GRACE seconds later.
+        ConnectionRefusedError, socket.gaierror for an unknown name, another OSError, AddressError,
+        or EngineStopped. If a handler blocks the reactor, TimeoutError is raised ANSWER_GRACE
+        seconds later.
 
-        `local_address` is where to connect from, for TCP and UDP: '127.0.0.9' or '[::1]', with a
-        port where it matters ('127.0.0.9:5000', or a pair as `socket.getsockname` gives it), and a
-        number in any case. Of a name only the addresses of its family are tried.
-        gnet: Dial, DialContext.
+        `local_address` is the numeric address to connect from, for TCP and UDP: '127.0.0.9' or
+        '[::1]', with a port if it matters ('127.0.0.9:5000', or a pair as `socket.getsockname`
+        returns it). Only addresses of its family are then tried. gnet: Dial, DialContext.
         """
         self.engine.life.check_may_wait("dial")
         limit = self.engine.options.connect_timeout if timeout is None else timeout
@@ -115,9 +115,9 @@ class Client:
         *,
         local_address: LocalAddress = None,
     ) -> Future[Connection]:
-        """`dial` without waiting: the future has the connection or the error.
+        """`dial` without waiting: the future gets the connection or the error.
 
-        On `loop`, an event loop of the engine (None: the one with the fewest connections).
+        It runs on `loop`, an event loop of the engine (None: the one with the fewest connections).
         """
         dial = self.engine.dialer.dial
         return dial(self._origin, address, timeout, context, loop, local_address)
@@ -126,8 +126,8 @@ class Client:
         """Take over a connected socket of any kind, and return its connection. gnet: Enroll.
 
         The socket object is detached from its descriptor. Raises as `Engine.enroll`, EngineStopped,
-        and TimeoutError where a handler keeps the reactor from it for `connect_timeout` seconds:
-        then it is closed.
+        and TimeoutError if a handler blocks the reactor for more than `connect_timeout` seconds:
+        then the socket is closed.
         """
         self.engine.life.check_may_wait("enroll")
         limit = self.engine.options.connect_timeout
@@ -135,16 +135,16 @@ class Client:
 
 
 def _answer(future: Future[Connection], limit: float) -> Connection:
-    """What a reactor says, which may have a handler that does not return."""
+    """A reactor's answer; a handler on it may block."""
     try:
         return future.result(min(limit + ANSWER_GRACE, TIMEOUT_MAX))
     except TimeoutError:
         if future.done():
-            raise  # it says so itself
-        future.add_done_callback(_close)  # nobody is there for it any more
+            raise  # the dial itself has timed out
+        future.add_done_callback(_close)  # the caller no longer waits for it
     finally:
         del future  # its error refers to this frame
-    text = f"no answer from the reactor in {limit} s: a handler on it does not return"
+    text = f"no answer from the reactor in {limit} s: a handler is blocking it"
     raise TimeoutError(errno.ETIMEDOUT, text)
 
 

@@ -1,6 +1,6 @@
-"""The dialer: connections that an engine begins, or takes over, for it and its clients.
+"""The dialer: connections that an engine starts or takes over, for itself and its clients.
 
-All of it is for any thread; the result comes in a future. gnet: Engine.Register, Client.
+Everything is for any thread; the result comes in a future. gnet: Engine.Register, Client.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Dialing(Protocol):
 
 
 class DialingEngine(Protocol):
-    """An engine, as it begins connections."""
+    """An engine, as its dialer sees it."""
 
     options: Options
 
@@ -63,7 +63,7 @@ class Dialer:
             limit = _checked(timeout)
         parsed = parse_address(address)
         if parsed.is_inherited:
-            raise AddressError(f"{address!r} is for listening: enroll a connected socket instead")
+            raise AddressError(f"{address!r} is for listening only: enroll a connected socket")
         source = parse_source(local_address, parsed)
         try:
             reactor = self._chosen(origin, loop)
@@ -88,36 +88,38 @@ class Dialer:
             return _too_late(error)
 
     def _chosen(self, origin: Origin, loop: LoopFace[Any] | None) -> Reactor:
-        """The one that was asked for, or the one with the fewest connections."""
+        """The reactor of the loop, or the one with the fewest connections."""
         reactors = self._engine.group.reactors
         if loop is not None:
             reactors = [reactor for reactor in reactors if reactor.face is loop]
             if not reactors:
-                raise TypeError(f"loop is an event loop of {self._engine!r}, not {shown(loop)}")
+                raise TypeError(
+                    f"loop must be an event loop of {self._engine!r}, not {shown(loop)}"
+                )
         if origin.is_over:
-            raise EngineStopped("the client has stopped: make another")
+            raise EngineStopped("the client has stopped: create a new one")
         if loop is not None:
             return reactors[0]
         self._engine.validate()
         if not reactors:
             raise EngineStateError(
-                "no reactor runs in on_boot: connect in a handler, or after start"
+                "no reactor is running in on_boot: connect in a handler, or after start"
             )
         return min(reactors, key=lambda reactor: reactor.face.load)
 
 
 def _too_late(error: ConnectionClosed) -> Future[Connection]:
-    """Nothing begins any more. A caller on a loop, such as `on_close` or a timer while the engine
-    drains, could not know: the future has the error. Elsewhere it is raised."""
+    """The engine or client has stopped. A caller on a loop, such as `on_close` or a timer while the
+    engine drains, could not know: the future gets the error. Elsewhere it is raised."""
     if current_loop() is None:
         raise error
     future: Future[Connection] = Future()
-    future.set_exception(error.with_traceback(None))  # whose frames would be a cycle
+    future.set_exception(error.with_traceback(None))  # its frames would form a cycle
     return future
 
 
 def _checked(timeout: float) -> float:
-    """Raise TypeError or ValueError unless it is a time to connect in."""
+    """Raise TypeError or ValueError unless it is a timeout for connecting."""
     if isinstance(timeout, (int, float)) and timeout <= 0:
         raise ValueError(
             "timeout must be more than 0 seconds, or None for the option connect_timeout, "

@@ -1,6 +1,6 @@
 """The doctor: which backends this machine can run, which one `auto` takes, and what is missing.
 
-Exit status: 0 where a backend works, 1 where none does, 2 for wrong arguments.
+Exit status: 0 if a backend works, 1 if none does, 2 for wrong arguments.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...completion import Bounds
 from ..base.errors import RingnetError
 from .choose import FALLBACKS, VARIABLE, choose, confirm, judge, probe_uring
 
-# What each feature is for, and the kernel that brought it.
+# The purpose of each feature, and the kernel that introduced it.
 FEATURES = {
     "ext_arg": "wait with a timeout (5.11)",
     "buffer_ring": "rings of receive buffers (5.19)",
@@ -33,7 +33,7 @@ FEATURES = {
     "cancel": "cancel a request (5.5)",
     "poll": "wait for readiness (5.1)",
     "coop_taskrun": "completions without interrupting (5.19)",
-    "single_issuer": "one thread a ring (6.0)",
+    "single_issuer": "one thread per ring (6.0)",
     "defer_taskrun": "completions only when asked for (6.1)",
     "submit_all": "submit past an error (5.18)",
     "msg_ring": "messages between rings (5.18)",
@@ -68,8 +68,10 @@ def main(arguments: list[str]) -> int:
     """The command line of `python -m ringnet`."""
     parser = argparse.ArgumentParser(prog="python -m ringnet", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    doctor = commands.add_parser("doctor", help="what this machine can run, and why not the rest")
-    doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor = commands.add_parser(
+        "doctor", help="show which backends this machine can run, and what others lack"
+    )
+    doctor.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
     found = examine()
     report = json.dumps(found, indent=2) if options.json else "\n".join(_lines(found))
@@ -82,7 +84,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"system     {found['system']} {found['kernel']}",
         f"python     {found['python']}",
         f"package    {found['package']}",
-        f"extension  {found['extension'] or 'not there'}",
+        f"extension  {found['extension'] or 'not built'}",
         f"liburing   {found['liburing'] or 'unknown: it is part of the extension'}",
         "",
         "backends",
@@ -92,7 +94,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         if backend["remedy"]:
             lines.append(f"      {'':9} remedy: {backend['remedy']}")
     if found["features"]:
-        lines += ["", "io_uring features of this kernel (with the Linux that brought them)"]
+        lines += ["", "io_uring features of this kernel (with the Linux that introduced them)"]
         lines += [
             f"  {_mark(there)} {name:16} {FEATURES.get(name, '')}"
             for name, there in found["features"].items()

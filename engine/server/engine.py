@@ -1,7 +1,7 @@
-"""The engine: its start, its end, and what it can be asked.
+"""The engine: its start, its end, and its state.
 
-Thread rule: `start`, `wait` and `stop` may be called from any thread; `stop` from a handler only
-asks for the end, since a reactor cannot wait for itself.
+Thread rule: `start`, `wait` and `stop` may be called from any thread; in a handler, `stop` only
+requests the stop, since a reactor cannot wait for itself.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from .listening import Listening
 
 
 class Engine:
-    """Reactors that serve addresses with a handler. gnet: Engine, and gnet.Run's options.
+    """Reactors that serve addresses with a handler. gnet: Engine, and the options of gnet.Run.
 
-    Raises at once: TypeError for a handler without its methods, AddressError, OptionError. `start`
-    raises what needs the system: BackendUnavailable, BindError.
+    The constructor raises TypeError for a handler that lacks methods, AddressError, and
+    OptionError. `start` raises the errors of the system: BackendUnavailable, BindError.
     """
 
     _needs_address = True
@@ -51,7 +51,7 @@ class Engine:
         self.logging = EngineLog(self.options)
         self.log = self.logging.log
         self.log.on_exit = self.end_with
-        self.origin = Origin(handler)  # of the connections that it dials itself
+        self.origin = Origin(handler)  # of the connections that the engine itself dials
         self._listening = Listening(addresses, self.log)
         if not addresses and self._needs_address:
             raise TypeError("an engine needs an address, such as 'tcp://127.0.0.1:9000'")
@@ -74,16 +74,16 @@ class Engine:
         if not self.is_forked:
             self.stop()
 
-    # What it is
+    # Properties
 
     @property
     def backend(self) -> str:
-        """The backend's name: `io_uring`, `epoll`, `kqueue` or `select`."""
+        """`io_uring`, `epoll`, `kqueue` or `select`. Raises EngineStateError before the start."""
         return self.ground.chosen.name
 
     @property
     def backend_reason(self) -> str:
-        """Why it is that backend."""
+        """Why this backend was chosen. Raises EngineStateError before the start."""
         return self.ground.chosen.reason
 
     @property
@@ -92,62 +92,63 @@ class Engine:
         return tuple(reactor.face for reactor in self.group.reactors)
 
     def count_connections(self) -> int:
-        """Connections that are open, or on their way to their reactor. gnet: CountConnections.
+        """The number of open connections, including those being handed to their reactor.
 
-        From any thread; exact when nothing changes meanwhile. One reactor's are its `load`.
+        From any thread; exact if nothing changes meanwhile. For one event loop see `load`.
+        gnet: CountConnections.
         """
         return self.budget.connections
 
     def connections(self) -> list[Connection]:
-        """The connections that are open now. From any thread; what they offer has its own rule."""
-        # A copy of a dict is made in one step, also without the GIL.
+        """The connections that are open now. From any thread, but their methods are not."""
+        # A dict is copied in one step, even without the GIL.
         snapshots = [reactor.connections.copy() for reactor in self.group.reactors]
         return [conn for snapshot in snapshots for conn in snapshot.values()]
 
     @property
     def buffered(self) -> int:
-        """Bytes that connections have in memory beyond their stages: what handlers left unread,
-        and what is written above the high-water marks. From any thread; see `max_buffered`."""
+        """Bytes that count for `max_buffered`: those that handlers left unread, and those that wait
+        to be sent above the high-water marks. From any thread."""
         return self.budget.buffered
 
-    # What it listens on
+    # Listening
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses, as they were really bound once the engine has started.
+        """The addresses; once the engine has started, those that were really bound.
 
-        Given again, each binds the same; of a name there is one for each of its addresses.
+        Passed to another engine, each binds the same. A name gives one for each of its addresses.
         """
         return self._listening.addresses
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """One for each of `addresses`, in their order, once the engine has started."""
+        """The listeners, one for each of `addresses` and in that order, after the start."""
         return tuple(self._listening.listeners)
 
     def dup_listener(self, address: str = "") -> socket.socket:
-        """A socket object of its own for a listening socket: the first, or that of an address.
+        """A new socket object for a listening socket: the first one, or that of an address.
 
-        Raises EngineStateError where the engine does not run, and ValueError for an address that it
+        Raises EngineStateError if the engine is not running, and ValueError for an address that it
         does not listen on. gnet: Dup, DupListener.
         """
         self.validate()
         sock = self._listening.dup(address)
         if sock is None:
-            raise ValueError(f"{self!r} does not listen on {address!r}")
+            raise ValueError(f"{self!r} is not listening on {address!r}")
         return sock
 
     def hand_over(self) -> dict[str, list[int]]:
         """Inheritable descriptors of the listening sockets, by address, for a successor.
 
-        A process that gets them (`subprocess`, `pass_fds`) listens with the addresses `fd://N`:
-        newcomers then find either process, and none is refused. They are the caller's to close;
-        the files of Unix sockets are the successor's to remove. Raises EngineStateError.
+        A process that inherits them (`pass_fds` of `subprocess`) serves them as `fd://N`: new
+        connections then reach either process, and none is refused. The caller has to close the
+        descriptors; the successor removes the files of Unix sockets. Raises EngineStateError.
         """
         self.validate()
         return self._listening.hand_over()
 
-    # Connections that it begins, or takes over
+    # Outgoing and enrolled connections
 
     def register(
         self,
@@ -157,37 +158,37 @@ class Engine:
         *,
         local_address: LocalAddress = None,
     ) -> Future[Connection]:
-        """Connect to an address, on the reactor with the fewest connections; for this handler.
+        """Connect to an address for this handler, on the reactor with the fewest connections.
 
-        The future has the connection when `on_open` has been called, or the error: see
+        The future gets the connection after `on_open` has been called, or the error: see
         `Client.dial`. From any thread. gnet: Engine.Register.
         """
         return self.dialer.dial(self.origin, address, timeout, context, None, local_address)
 
     def enroll(self, sock: socket.socket, context: Any = None) -> Future[Connection]:
-        """Take over a connected socket: TCP, UDP or Unix. The object is detached from its
-        descriptor, and the options of the engine are set on it.
+        """Take over a connected TCP, UDP or Unix socket. The socket object is detached from its
+        descriptor, and the engine's options are set on it.
 
-        Raises TypeError for what is no plain socket (an SSLSocket is none), OSError where it is not
-        connected, listens, is closed, of another kind or enrolled already, and QueueFull: then it
-        stays the caller's. The future has the connection, or why there is none; then, and where
-        the engine has ended meanwhile, the socket is closed. From any thread. gnet:
-        Engine.Register.
+        Raises TypeError unless it is a plain socket (not an SSLSocket), OSError if it is not
+        connected, listening, closed, of another kind or already enrolled, and QueueFull; the socket
+        then remains the caller's. The future gets the connection or an error; in case of an error,
+        and if the engine has ended meanwhile, the socket is closed. From any thread.
+        gnet: Engine.Register.
         """
         return self.dialer.enroll(self.origin, sock, context)
 
-    # Its states
+    # State
 
     def validate(self) -> None:
-        """Raise EngineStateError unless the engine runs: EngineStopped where it is stopping, or
+        """Raise EngineStateError unless the engine is running; EngineStopped if it is stopping or
         has ended. gnet: Validate."""
         self._check_process()
         if self.is_stopping:
-            raise EngineStopped(f"{self!r} is stopping: it takes no more connections")
+            raise EngineStopped(f"{self!r} is stopping and accepts no more connections")
         if not (self.is_running or self.life.is_new):
-            raise EngineStopped(f"{self!r} does not run any more: make another")
+            raise EngineStopped(f"{self!r} is no longer running: create a new one")
         if self.life.is_new:
-            raise EngineStateError(f"{self!r} does not run: start it first")
+            raise EngineStateError(f"{self!r} is not running: start it first")
 
     @property
     def is_running(self) -> bool:
@@ -196,16 +197,16 @@ class Engine:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it runs, but was asked to stop: it drains, and takes no more connections."""
+        """Whether it is stopping: it drains, and accepts no more connections."""
         return self.life.is_stopping
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it should have ended, but has a handler that does not return."""
+        """Whether it should have ended, but a handler has not returned."""
         return self.is_running and self.group.is_given_up
 
     def be_forked(self) -> None:
-        """In a forked child: what is here is a copy, and belongs to the parent."""
+        """In a forked child: this is a copy, and the engine belongs to the parent."""
         self.is_forked = True
         self.life.be_forked()
         self.group.be_forked()
@@ -213,16 +214,16 @@ class Engine:
     def _check_process(self) -> None:
         if self.is_forked:
             raise EngineStateError(
-                "this engine belongs to the process that was forked: make another in the child"
+                "this engine belongs to the parent process: create a new one in the child"
             )
 
     # Start and end
 
     def start(self) -> Self:
-        """Bind, call `on_boot`, and serve from threads of its own. Returns when it serves.
+        """Bind, call `on_boot`, and serve on threads of its own. Returns once it is serving.
 
-        Raises BackendUnavailable, BindError, AddressError, and what `on_boot` raises; then
-        nothing is left bound and no thread is left.
+        Raises BackendUnavailable, BindError, AddressError, and exceptions of `on_boot`; no bound
+        socket and no thread is left then. Raises EngineStateError if it was started before.
         """
         self._start(here=False)
         return self
@@ -230,7 +231,7 @@ class Engine:
     def run_here(self, fd: int = -1, on_readable: Callable[[], object] | None = None) -> None:
         """`start` and `wait`, with the first reactor on the calling thread; see `ringnet.run`.
 
-        `on_readable()` is called there whenever `fd` can be read, for as long as any reactor runs.
+        `on_readable()` is called there whenever `fd` is readable, as long as any reactor runs.
         """
         with borrowed_thread():
             self._start(here=True)
@@ -253,18 +254,18 @@ class Engine:
             self.life.begun()
 
     def _wait_for_others(self) -> None:
-        """The hosted reactor is over, and so are the others, but for one that is stuck."""
+        """Wait for the other reactors; one whose handler does not return is abandoned."""
         if self.wait(STOP_GRACE):
             return
         stuck = [reactor for reactor in self.group.reactors if reactor.ident]
-        self.log.error("%r: handlers on %s have not returned: left behind", self, stuck)
+        self.log.error("%r: handlers on %s have not returned and are abandoned", self, stuck)
         self.group.raise_failure()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the engine has ended; False if `timeout` seconds passed first.
+        """Wait until the engine has ended; returns False if `timeout` seconds pass first.
 
-        Raises what made a reactor fail, if one did; EngineStateError before the start, in `on_boot`
-        and on a reactor's thread, which it would wait for; TypeError and ValueError.
+        Raises the error of a reactor that failed; EngineStateError before the start, in `on_boot`
+        and on a reactor's thread, where it would wait for itself; TypeError and ValueError.
         """
         self._check_process()
         check_patience(timeout)
@@ -275,14 +276,13 @@ class Engine:
         return True
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Accept no more, send what is owed, close every connection, then wait for the end.
+        """Stop accepting, send the remaining bytes, close every connection, and wait for the end.
 
-        What is still open after `timeout` seconds (None: the option `stop_timeout`; `math.inf` for
-        no limit) is closed at once. It does not wait on a reactor's thread, in `on_boot`, and where
-        a signal's handler has interrupted `wait` or a call that posts to a reactor. Returns whether
-        the engine has ended: False also where a handler has not returned by then and STOP_GRACE
-        seconds more; the engine is running until it does. Raises TypeError and ValueError. gnet:
-        Stop.
+        What is still open after `timeout` seconds (None: the option `stop_timeout`; `math.inf`: no
+        limit) is closed at once. Returns whether the engine has ended; False if a handler has not
+        returned STOP_GRACE seconds after that time (the engine is running until it does). It does
+        not wait on a reactor's thread, in `on_boot`, or in a signal handler that has interrupted
+        `wait` or a call that posts to a reactor. Raises TypeError and ValueError. gnet: Stop.
         """
         self._check_process()
         limit = self._stop_limit(timeout)
@@ -296,7 +296,7 @@ class Engine:
         return check_seconds("timeout", limit, inf)
 
     def request_stop(self, timeout: float | None = None) -> None:
-        """`stop` without waiting, from any thread. Asked again with 0, it ends at once."""
+        """`stop` without waiting, from any thread. A later call with 0 ends it at once."""
         limit = self._stop_limit(timeout)
         self.life.stop_asked = True
         self.group.limit_patience(limit + STOP_GRACE)
@@ -311,7 +311,7 @@ class Engine:
         self._listening.open(self.options)
         action = check_action(self.handler.on_boot(self), "on_boot")
         self.group.start(self, here)
-        # Listeners need handles as well, and so does what brings the signals.
+        # Listeners need handles as well, and so does the pipe of the signals.
         room = self.group.capacity - len(self.listeners) - 1
         self.budget.max_connections = min(self.options.max_connections, room)
         self._serve()
@@ -331,7 +331,7 @@ class Engine:
             self.life.end()
 
     def _serve(self) -> None:
-        self.origin.look_up()  # on_boot may have set them
+        self.origin.look_up()  # on_boot may have set methods on the handler
         try:
             for listener in self.listeners:
                 self.group.listen(Origin(self.handler, listener))
@@ -339,12 +339,12 @@ class Engine:
                 self.group.tick()
         except (OSError, ConnectionClosed):
             if not self.life.stop_asked:
-                raise  # else another thread was faster
+                raise  # otherwise another thread has stopped it meanwhile
 
     # For the reactors
 
     def make_backend(self) -> Backend:
-        """A backend, on the calling thread."""
+        """Create a backend on the calling thread."""
         return self.ground.make_backend()
 
     def needs(self, reactor: Any) -> bool:
@@ -352,7 +352,7 @@ class Engine:
         return self.group.needs(reactor, self.budget.still_accepts)
 
     def reactor_ended(self, reactor: Any, failure: BaseException | None) -> None:
-        """The last word of a reactor, on its thread. A failed one ends the whole engine."""
+        """The last call of a reactor, on its thread. If it has failed, the whole engine ends."""
         is_last = self.group.note_end(failure)
         try:
             if failure is not None:
@@ -364,10 +364,8 @@ class Engine:
                 self.group.hosted.wake_up()  # it may be the last one now
 
     def end_with(self, interrupt: BaseException) -> None:
-        """A user's code has raised what ends a program (EXITS): stop, and have `wait` raise it.
-
-        In good order for SystemExit; KeyboardInterrupt means that nobody wants to wait.
-        """
+        """Users' code has raised an exception that ends a program (EXITS): stop, and raise it in
+        `wait`. Gracefully for SystemExit, at once for KeyboardInterrupt."""
         self.group.note_failure(interrupt)
         self.request_stop(0 if isinstance(interrupt, KeyboardInterrupt) else None)
 
@@ -382,7 +380,7 @@ class Engine:
             self.life.end()
 
     def _take_last_step(self, name: str, step: Callable[[], object]) -> None:
-        """Whatever becomes of it, the others follow."""
+        """Take a step whose failure does not prevent the others."""
         try:
             step()
         except EXITS as interrupt:

@@ -1,4 +1,4 @@
-"""The ground that an engine stands on: the backend that was chosen for it, and why."""
+"""The ground of an engine: the backend that was chosen for it, and why."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Ground:
 
     @property
     def chosen(self) -> Choice:
-        """The backend's name and the reason. Raises EngineStateError before the choice."""
+        """The choice. Raises EngineStateError before it is made."""
         if self._choice is None:
-            raise EngineStateError("the backend is chosen by start(): start the engine first")
+            raise EngineStateError("the backend is chosen in start(): start the engine first")
         return self._choice
 
     def choose(self) -> None:
-        """Choose as the option says. Raises BackendUnavailable."""
+        """Choose by the options. Raises BackendUnavailable."""
         chosen = choose(self._options.backend)
         self._take(confirm(chosen, self._options.bounds(), self._options.reactors))
 
     def make_backend(self) -> Backend:
-        """A backend, on the calling thread."""
+        """Create a backend on the calling thread."""
         return self.chosen.make(self._options.bounds())
 
     def fall_back(self, error: BaseException) -> bool:
-        """Whether another backend takes the place of one that could not be made after all."""
+        """Choose another backend if the chosen one could not be created; returns whether it did."""
         if self.chosen.is_forced or not isinstance(error, BackendUnavailable):
             return False
         self._take(choose_instead(Verdict("io_uring", False, str(error))))

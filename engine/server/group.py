@@ -1,7 +1,7 @@
 """The reactors of an engine: how they start, each on its thread, and how they end.
 
-One of them may be hosted by the thread that called `ringnet.run`. It outlives the others, because
-it heeds the signals.
+One of them may run on the thread that called `ringnet.run`. It outlives the others, because it
+handles the signals.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ class GroupHost(Host, Protocol):
 
 
 class Group:
-    """Started and ended by the engine; what it can be asked is for any thread."""
+    """Started and stopped by the engine; its properties are for any thread."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self.reactors: list[Reactor] = []
         self.balancing: Balancing[Any]
-        self.hosted: Reactor | None = None  # runs on the thread that asked for the engine
+        self.hosted: Reactor | None = None  # the one on the thread that called `run`
         self.failure: BaseException | None = None  # the first one
         self._running = 0
         self._give_up_at = inf  # by monotonic(): until then reactors wait for each other
-        self._lock = threading.RLock()  # a signal's handler may interrupt the thread that holds it
+        self._lock = threading.RLock()  # a signal handler may interrupt the thread that holds it
 
     # The start
 
     def start(self, engine: GroupHost, here: bool) -> None:
-        """Start all; with `here` the first begins on this thread, which is to call its `serve`."""
+        """Start all; with `here` the first begins on this thread, which then calls its `serve`."""
         reactors, failure = self._begin_all(engine, here)
         if failure is not None and engine.ground.fall_back(failure):
             reactors, failure = self._begin_all(engine, here)
@@ -67,7 +67,7 @@ class Group:
     def _begin_all(
         self, engine: GroupHost, here: bool
     ) -> tuple[list[Reactor], BaseException | None]:
-        """All of them with their backends, or what has failed; then none is left."""
+        """The reactors with their backends, or the failure; then none is left."""
         reactors = [Reactor(engine, number) for number in range(self._options.reactors)]
         failure: BaseException | None = None
         try:
@@ -86,7 +86,7 @@ class Group:
 
     @staticmethod
     def _discard(reactors: list[Reactor], here: bool) -> None:
-        """End reactors that do not serve; with `here` the first is this thread's."""
+        """End reactors that do not serve; with `here` the first one is on this thread."""
         for reactor in reactors:
             reactor.may_serve.set_result(False)
         if here and reactors and reactors[0].ready.done():
@@ -95,7 +95,7 @@ class Group:
             reactor.join(STOP_GRACE)
 
     def _keep_those_that_serve(self, reactors: list[Reactor], here: bool) -> None:
-        """The start was interrupted: the engine stops those that serve by now."""
+        """After an interrupted start: the engine stops those that serve already."""
         serving = [reactor for reactor in reactors if reactor.may_serve.done()]
         others = [reactor for reactor in reactors if not reactor.may_serve.done()]
         self.reactors, self._running = serving, len(serving)
@@ -104,18 +104,18 @@ class Group:
         self._discard(others, here and not is_hosted)
 
     def take_in(self, reactors: list[Reactor]) -> None:
-        """These have begun, and are the engine's from now on."""
+        """Make these reactors, which have begun, the engine's."""
         self.reactors = reactors
         self._running = len(reactors)
         self.balancing = Balancing(self._options.load_balancing, reactors)
 
     @property
     def capacity(self) -> int:
-        """Handles that all of their backends have."""
+        """The number of handles of all their backends."""
         return sum(reactor.backend.capacity for reactor in self.reactors)
 
     def listen(self, origin: Origin) -> None:
-        """Have the connections of a listener served, by one reactor or by each."""
+        """Have a listener served, by one reactor or by each."""
         assert origin.listener is not None
         fds: list[int] = []
         try:
@@ -123,12 +123,12 @@ class Group:
             for reactor in self.reactors[: len(fds)]:
                 with suppress(ConnectionClosed):  # it was stopped, and has ended already
                     reactor.post_own(reactor.listen, fds[-1], origin)
-                    fds.pop()  # which is the reactor's now
+                    fds.pop()  # the reactor owns it now
         finally:
             close_all(fds)
 
     def tick(self) -> None:
-        """Have `on_tick` called, by the first."""
+        """Start `on_tick`, on the first reactor."""
         first = self.reactors[0]
         with suppress(ConnectionClosed):
             first.post_own(first.callbacks.tick)
@@ -136,7 +136,7 @@ class Group:
     # The end
 
     def stop(self, limit: float) -> None:
-        """Ask all to end within `limit` seconds."""
+        """Tell all to end within `limit` seconds."""
         for reactor in self.reactors:
             with suppress(ConnectionClosed):  # it has ended already
                 reactor.post_own(reactor.stop, limit)
@@ -148,10 +148,10 @@ class Group:
                 reactor.post_own(reactor.stopping.close_all, origin)
 
     def limit_patience(self, seconds: float) -> None:
-        """Reactors that have ended by then do not wait for the others."""
+        """After this time, reactors that are done no longer wait for the others."""
         at = monotonic() + seconds
         if at >= self._give_up_at:
-            return  # they look before then
+            return  # they will check before then
         self._give_up_at = at
         for reactor in self.reactors:
             with suppress(ConnectionClosed):
@@ -159,26 +159,26 @@ class Group:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether that time is over."""
+        """Whether that time has passed."""
         return monotonic() > self._give_up_at
 
     def needs(self, reactor: Reactor, still_accepts: bool) -> bool:
-        """Whether it may not end yet: another may hand it a newcomer, or signals may come."""
+        """Whether it may not end yet: it may get a connection from another, or signals."""
         is_needed = still_accepts or (reactor is self.hosted and self._running > 1)
         return is_needed and monotonic() < self._give_up_at
 
     def note_failure(self, failure: BaseException | None) -> None:
-        """Why the engine ends, which `wait` raises. The first counts."""
+        """Note why the engine ends, for `wait` to raise. The first failure counts."""
         with self._lock:
             self.failure = failure if self.failure is None else self.failure
 
     def raise_failure(self) -> None:
-        """Raise why the engine ended, where that was not in order."""
+        """Raise the failure that ended the engine, if there is one."""
         if self.failure is not None:
             raise self.failure
 
     def note_end(self, failure: BaseException | None) -> bool:
-        """A reactor is over. Whether it was the last."""
+        """A reactor has ended; returns whether it was the last."""
         with self._lock:
             self._running -= 1
             left = self._running
@@ -186,22 +186,22 @@ class Group:
         return left == 0
 
     def join(self) -> None:
-        """Wait for the threads, which have nothing more to do but to end."""
+        """Wait for the threads, which are about to end."""
         deadline = monotonic() + STOP_GRACE
         for reactor in self.reactors:
             reactor.join(max(0.0, deadline - monotonic()))
 
     def wake_all(self) -> None:
-        """One reactor could not wake another in the cheap way."""
+        """Wake all: one reactor could not wake another directly."""
         for reactor in self.reactors:
             reactor.wake_up()
 
     def be_forked(self) -> None:
-        """In a forked child, where their threads are not."""
+        """In a forked child, which does not have their threads."""
         for reactor in self.reactors:
             reactor.be_forked()
 
-    # The thread that asks
+    # The calling thread
 
     @property
     def runs_here(self) -> bool:
@@ -210,9 +210,9 @@ class Group:
 
     @property
     def is_posting_here(self) -> bool:
-        """Whether the calling thread was interrupted while a reactor waits for it."""
+        """Whether the calling thread was interrupted while posting, and a reactor waits for it."""
         return any(reactor.mailbox.is_posting for reactor in self.reactors)
 
 
 def _wake_only() -> None:
-    """A loop that wakes looks whether it may end."""
+    """Does nothing: a loop that wakes checks whether it may end."""

@@ -1,7 +1,7 @@
-"""The event handler: what a user of the engine writes.
+"""The event handler: the class that users of the engine derive from.
 
-gnet's EventHandler, with its vocabulary. Each method runs on the thread of the connection's
-reactor and must not block it: a reactor serves all its connections with one thread.
+It is gnet's EventHandler, with its vocabulary. Each method runs on the thread of the connection's
+reactor and must not block: a reactor serves all its connections with one thread.
 """
 
 from __future__ import annotations
@@ -17,95 +17,93 @@ if TYPE_CHECKING:
 
 
 class EventHandler:
-    """Derive from it and write the methods that matter; each of these does nothing.
+    """The base class of handlers: override the methods that you need.
 
     An exception in a method closes its connection with that exception as the error, and is logged
-    with its traceback (the same one at most once in 10 s); the reactor goes on. So it is with every
-    exception, `asyncio.CancelledError` and the like included. Only SystemExit (`sys.exit()`) and
-    KeyboardInterrupt also stop the engine, the first as Action.SHUTDOWN does, the second at once,
-    and are raised by `run`, `Engine.wait` and `Engine.stop`; that holds for timers, callbacks and
-    all other code that the engine calls, on a reactor.
+    with its traceback (the same one at most once in 10 s); the reactor continues. This holds for
+    every exception, including `asyncio.CancelledError` and the like. Only SystemExit
+    (`sys.exit()`) and KeyboardInterrupt also stop the engine, the first as Action.SHUTDOWN does,
+    the second at once, and are raised by `run`, `Engine.wait` and `Engine.stop`. The same applies
+    to timers, callbacks and all other code that the engine calls on a reactor.
 
-    Methods may also be set on the instance, until `on_boot` has returned: what a handler has of its
-    own is looked up then.
+    Methods may also be set on the instance until `on_boot` has returned: they are looked up then.
     """
 
     @default
     def on_boot(self, engine: Engine) -> Action | None:
-        """The engine is about to serve; its addresses are bound. On the thread of `start`.
+        """Called before the engine serves, with its addresses bound. On the thread of `start`.
 
-        No reactor runs yet: what needs one, such as `Engine.register`, and what waits for the end
-        raises EngineStateError. An exception here is raised by `start`. gnet: OnBoot.
+        No reactor is running yet: methods that need one, such as `Engine.register`, and methods
+        that wait for the end raise EngineStateError. An exception here is raised by `start`.
+        gnet: OnBoot.
         """
 
     @default
     def on_shutdown(self, engine: Engine) -> None:
-        """Every connection is closed and told so; the last call of all. gnet: OnShutdown."""
+        """Called last, after `on_close` for every connection. gnet: OnShutdown."""
 
     @default
     def on_open(self, conn: Connection) -> OpenReply:
-        """A connection was accepted or dialed. Returned bytes are sent, an action is done.
-
-        gnet: OnOpen.
+        """Called for a new connection, accepted or dialed. It may return bytes to send, an action,
+        or a pair of both. gnet: OnOpen.
         """
 
     @default
     def on_traffic(self, conn: Any) -> Action | None:
-        """Bytes have arrived. What is not consumed is kept, and comes again with more of it.
+        """Called when bytes have arrived. What is not consumed is kept for the next call.
 
-        `conn` is a `Connection`. At a listener of datagrams each datagram is one call, with a
-        `Datagram` as `conn`; what is not consumed of it is gone. A handler that serves both uses
-        what they have in common, which is `Conn`. gnet: OnTraffic.
+        `conn` is a `Connection`. At a datagram listener each datagram is one call, with a
+        `Datagram` as `conn`; what is not consumed is dropped. A handler that serves both can use
+        what they have in common, `Conn`. gnet: OnTraffic.
         """
 
     @default
     def on_refused(self, listener: Listener, error: OSError) -> None:
-        """A datagram of a listener was not sent, or did not arrive as far as the network says.
+        """Called when a datagram of a listener was not sent, or the network reports a failure.
 
-        Which one it was is not known. EACCES: the address is a broadcast one, and the option
-        `broadcast` is off; EAGAIN: its receiver is full; EMSGSIZE: it was too large;
-        ECONNREFUSED: nobody has that Unix socket. A dialed socket is closed with the error instead.
+        It is not known which datagram it was. EACCES: a broadcast address, and the option
+        `broadcast` is off; EAGAIN: the receiver is full; EMSGSIZE: it was too large; ECONNREFUSED:
+        nothing is bound to that Unix address. A dialed socket is closed with the error instead.
         """
 
     @default
     def on_writable(self, conn: Connection) -> Action | None:
-        """No more than `low_water` bytes wait to be sent, after there were more than `high_water`.
-
-        See `Connection.is_writable`.
+        """Called when no more than `low_water` bytes wait to be sent, after more than `high_water`
+        did. See `Connection.is_writable`.
         """
 
     @default
     def on_end(self, conn: Connection) -> Action | None:
-        """The peer has ended its side: nothing more arrives. By default our side is closed too.
+        """Called when the peer has ended its side: nothing more will arrive.
 
-        Who writes this method and returns None keeps our side open, and closes it when all is said.
-        What was left unread can still be read.
+        By default the connection is closed. A handler that overrides this and returns None keeps
+        our side open, and has to close it later. Unread bytes can still be read.
         """
         return Action.CLOSE
 
     @default
     def on_drain(self, conn: Connection) -> Action | None:
-        """The engine stops: it accepts no more. By default the connection is closed.
+        """Called when the engine stops, and accepts no more connections.
 
-        Who writes this method and returns None goes on with it until all is said, at most for
-        `stop_timeout`, and closes it then. A connection that was accepted at the last moment gets
-        this right after `on_open`.
+        By default the connection is closed. A handler that overrides this and returns None may
+        continue with it for at most `stop_timeout` seconds, and has to close it. For a connection
+        accepted at the last moment it is called right after `on_open`.
         """
         return Action.CLOSE
 
     @default
     def on_close(self, conn: Connection, error: BaseException | None) -> Action | None:
-        """The connection is closed: exactly once, and last of its calls.
+        """Called when the connection is closed: exactly once, and as its last call.
 
-        `error` is None where we or the peer closed it in good order, an OSError for the network's
-        failures, MemoryError where there was no memory for it, or what a handler raised, of
-        whatever class. gnet: OnClose.
+        `error` is None if we or the peer closed it in an orderly way, an OSError for a network
+        failure, MemoryError if memory ran out, or the exception that a handler raised.
+        gnet: OnClose.
         """
 
     @default
     def on_tick(self) -> TickReply:
-        """Called on the first reactor when it starts, and again after the seconds it returns.
+        """Called on the first reactor when it starts, and again after the seconds that it returns.
 
-        None ends the ticking. An exception is logged, and does not: the next call comes after the
-        seconds that were returned last (1 where none were yet). gnet: OnTick.
+        Returning None ends the ticking. An exception is logged and does not end it: the next call
+        comes after the delay that was returned last (1 s if there was none). gnet: OnTick.
         """

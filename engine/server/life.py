@@ -1,4 +1,4 @@
-"""The life of an engine: new, running, perhaps stopping, ended; and which threads wait for it."""
+"""The states of an engine (new, running, stopping, ended), and the threads that wait for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..base.errors import EngineStateError
 
 
 class Threads(Protocol):
-    """The reactors, by the threads that run them."""
+    """The reactors, and the threads that run them."""
 
     @property
     def runs_here(self) -> bool: ...
@@ -20,7 +20,7 @@ class Threads(Protocol):
 
 
 class Life:
-    """For any thread, and for signals' handlers that interrupt it."""
+    """For any thread, and for signal handlers that interrupt one."""
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
@@ -36,7 +36,7 @@ class Life:
 
     @property
     def is_new(self) -> bool:
-        """Whether it was not started yet."""
+        """Whether it has not been started yet."""
         return self._state == "new"
 
     @property
@@ -46,24 +46,24 @@ class Life:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it runs, but was asked to stop."""
+        """Whether it is running and a stop was requested."""
         return self.stop_asked and self.is_running
 
     @property
     def is_ended(self) -> bool:
-        """Whether it has ended, and those that waited for the end go on."""
+        """Whether it has ended, and the threads that waited for it are released."""
         return self._ended.is_set()
 
     def begin(self) -> None:
-        """`start` is at work on this thread. Raises EngineStateError where it was before."""
+        """`start` is running on this thread. Raises EngineStateError if it was called before."""
         with self._lock:
             if not self.is_new:
-                raise EngineStateError("an engine is started once: make another")
+                raise EngineStateError("an engine can be started only once: create a new one")
             self._starter = get_ident()
             self._state = "running"
 
     def begun(self) -> None:
-        """`start` is over."""
+        """`start` has ended."""
         self._starter = 0
 
     def end(self) -> None:
@@ -72,13 +72,13 @@ class Life:
         self._ended.set()
 
     def be_forked(self) -> None:
-        """In a forked child, where nobody waits."""
+        """In a forked child, where no thread waits."""
         self._state = "ended"
 
     # Waiting for the end
 
     def wait(self, timeout: float | None, afterwards: Callable[[], object]) -> bool:
-        """Whether it ends within so many seconds; then the last things are waited for as well."""
+        """Wait at most `timeout` seconds, then call `afterwards`; returns whether it has ended."""
         me = get_ident()
         try:
             self._waiters.add(me)
@@ -91,20 +91,20 @@ class Life:
 
     @property
     def may_wait(self) -> bool:
-        """Whether the calling thread can wait for the end without holding it up."""
+        """Whether the calling thread can wait for the end without blocking it."""
         me = get_ident()
         is_inside = self._starter == me or me in self._waiters or self._threads.runs_here
         return not (self.is_new or is_inside or self._threads.is_posting_here)
 
     def check_may_wait(self, method: str) -> None:
-        """Raise EngineStateError where waiting for the engine would be for ever."""
+        """Raise EngineStateError where waiting for the engine would never end."""
         if self._threads.is_posting_here:
             raise EngineStateError(
-                f"{method} in a signal's handler would wait for what it interrupts"
+                f"{method} in a signal handler would wait for the code that it interrupts"
             )
         if self._threads.runs_here:
             raise EngineStateError(f"{method} on a reactor's thread would wait for itself")
         if self._starter == get_ident():
-            raise EngineStateError(f"{method} in on_boot would wait for what comes after it")
+            raise EngineStateError(f"{method} in on_boot would wait for the start to finish")
         if self.is_new:
-            raise EngineStateError(f"{method} needs reactors that run: call start() first")
+            raise EngineStateError(f"{method} needs running reactors: call start() first")

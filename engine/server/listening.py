@@ -1,4 +1,4 @@
-"""What an engine listens on: its addresses, and their sockets while it runs."""
+"""The addresses of an engine, and its listeners while it runs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Listening:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """As they were given, and once they are bound, as they were really bound."""
+        """The addresses as given; once they are bound, as they were really bound."""
         bound = tuple(listener.address for listener in self.listeners)
         return bound or tuple(str(address) for address in self._parsed)
 
     def dup(self, address: str) -> socket.socket | None:
-        """A socket object of its own for the listener of an address (any: ""), if there is one."""
+        """A new socket object for the listener of an address ("": the first), if there is one."""
         for listener in self.listeners:
             if address in ("", listener.address):
                 return listener.dup()
@@ -44,7 +44,7 @@ class Listening:
         return hand_over(self.listeners)
 
     def close(self) -> None:
-        """Whatever becomes of the files of Unix sockets, all are closed."""
+        """Close all listeners, even if the file of a Unix socket cannot be removed."""
         for listener in self.listeners:
             try:
                 listener.close()

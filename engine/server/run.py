@@ -1,4 +1,4 @@
-"""`run`: an engine that serves until it is stopped, or a signal comes."""
+"""`run`: an engine that serves until it is stopped, or a signal arrives."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from .signals import SignalPipe, handling_signals
 
 
 def run(handler: Handler, *addresses: str, **options: Any) -> None:
-    """Serve until the engine is stopped, or SIGINT or SIGTERM comes; a second one ends at once.
+    """Serve until the engine is stopped or SIGINT or SIGTERM arrives; a second signal ends it at
+    once.
 
-    The first reactor runs on the calling thread, so with one reactor no other thread is needed.
-    Where a handler on it has not returned when the second signal came, KeyboardInterrupt is raised
-    in that handler, and by `run`. A handler on another thread that does not return is left behind
-    STOP_GRACE seconds after `stop_timeout`.
+    The first reactor runs on the calling thread, so with one reactor no other thread is needed. If
+    a handler on it does not return after the second signal, KeyboardInterrupt is raised in that
+    handler, and by `run`. A handler on another thread that does not return is abandoned STOP_GRACE
+    seconds after `stop_timeout`.
 
-    Signals are handled where that is the main thread. One that is ignored stays ignored (a shell
-    has SIGINT ignored by what it starts with `&`). A handler that the program has set for one of
-    them is called first, and then the engine stops; what it raises, `run` raises in the end. Any
-    other handler of a signal runs between two steps of that reactor: let it only call `execute` of
-    a loop, `async_write` or `wake` of a connection, `submit` of a worker pool, or `stop` of the
-    engine, which wait for nothing there, and raise nothing.
+    Signals are handled if the calling thread is the main thread. An ignored signal stays ignored (a
+    shell ignores SIGINT for commands started with `&`). If the program has set a handler for one of
+    them, that is called first, and then the engine stops; `run` finally raises its exception, if it
+    raised one. Handlers of other signals run between two steps of that reactor: they should raise
+    nothing, and call only `execute` of a loop, `async_write` or `wake` of a connection, `submit` of
+    a worker pool, or `stop` of the engine, which do not wait there.
 
-    Warnings are printed to standard error unless the program has said where the log shall go.
-    Raises what `Engine` and `Engine.start` raise, and what made a reactor fail. gnet: Run.
+    Warnings are printed to standard error unless the program has configured logging. Raises the
+    errors of `Engine` and `Engine.start`, and that of a reactor that failed. gnet: Run.
     """
     engine = Engine(handler, *addresses, **options)
     log_to_stderr(engine.logging)

@@ -1,7 +1,7 @@
-"""The signals that end a program, as `run` heeds them.
+"""The signals that end a program, as `run` handles them.
 
-The law of this file: the first signal asks for a graceful stop, the second for an end at once; and
-a reactor that does not heed it, because a handler does not return, is interrupted.
+The law of this file: the first signal requests a graceful stop, the second an immediate end; a
+reactor that does not respond, because a handler does not return, is interrupted.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-SIGNAL_GRACE: Final = 0.5  # seconds that a reactor has to heed the second signal
+SIGNAL_GRACE: Final = 0.5  # seconds that a reactor has to respond to the second signal
 Handler = Callable[[int, FrameType | None], Any]
 
 
 class SignalPipe:
-    """Brings signals to a reactor of the main thread, which watches it.
+    """Delivers signals to the reactor on the main thread, which watches it.
 
-    A reactor that sleeps could not run Python's handler of a signal, and one that is about to
-    sleep might do so before it: but the system's handler writes here at once.
+    Python's signal handler does not run while the reactor sleeps, and may run just before it falls
+    asleep; but the handler in C writes to this socket at once (see `signal.set_wakeup_fd`).
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._asked = 0  # signals that came
+        self._asked = 0  # signals that have arrived
         self._handled = 0
         self._unhandled_since = 0.0
-        self._is_watched = False  # a thread will look whether the reactor heeds
-        self._is_ignored = False  # and found that it does not
+        self._is_watched = False  # a thread will check whether the reactor responds
+        self._is_ignored = False  # and has found that it does not
         self._is_over = False
-        self._lock = threading.RLock()  # so that no signal is sent when it is over
+        self._lock = threading.RLock()  # so that no signal is sent after the end
         self._raised: list[BaseException] = []  # by the program's own handlers
-        self.before: dict[int, Handler] = {}  # which are these
+        self.before: dict[int, Handler] = {}  # the program's own handlers
 
     def __enter__(self) -> SignalPipe:
         self._here, self.there = socket.socketpair()
@@ -54,25 +54,25 @@ class SignalPipe:
         self.there.close()
 
     def fileno(self) -> int:
-        """What to watch."""
+        """The descriptor to watch."""
         return self._here.fileno()
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """Python's handler of a signal, on the main thread."""
+        """The Python handler of the signals, on the main thread."""
         if self._is_ignored:
             self._is_ignored = False
-            raise KeyboardInterrupt("a handler has not returned when the program was to end")
+            raise KeyboardInterrupt("a handler has not returned although the program should end")
         if self._asked == self._handled:
             self._unhandled_since = monotonic()
         self._asked += 1
-        with suppress(BlockingIOError):  # full is as good
-            self.there.send(b"!")  # should `heed` have read already what the system wrote
+        with suppress(BlockingIOError):  # if it is full, the reactor is woken anyway
+            self.there.send(b"!")  # in case `handle` has already read what the system wrote
         self._call_before(number, frame)
         if self._asked > 1:
             self._insist(number)
 
     def handle(self) -> None:
-        """The reactor has heard it."""
+        """On the reactor: act on the signals that have arrived."""
         with suppress(BlockingIOError):
             self._here.recv(4096)
         while self._handled < self._asked:
@@ -87,28 +87,28 @@ class SignalPipe:
             return
         try:
             own(number, frame)
-        except BaseException as error:  # such as SystemExit: when the engine has ended in order
+        except BaseException as error:  # such as SystemExit: raised once the engine has ended
             self._raised.append(error)
 
     def raise_what_was_raised(self) -> None:
-        """What the program's own handlers raised is kept until the engine has ended."""
+        """Raise what the program's own handlers raised; kept until the engine has ended."""
         if self._raised:
             raise self._raised[0]
 
-    # A reactor that does not heed
+    # A reactor that does not respond
 
     def _insist(self, number: int) -> None:
-        """Have the main thread interrupted if its reactor does not heed this signal soon."""
+        """Interrupt the main thread if its reactor does not respond to this signal soon."""
         is_late = self._asked - self._handled > 1
         if is_late and monotonic() - self._unhandled_since >= SIGNAL_GRACE:
             raise KeyboardInterrupt("a handler has not returned since the first signal")
         if self._is_watched:
             return
         self._is_watched = True
-        # Not by `threading`, whose locks the signal may have interrupted.
+        # Not with `threading`, in whose locks the signal may have interrupted this thread.
         try:
             _thread.start_new_thread(self._interrupt_if_stuck, (self._asked, number))
-        except RuntimeError:  # the system gives no more: then the next signal insists
+        except RuntimeError:  # no more threads: then the next signal tries again
             self._is_watched = False
 
     def _interrupt_if_stuck(self, asked: int, number: int) -> None:
@@ -120,10 +120,10 @@ class SignalPipe:
             self._is_ignored = True
             main = threading.main_thread().ident
             assert main is not None
-            signal.pthread_kill(main, number)  # which also ends the system call it may be in
+            signal.pthread_kill(main, number)  # this also interrupts a system call
 
     def end(self) -> None:
-        """The reactor is over, and heeds no more."""
+        """The reactor has ended, and handles no more signals."""
         with self._lock:
             self._is_over = True
             self._is_ignored = False
@@ -131,10 +131,10 @@ class SignalPipe:
 
 @contextmanager
 def handling_signals(pipe: SignalPipe) -> Iterator[None]:
-    """Have the signals that end a program ring the pipe.
+    """Send the signals that end a program to the pipe.
 
-    Left alone is what is ignored, and what a handler outside of Python is for, which could not be
-    restored.
+    Ignored signals are left alone, and so are those with a handler outside Python, which could not
+    be restored.
     """
     ask = pipe.ask
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}

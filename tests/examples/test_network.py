@@ -309,3 +309,42 @@ def test_ctrl_c_ends_a_client(backend: str, name: str) -> None:
                 peer.close()
     assert err == ""
     assert process.returncode == 130
+
+
+# A log filter that Ctrl-C interrupts, and that then blocks the reactor's thread: so it is when the
+# interrupt leaves a lock of `logging` locked.
+INTERRUPTED_LOG = """
+import functools, logging, runpy, signal, sys, threading
+import ringnet
+
+def interrupt(record):
+    if threading.current_thread() is not threading.main_thread():
+        threading.Event().wait()
+    signal.raise_signal(signal.SIGINT)
+
+logger = logging.getLogger("ringnet")
+logger.setLevel(logging.INFO)
+logger.addFilter(interrupt)
+ringnet.Client = functools.partial(ringnet.Client, stop_timeout=0)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["port_scanner", "many_clients"])
+def test_ctrl_c_ends_a_client_before_its_first_dial(backend: str, name: str) -> None:
+    """The engine is stopping then, and refuses to dial."""
+    where = "127.0.0.1" if name == "port_scanner" else "tcp://127.0.0.1:1"
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-c", INTERRUPTED_LOG),
+            *(str(EXAMPLES / f"{name}.py"), where, "--backend", backend),
+        ],
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES)},
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+    )
+    assert ended.stderr == ""
+    assert ended.returncode == 130

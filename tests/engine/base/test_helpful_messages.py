@@ -33,7 +33,7 @@ def test_a_client_that_was_not_started_or_was_stopped() -> None:
     with pytest.raises(ringnet.EngineStateError, match=r"call start\(\) first"):
         client.dial("tcp://127.0.0.1:1")
     client.stop()
-    with pytest.raises(ringnet.EngineStopped, match="this client was stopped: make another"):
+    with pytest.raises(ringnet.EngineStopped, match="this client was stopped: create a new one"):
         client.start()
 
 

@@ -139,7 +139,7 @@ def test_a_client_shares_the_reactors_of_a_server(backend: str) -> None:
         engine.validate()
         handler.expect("open")
         handler.expect("close")
-        with pytest.raises(TypeError, match="has that engine's options"):
+        with pytest.raises(TypeError, match="uses that engine's options"):
             ringnet.Client(talker, engine=engine, reactors=2)
 
 

@@ -175,7 +175,7 @@ def test_while_an_engine_drains_its_state_says_so(
     assert engine.stop()
     assert not engine.is_stopping
     assert "ended" in repr(engine)
-    with pytest.raises(ringnet.EngineStopped, match="does not run any more"):
+    with pytest.raises(ringnet.EngineStopped, match="is no longer running"):
         engine.register("tcp://127.0.0.1:1")
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 

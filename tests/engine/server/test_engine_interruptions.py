@@ -65,7 +65,7 @@ def test_stop_and_wait(backend: str, outer: str, inner: str) -> None:
             interruption.during(partial(calls[outer], engine))
             if isinstance(interruption.outcome, Exception):  # never for ever
                 assert inner == "wait"
-                assert "would wait for what it interrupts" in str(interruption.outcome)
+                assert "would wait for the code that it interrupts" in str(interruption.outcome)
             engine.request_stop()
             assert engine.wait(WAIT)
         return interruption.left <= 0

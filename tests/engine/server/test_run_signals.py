@@ -226,7 +226,7 @@ try:
     ringnet.run(Forks(), address, backend=backend, reactors=int(sys.argv[2]))
 except ringnet.EngineStateError as error:
     assert os.getpid() != me
-    assert "was forked" in str(error)
+    assert "belongs to the parent process" in str(error)
     os._exit(7)
 print("over", os.getpid() == me, flush=True)
 """

@@ -137,7 +137,7 @@ def test_another_reactor_that_is_stuck_is_left_behind(backend: str, signals: int
         for client in clients:
             client.close()
     assert (out, process.returncode) == ("over 2\n", 0)
-    assert "have not returned: left behind" in err
+    assert "have not returned and are abandoned" in err
     assert "EventLoop 1" in err
     assert "Traceback" not in err
 
