@@ -1,6 +1,6 @@
 """The vocabulary of completions: what the engine and its backends exchange.
 
-This file is plain data, plus one helper for when memory is short. It is the only thing that
+This file is plain data, plus two helpers for when memory is short. It is the only thing that
 `uring/`, `fallback/` and `engine/` share, so that neither backend needs to know the engine or the
 other backend. What each word promises is written once, in `engine/base/contract.py`.
 """
@@ -96,6 +96,12 @@ class Bounds:
     line_packets: int = 64  # packets that wait for one full receiver
     line_bytes: int = 1_048_576  # of all packets of a socket in such lines, plus NAME_ROOM for each
     edge_chunk: int = 0  # bytes read from a stream at once, edge-triggered; 0: level-triggered
+
+
+def even_out(targets: list[int], pieces: list[bytes]) -> None:
+    """Take back the half of a `send` of which the other half could not be appended."""
+    if len(targets) > len(pieces):
+        targets.pop()
 
 
 def retried(step: Callable[..., Any], *arguments: Any) -> Any:

@@ -21,6 +21,7 @@ from ..completion import (
     NOW,
     Bounds,
     Event,
+    even_out,
     retried,
 )
 from . import starts, verbs
@@ -58,13 +59,18 @@ class FallbackBackend:
 
     # The verbs: each only enqueues
 
-    def _check_free(self, handle: int) -> None:
+    def _start(self, do: Do, handle: int, argument: Any) -> None:
         index = handle & INDEX_MASK
         if not 0 < handle >> INDEX_BITS <= GENERATION_MASK or index >= self.capacity:
             raise ValueError(f"handle {handle:#x} is out of range: {self.capacity} slots")
         if index in self.state.by_index or index in self._begun:
             raise ValueError(f"index {index} is in use: wait for the final event of its handle")
         self._begun.add(index)
+        try:
+            self._ask(do, handle, argument)
+        except BaseException:
+            self._begun.discard(index)
+            raise
 
     @staticmethod
     def _check_bytes(what: str, data: object) -> None:
@@ -72,30 +78,29 @@ class FallbackBackend:
             raise TypeError(f"{what} is bytes, not {type(data).__name__}: make it so with bytes()")
 
     def listen(self, handle: int, fd: int) -> None:
-        self._check_free(handle)
-        self._ask(starts.listen, handle, fd)
+        self._start(starts.listen, handle, fd)
 
     def adopt(self, handle: int, fd: int) -> None:
-        self._check_free(handle)
-        self._ask(starts.adopt, handle, fd)
+        self._start(starts.adopt, handle, fd)
 
     def adopt_packets(self, handle: int, fd: int) -> None:
-        self._check_free(handle)
-        self._ask(starts.adopt_packets, handle, fd)
+        self._start(starts.adopt_packets, handle, fd)
 
     def connect(self, handle: int, fd: int, address: bytes) -> None:
         self._check_bytes("an address", address)
-        self._check_free(handle)
-        self._ask(starts.connect, handle, (fd, address))
+        self._start(starts.connect, handle, (fd, address))
 
     def poll(self, handle: int, fd: int, mask: int) -> None:
-        self._check_free(handle)
-        self._ask(starts.poll, handle, (fd, mask))
+        self._start(starts.poll, handle, (fd, mask))
 
     def send(self, handle: int, data: bytes) -> None:
         self._check_bytes("what is sent", data)
-        self._targets.append(handle)
-        self._pieces.append(data)
+        try:
+            self._targets.append(handle)
+            self._pieces.append(data)
+        except BaseException:
+            retried(even_out, self._targets, self._pieces)
+            raise
 
     def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
         self._check_bytes("a packet", data)
@@ -105,14 +110,11 @@ class FallbackBackend:
     def _ask(self, do: Do, handle: int, argument: Any) -> None:
         """Do something in the next turn, after what is in the outbox."""
         if self._targets:
-            self._todo.append((send_pieces, 0, self._take_outbox()))
+            taken = self._targets.copy(), self._pieces.copy()
+            self._todo.append((send_pieces, 0, taken))  # first: there may be no memory for it
+            self._targets.clear()
+            self._pieces.clear()
         self._todo.append((do, handle, argument))
-
-    def _take_outbox(self) -> tuple[list[int], list[bytes]]:
-        taken = self._targets.copy(), self._pieces.copy()
-        self._targets.clear()
-        self._pieces.clear()
-        return taken
 
     def notify(self, handle: int) -> None:
         self._ask(verbs.notify, handle, None)

@@ -23,6 +23,7 @@ from ..completion import (
     RETRY_PERIOD,
     Bounds,
     Event,
+    even_out,
     retried,
 )
 from ._ring import ffi, lib
@@ -158,8 +159,13 @@ class UringBackend:
 
     def send(self, handle: int, data: bytes) -> None:
         _check_bytes("what is sent", data)  # the core reads it from where it is
-        self._outbox.handles.append(handle)
-        self._outbox.pieces.append(data)
+        targets, pieces = self.outbox
+        try:
+            targets.append(handle)
+            pieces.append(data)
+        except BaseException:
+            retried(even_out, targets, pieces)
+            raise
 
     def send_to(self, handle: int, data: bytes, address: bytes = b"") -> None:
         _check_bytes("a packet", data)

@@ -31,24 +31,27 @@ class Leftovers(Buffer):
 
     def refer(self, piece: bytes) -> None:
         """Append a large piece by reference."""
+        size = self._size + len(piece)
         self._pieces.append(piece)
-        self._size += len(piece)
+        self._size = size
 
     def take_over(self, ring: RingBuffer) -> None:
         """Append a ring buffer, which belongs to this buffer from now on."""
         if ring:
+            size = self._size + len(ring)
             self._pieces.append(ring)
-            self._size += len(ring)
+            self._size = size
 
     def write(self, data: bytes) -> int:
         """Append a copy of a piece; returns how many bytes."""
         if data:
+            size = self._size + len(data)
             last = self._pieces[-1] if self._pieces else None
             if isinstance(last, RingBuffer):
                 last.write(data)
             else:
                 self._pieces.append(RingBuffer(data))
-            self._size += len(data)
+            self._size = size
         return len(data)
 
     def clear(self) -> None:

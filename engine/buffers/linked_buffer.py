@@ -38,8 +38,9 @@ class LinkedBuffer(Buffer):
         if self.limit is not None:
             self.check_limit(count)
         if count:
+            size = self._size + count
             self._pieces.append(data)
-            self._size += count
+            self._size = size
         return count
 
     def write_front(self, data: bytes) -> int:
@@ -51,8 +52,9 @@ class LinkedBuffer(Buffer):
             self._pieces[0] = self._pieces[0][self._offset :]
             self._offset = 0
         if data:
+            size = self._size + len(data)
             self._pieces.appendleft(data)
-            self._size += len(data)
+            self._size = size
         return len(data)
 
     def peek_pieces(self, n: int = -1) -> list[bytes]:

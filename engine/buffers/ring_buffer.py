@@ -48,8 +48,9 @@ class RingBuffer(Buffer):
         count = len(data)
         if self.limit is not None:
             self.check_limit(count)
-        if self._size + count > len(self._store):
-            self._move(_size_for(self._size + count))
+        size = self._size + count
+        if size > len(self._store):
+            self._move(_size_for(size))
         store = self._store
         end = self._start + self._size
         if end >= len(store) and store:
@@ -60,7 +61,7 @@ class RingBuffer(Buffer):
         else:
             store[end:] = data[:first]
             store[: count - first] = data[first:]
-        self._size += count
+        self._size = size
         return count
 
     def clear(self) -> None:

@@ -55,8 +55,8 @@ class Endpoint:
         written = self._written + size
         if written > self._limit:
             self._recount(size)
-        self._written = written
         self._send_to(self.handle, data, to)
+        self._written = written
 
     def check_size(self, data: bytes) -> int:
         """Raise ValueError unless `data` can be sent as one packet. On any thread."""

@@ -17,13 +17,8 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
-from ...completion import GRACEFUL, INDEX_MASK, LEAVE, NOW, REFERRED_FROM, retried
-from ..base.errors import (
-    BufferLimitExceeded,
-    ConnectionClosed,
-    EngineStateError,
-    WrongThread,
-)
+from ...completion import GRACEFUL, INDEX_MASK, LEAVE, NOW, REFERRED_FROM, even_out, retried
+from ..base.errors import BufferLimitExceeded, ConnectionClosed, EngineStateError, WrongThread
 from ..buffers.buffer import as_bytes, asked_for
 from ..buffers.leftovers import KEPT_WHOLE_FROM, Leftovers
 from ..buffers.linked_buffer import LinkedBuffer
@@ -249,9 +244,13 @@ class Stream:
             data = as_bytes(data)
         written = self._written + len(data)
         if written <= self._limit:
+            try:
+                self._targets.append(self._handle)  # the backend's send, without a call
+                self._pieces.append(data)
+            except BaseException:
+                retried(even_out, self._targets, self._pieces)
+                raise
             self._written = written
-            self._targets.append(self._handle)  # the backend's send, without a call
-            self._pieces.append(data)
         else:
             self._write_slowly(data)
 
@@ -272,24 +271,34 @@ class Stream:
         if is_much and self._refuses(waiting, size):
             return
         if goes_at_once:
-            self._limit = self._written - waiting + room
-            self._written += size
-            self._targets.append(self._handle)
-            self._pieces.append(data)
+            written = self._written + size
+            limit = written - after + room
+            loop.backend.send(self._handle, data)
+            self._written, self._limit = written, limit
         else:
             self._overflow_with(data)
         if after > options.high_water:
+            self._note_congestion(after)
+
+    def _note_congestion(self, waiting: int) -> None:
+        """Count the bytes that wait. They are accepted already: without memory, none is sent."""
+        try:
             if not self._marks & CONGESTED:
+                self._loop.backend.notify(self._handle)
                 self._marks |= CONGESTED
-                loop.backend.notify(self._handle)
-            self._count_outbound(after)
+            self._count_outbound(waiting)
+        except MemoryError as failure:
+            self._end(NOW, failure)
 
     def _overflow_with(self, data: bytes) -> None:
-        if self._overflow is None:
-            self._overflow = LinkedBuffer()
-            self._limit = 0  # everything written later goes behind it
+        if self._overflow is not None:
+            self._overflow.write(data)
+        else:
+            overflow = LinkedBuffer()
+            overflow.write(data)
             self._loop.backend.notify(self._handle)
-        self._overflow.write(data)
+            self._overflow = overflow
+            self._limit = 0  # everything written later goes behind it
 
     def _refuses(self, waiting: int, more: int) -> bool:
         """Enforce the limits on waiting bytes: True if that closed the connection, or it raises."""

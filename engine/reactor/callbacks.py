@@ -16,7 +16,6 @@ from ..base.checks import check_seconds
 from ..base.logs import EXITS
 
 if TYPE_CHECKING:
-    from ..base.contract import Backend
     from ..base.logs import Log, ThrottledLog
     from ..connection.connection import Connection
     from .host import Host
@@ -27,7 +26,6 @@ FIRST_TICK: Final = 1.0  # seconds to the next tick after one that raised before
 class CallbacksLoop(Protocol):
     """A reactor, as the caller of users' code sees it."""
 
-    backend: Backend
     log: Log
     throttled: ThrottledLog
 
@@ -57,18 +55,11 @@ class Callbacks:
     def failed(self, text: str, *arguments: object, error: BaseException) -> None:
         """Log an exception, and stop the engine if it is one that ends a program."""
         kind = type(error)  # `isinstance` may run code of the error's class
-        if issubclass(kind, MemoryError):
-            self._repair_outbox()
         if issubclass(kind, EXITS):
             self._loop.log.info(text + ": %r ends the engine", *arguments, error)
             self._loop.engine.end_with(error)
         else:
             self._loop.throttled.error(text, *arguments, error=error)
-
-    def _repair_outbox(self) -> None:
-        """Undo the first half of a `send` whose second half failed for lack of memory."""
-        handles, pieces = self._loop.backend.outbox
-        del handles[len(pieces) :]
 
     def traffic(self, conn: Connection) -> None:
         """Call `on_traffic` for the bytes that are there."""
