@@ -1,10 +1,11 @@
-"""Which event loop the calling thread runs."""
+"""Which event loop the calling thread runs, and on which CPU."""
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +20,18 @@ def set_current(loop: Any) -> None:
 def current_loop() -> Any:
     """The event loop that the calling thread runs; None elsewhere."""
     return getattr(_here, "loop", None)
+
+
+def pin_thread(cpus: Sequence[int], number: int) -> None:
+    """Pin the calling thread, which is a reactor's, to its CPU, if any are given."""
+    if not cpus:
+        return
+    cpu = cpus[number % len(cpus)]
+    try:
+        os.sched_setaffinity(0, {cpu})  # of the calling thread
+    except (OSError, AttributeError) as error:
+        code = getattr(error, "errno", errno.ENOSYS)
+        raise OSError(code, f"cpus: reactor {number} cannot run on CPU {cpu}") from error
 
 
 @contextmanager

@@ -8,8 +8,6 @@ early: any other error affects only what it happened to, see `setbacks.py`.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from itertools import islice
@@ -34,7 +32,7 @@ from ...completion import (
     WOKEN,
 )
 from ..base.action import check_action
-from ..base.current import set_current
+from ..base.current import pin_thread, set_current
 from ..base.logs import EXITS
 from ..base.sockets import close_descriptor
 from ..base.timers import Timer, Timers
@@ -183,18 +181,22 @@ class Reactor:
 
     def begin(self) -> None:
         """Create the backend on the calling thread, which becomes the loop's: see `ready`."""
-        self.ident = get_ident()
-        set_current(self.face)
+        backend: Backend | None = None
         try:
-            self._pin()
-            self.backend = self.engine.make_backend()
+            self.ident = get_ident()
+            set_current(self.face)
+            pin_thread(self.options.cpus, self.number)
+            backend = self.engine.make_backend()
+            self.memory = backend.memory
+            self._handles = Handles(backend.capacity)
         except BaseException as error:
+            if backend is not None:
+                self.guard(backend.dispose)
             self.ident = 0
             self.ready.set_exception(error)
-            return
-        self.memory = self.backend.memory
-        self._handles = Handles(self.backend.capacity)
-        self.ready.set_result(None)
+        else:
+            self.backend = backend
+            self.ready.set_result(None)
 
     def discard(self) -> None:
         """Undo `begin`, since another reactor could not start. On the thread of `begin`."""
@@ -216,19 +218,6 @@ class Reactor:
         if not self.engine.is_forked:
             self._close_down(failure)
         self.ident = 0  # the system may reuse the thread's number
-
-    def _pin(self) -> None:
-        """Pin this thread to its CPU, if the option is set."""
-        cpus = self.options.cpus
-        if not cpus:
-            return
-        cpu = cpus[self.number % len(cpus)]
-        try:
-            os.sched_setaffinity(0, {cpu})  # of the calling thread
-        except (OSError, AttributeError) as error:
-            number = getattr(error, "errno", errno.ENOSYS)
-            text = f"cpus: reactor {self.number} cannot run on CPU {cpu}"
-            raise OSError(number, text) from error
 
     def _loop(self) -> None:
         turn = self.backend.turn

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import threading
 from typing import Any
 
 import pytest
 import ringnet
 from engine_tools import BACKENDS, WAIT, Recorder, dial, on_loop, open_descriptors, receive, until
+from ringnet.engine.reactor import reactor
 
 
 class Scarce(ringnet.Engine):
@@ -98,3 +101,29 @@ def test_what_is_watched(backend: str) -> None:
         assert on_loop(loop, lambda: len(loop.watches._calls)) == watched == 1
     os.close(here)
     os.close(there)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("step", ["set_current", "pin_thread", "Handles"])
+@pytest.mark.parametrize("reactors", [1, 2])
+def test_a_reactor(backend: str, step: str, reactors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start says so at once, and leaves nothing: whoever waited for `ready` waited for ever."""
+
+    def refuse(*arguments: Any) -> None:
+        raise MemoryError
+
+    before = open_descriptors()
+    engine = ringnet.Engine(Recorder(), "tcp://127.0.0.1:0", backend=backend, reactors=reactors)
+    with monkeypatch.context() as patch:
+        patch.setattr(reactor, step, refuse)
+        starting = threading.Thread(target=ends_with_memory_error, args=(engine,), daemon=True)
+        starting.start()
+        starting.join(WAIT)
+        assert not starting.is_alive()
+    gc.collect()
+    assert open_descriptors() == before
+
+
+def ends_with_memory_error(engine: ringnet.Engine) -> None:
+    with pytest.raises(MemoryError):
+        engine.start()
