@@ -359,7 +359,7 @@ class Engine:
                 self.request_stop(0)
         finally:
             if is_last:
-                self._finish()
+                self._close_down()
             elif self.group.hosted is not None:
                 self.group.hosted.wake_up()  # it may be the last one now
 
@@ -369,7 +369,7 @@ class Engine:
         self.group.note_failure(interrupt)
         self.request_stop(0 if isinstance(interrupt, KeyboardInterrupt) else None)
 
-    def _finish(self) -> None:
+    def _close_down(self) -> None:
         try:
             self._take_last_step("on_shutdown", lambda: self.handler.on_shutdown(self))
             self._take_last_step("ending the resolvers", self.resolvers.end)

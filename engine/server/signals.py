@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_GRACE: Final = 0.5  # seconds that a reactor has to respond to the second signal
-Handler = Callable[[int, FrameType | None], Any]
+SignalHandler = Callable[[int, FrameType | None], Any]
 
 
 class SignalPipe:
@@ -41,7 +41,7 @@ class SignalPipe:
         self._is_over = False
         self._lock = threading.RLock()  # so that no signal is sent after the end
         self._raised: list[BaseException] = []  # by the program's own handlers
-        self.before: dict[int, Handler] = {}  # the program's own handlers
+        self.before: dict[int, SignalHandler] = {}  # the program's own handlers
 
     def __enter__(self) -> SignalPipe:
         self._here, self.there = socket.socketpair()
