@@ -23,11 +23,11 @@ ROOMS = ("engine", "uring", "fallback")
 OPTIONS = {field.name: field.default for field in fields(ringnet.Options)}
 UNNAMED = [  # bounds that are no option's and no constant's alone
     "descriptors",
-    "of them, for a full receiver",
+    "of these, for one full receiver",
     "tasks of a worker pool",
-    "dials on their way",
+    "dials in progress",
     "time for one request",
-    "the log of one misfortune: of one kind of error, raised in one line of code",
+    "log lines of one kind: one class of error, raised in one line of code",
 ]
 UNITS = {"": 1, "s": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 QUANTITY = re.compile(r"\b(\d[\d,]*(?:\.\d+)?|off)\b(?: (s|KiB|MiB|GiB)\b)?")
