@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Protocol, TypeVar
 
-from .errors import MAY_GO_ON, UsageError
+from .errors import MAY_GO_ON, UsageError, shown
 
 F = TypeVar("F", bound=Callable[..., object])
 _DEFAULTS: list[Callable[..., object]] = []  # the methods of EventHandler
@@ -56,6 +56,8 @@ def check_handler(handler: object) -> None:
     """Raise TypeError unless the object has every method of EventHandler."""
     if isinstance(handler, type):
         raise TypeError(f"the handler is a class: pass an instance, {handler.__name__}()")
+    if isinstance(handler, str):
+        raise TypeError(f"the handler comes first, then addresses, not {shown(handler)}")
     missing = [name for name in _METHODS if not callable(getattr(handler, name, None))]
     if missing:
         raise TypeError(

@@ -34,7 +34,8 @@ def check_seconds(name: str, value: float, longest: float = sys.float_info.max) 
     except OverflowError:  # an int beyond the range of floats
         seconds = -1.0
     if not 0 <= seconds <= longest:
-        raise ValueError(f"{name} must be 0 seconds or more, not {shown(value)}")
+        must = "0 seconds or more" if longest == inf else "a finite number of seconds, 0 or more"
+        raise ValueError(f"{name} must be {must}, not {shown(value)}")
     return seconds
 
 

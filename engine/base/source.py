@@ -66,7 +66,8 @@ def parse_source(local: object, address: Address) -> Source | None:
         family, where = resolve(given, address.family or given.family, socket.AI_NUMERICHOST)[0]
     except socket.gaierror:
         raise AddressError(
-            f"local_address {shown(local)} is not a numeric address of this family: {_FORMS}"
+            f"local_address {shown(local)} is not a numeric address of the family of "
+            f"{shown(str(address))}: {_FORMS}"
         ) from None
     if family not in _families(address, family):
         raise AddressError(
@@ -96,7 +97,8 @@ def _parse(local: object, address: Address) -> Address:
             )
         return given
     with suppress(ValueError):
-        return Address(address.scheme, str(ipaddress.ip_address(local)))
+        host = local[1:-1] if local[:1] == "[" and local[-1:] == "]" else local
+        return Address(address.scheme, str(ipaddress.ip_address(host)))
     try:
         return parse_address(f"{address.scheme}://{local}")
     except AddressError as error:

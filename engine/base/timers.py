@@ -73,7 +73,7 @@ class Timer:
                 self._call = None  # the loop is over, and runs nothing more
 
     def after(self, now: float) -> float:
-        """When it runs again: without drift, skipping runs that were missed."""
+        """For the engine: when it runs again: without drift, skipping runs that were missed."""
         then = self.when + self.every
         return then if then > now else now + self.every - (now - self.when) % self.every
 

@@ -39,12 +39,12 @@ class Listener:
 
     @property
     def has_one_for_each(self) -> bool:
-        """Whether each reactor has a socket of its own, and keeps the connections it accepts."""
+        """For the engine: whether each reactor has a socket, and keeps what it accepts."""
         return len(self._socks) > 1
 
     @property
     def parsed(self) -> Address:
-        """The parsed address."""
+        """For the engine: the parsed address."""
         return self._address
 
     def dup(self) -> socket.socket:
@@ -69,7 +69,7 @@ class Listener:
         leave(self._socks[0], group, interface)
 
     def inheritable(self) -> list[int]:
-        """Descriptors for another process."""
+        """For the engine: descriptors for another process."""
         found = self.descriptors()
         try:
             for fd in found:
@@ -80,11 +80,11 @@ class Listener:
         return found
 
     def leave_file(self) -> None:
-        """Leave it to a successor to remove the file of a Unix socket."""
+        """For the engine: leave it to a successor to remove the file of a Unix socket."""
         self._file = None
 
     def descriptors(self) -> list[int]:
-        """New descriptors for the reactors: one, or one for each of them."""
+        """For the engine: new descriptors for the reactors: one, or one for each of them."""
         found: list[int] = []
         try:
             for sock in self._socks:
@@ -95,8 +95,8 @@ class Listener:
         return found
 
     def close(self) -> None:
-        """Close the engine's own sockets, and then remove the file, which may raise OSError: the
-        program may have dropped the privileges that it had when it bound."""
+        """For the engine: close its own sockets, and then remove the file, which may raise OSError:
+        the program may have dropped the privileges that it had when it bound."""
         for sock in self._socks:
             sock.close()
         file, self._file = self._file, None

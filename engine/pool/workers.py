@@ -109,7 +109,7 @@ class WorkerPool(Executor):
         return f"<ringnet.WorkerPool {self.running}/{self.capacity}>"
 
     def be_forked(self) -> None:
-        """In a forked child: the threads are the parent's, and new ones are created when needed."""
+        """For the engine: in a forked child, where new threads are created when needed."""
         me = threading.current_thread()
         is_worker = me in self._threads  # a task has forked
         self._tuning = threading.RLock()

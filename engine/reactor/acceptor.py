@@ -172,11 +172,13 @@ class Acceptor:
         return self._reactor.engine.budget.is_full
 
     def _log_full(self, what: str) -> None:
-        engine = self._reactor.engine
+        engine, reactor = self._reactor.engine, self._reactor
         count = engine.budget.max_connections
-        self._reactor.throttled.warning(
-            "%s: %d connections are open (max_connections): %s", engine, count, what, why=what
-        )
+        bound = "max_connections"
+        if count < reactor.options.max_connections:
+            bound = f"{reactor.backend.name} has room for no more"
+        text = "%s: %d connections are open (%s): %s"
+        reactor.throttled.warning(text, engine, count, bound, what, why=what)
 
     def _rest(self) -> None:
         """Stop accepting until a connection has ended."""

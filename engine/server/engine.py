@@ -202,11 +202,11 @@ class Engine:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it should have ended, but a handler has not returned."""
+        """For the engine: whether it should have ended, but a handler has not returned."""
         return self.is_running and self.group.is_given_up
 
     def be_forked(self) -> None:
-        """In a forked child: this is a copy, and the engine belongs to the parent."""
+        """For the engine: in a forked child, where it is a copy of the parent's."""
         self.is_forked = True
         self.life.be_forked()
         self.group.be_forked()
@@ -344,15 +344,15 @@ class Engine:
     # For the reactors
 
     def make_backend(self) -> Backend:
-        """Create a backend on the calling thread."""
+        """For the engine: create a backend on the calling thread."""
         return self.ground.make_backend()
 
     def needs(self, reactor: Any) -> bool:
-        """Whether a reactor may not end yet."""
+        """For the engine: whether a reactor may not end yet."""
         return self.group.needs(reactor, self.budget.still_accepts)
 
     def reactor_ended(self, reactor: Any, failure: BaseException | None) -> None:
-        """The last call of a reactor, on its thread. If it has failed, the whole engine ends."""
+        """For the engine: the last call of a reactor; if it has failed, the engine ends."""
         is_last = self.group.note_end(failure)
         try:
             if failure is not None:
@@ -364,7 +364,7 @@ class Engine:
                 self.group.hosted.wake_up()  # it may be the last one now
 
     def end_with(self, interrupt: BaseException) -> None:
-        """Users' code has raised an exception that ends a program (EXITS): stop, and raise it in
+        """For the engine: users' code has raised what ends a program (EXITS): stop, and raise it in
         `wait`. Gracefully for SystemExit, at once for KeyboardInterrupt."""
         self.group.note_failure(interrupt)
         self.request_stop(0 if isinstance(interrupt, KeyboardInterrupt) else None)

@@ -88,7 +88,7 @@ def test_ipv6_and_names(backend: str, names: Names) -> None:
     ):
         six = int(engine.addresses[0].rpartition(":")[2])
         four = int(engine.addresses[1].rpartition(":")[2])
-        for local in ("::1", "[::1]:0", ("::1", 0), ("::1", 0, 0, 0), "tcp6://[::1]:0"):
+        for local in ("::1", "[::1]", "[::1]:0", ("::1", 0), ("::1", 0, 0, 0), "tcp6://[::1]:0"):
             conn = client.dial(engine.addresses[0], local_address=local)
             assert ends(conn)[0][0] == "::1"
         # Of a name only those addresses are tried that go with it.

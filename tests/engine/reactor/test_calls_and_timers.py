@@ -219,7 +219,7 @@ def test_timers_that_are_far_away(backend: str) -> None:
 )
 def test_delays_that_are_none(delay: float, error: type[Exception]) -> None:
     with a_loop("epoll") as loop:
-        with pytest.raises(error, match="delay is"):
+        with pytest.raises(error, match="delay must be"):
             loop.schedule(delay, print)
         with pytest.raises(ValueError, match="more than 0"):
             loop.repeat(0, print)
