@@ -131,8 +131,8 @@ class Backend(Protocol):
     def outbox(self) -> tuple[list[int], list[bytes]]:
         """`send` without a call: append a handle to the first list and bytes to the second.
 
-        The lists stay the same objects, and equally long: whoever cannot append to the second takes
-        back what is in the first. Each verb first processes what is in them and empties them.
+        The lists stay the same objects, and equally long: if the second append fails, the first has
+        to be undone. Each verb first processes what is in them and empties them.
         """
 
     @property

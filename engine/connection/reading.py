@@ -99,10 +99,10 @@ class Reading(Stream):
 
     def _has_received(self) -> bool:
         """Whether bytes have arrived since the last call."""
-        heard = self._offset != SILENT
+        received = self._offset != SILENT
         if not self._length:
             self._offset = SILENT
-        return heard
+        return received
 
     def _release_if_small(self) -> None:
         """The engine has room again: read on, unless this connection has too much itself."""

@@ -250,7 +250,7 @@ class Streams:
         """Everything is sent and our side is ended: the peer has some time to end its own."""
         conn = self._loop.connections[handle]
         if conn._owner:
-            return  # it was shutdown_write: reading goes on
+            return  # it was shutdown_write: reading continues
         conn._count_outbound(0)
         self._cancel_timer(conn)
         seconds = self._loop.options.linger_timeout
