@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ...completion import NOW, RESET
+from ...completion import NOW, RESET, retried
 from ...sockaddr import pack
 from ..base.address import Address
 from ..base.errors import NO_MORE, ConnectionClosed, EngineStopped, for_future, is_plain, shortened
@@ -238,8 +238,8 @@ class Dial:
         self._won(conn)
 
     def _refused(self, handle: int, number: int, mode: int = NOW) -> None:
+        self._loop.backend.close(handle, mode)  # first: there may be no memory for it
         target, _ = self._attempts.pop(handle)
-        self._loop.backend.close(handle, mode)
         if number == errno.EAGAIN and self._address.is_unix:
             self._after(_AGAIN, self._try, [target])
         else:
@@ -249,29 +249,36 @@ class Dial:
     # The end
 
     def _won(self, conn: Connection) -> None:
-        self._tidy()
-        introduce(self._loop, conn, self._context, self.future)
+        try:
+            self._tidy()
+        finally:
+            introduce(self._loop, conn, self._context, self.future)
 
     def fail(self, error: BaseException) -> None:
         """End the dial with an error."""
-        if not self._is_over:
+        if self._is_over:
+            return
+        try:
             self._tidy()
+        finally:
             # Their frames refer to this dial, and it to the future.
             error.__traceback__ = error.__cause__ = error.__context__ = None
-            self._loop.guard(self.future.set_exception, for_future(error))
+            self._loop.guard(self.future.set_exception, retried(for_future, error))
 
     def _tidy(self) -> None:
+        """From now on it is over: the future follows, whatever becomes of this."""
         self._is_over = True
+        guard, backend = self._loop.guard, self._loop.backend
         self._loop.dials.remove(self)
+        for handle in self._attempts:
+            guard(retried, backend.close, handle, NOW)  # else it would stay for good
+        self._attempts.clear()
         if self._limit is not None:
-            self._limit.cancel()
+            guard(self._limit.cancel)
             self._limit = None
         for timer in self._timers.values():
-            timer.cancel()
+            guard(timer.cancel)
         self._timers.clear()
-        for handle in self._attempts:
-            self._loop.backend.close(handle, NOW)
-        self._attempts.clear()
 
     def _time_out(self) -> None:
         text = f"connecting to {shortened(str(self._address))} took longer than {self._timeout} s"

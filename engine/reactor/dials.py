@@ -94,7 +94,7 @@ class Dials:
 
     def on_closed(self, handle: int) -> None:
         """The final event of an attempt."""
-        del self._attempts[handle]
+        self._attempts.pop(handle, None)
 
     def on_lost(self, handle: int, kind: int, error: BaseException) -> None:
         """An event could not be handled."""

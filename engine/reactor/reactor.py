@@ -359,7 +359,7 @@ class Reactor:
         self.guard(self.give_back_handle, handle)
         if conn is not None:
             self.streams.on_closed(conn, lost, status)
-        else:
+        if conn is None or handle in self.owners:  # both: its dial was interrupted
             self.owners.pop(handle).on_closed(handle)
 
     def _on_drained(self, handle: int, a: int, b: int) -> None:

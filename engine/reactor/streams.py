@@ -95,17 +95,20 @@ class Streams:
             close_socket(sock)
             raise ConnectionClosed(NO_MORE)
         own = self._own_stream if sock.type == socket.SOCK_STREAM else self._own_packets
-        fd = sock.detach()
+        self._loop.begun += 1  # first: as soon as it is in the table it also ends
+        fd = -1
         try:
+            fd = sock.detach()
             conn = own(fd, origin)
+            if conn is None:
+                raise OSError(errno.EMFILE, "the reactor has max_connections already")
         except BaseException:
-            close_descriptor(fd)
+            self._loop.begun -= 1
+            if fd >= 0:
+                close_descriptor(fd)
+            sock.close()
             raise
-        if conn is not None:
-            self._loop.begun += 1
-            return conn
-        close_descriptor(fd)
-        raise OSError(errno.EMFILE, "the reactor has max_connections already")
+        return conn
 
     @staticmethod
     def handle_of(conn: Connection) -> int:
@@ -114,9 +117,14 @@ class Streams:
 
     def connected(self, handle: int, fd: int, origin: Origin) -> Connection:
         """Make a handle that has connected a connection."""
-        conn = Connection(self._loop, handle, fd, origin)
-        self._loop.connections[handle] = conn
-        self._loop.begun += 1
+        self._loop.begun += 1  # first: as soon as it is in the table it also ends
+        try:
+            conn = Connection(self._loop, handle, fd, origin)
+            self._loop.connections[handle] = conn
+        except BaseException:
+            self._loop.connections.pop(handle, None)
+            self._loop.begun -= 1
+            raise
         return conn
 
     def welcome(self, conn: Connection) -> None:
@@ -160,13 +168,15 @@ class Streams:
         handle = None if self._loop.stopping.is_over else self._loop.take_handle()
         if handle is None:
             return None
-        sock = socket.socket(fileno=fd)
+        sock: socket.socket | None = None
         try:
+            sock = socket.socket(fileno=fd)
             conn = PacketConnection(Endpoint(self._loop, handle, sock, origin))
             self._loop.connections[handle] = conn
             self._loop.backend.adopt_packets(handle, conn._fd)
         except BaseException:
-            sock.detach()  # the caller closes it
+            if sock is not None:
+                sock.detach()  # the caller closes it
             self._disown(handle)
             raise
         return conn

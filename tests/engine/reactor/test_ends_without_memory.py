@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import faults
 import pytest
 import ringnet
 from contract_tools import Rig
-from engine_tools import BACKENDS, Recorder, dial, on_loop, receive, served, until
+from engine_tools import (
+    BACKENDS,
+    WAIT,
+    Recorder,
+    dial,
+    on_loop,
+    open_descriptors,
+    receive,
+    served,
+    until,
+)
 from ringnet.completion import CLOSED, EOF, GRACEFUL, WOKEN
 from ringnet.engine.base.sockets import borrowed
 
@@ -145,3 +156,77 @@ def test_what_was_enrolled_in_vain(backend: str, monkeypatch: pytest.MonkeyPatch
                 os.dup2(again.detach(), number)
                 again = socket.socket(fileno=number)
             engine.enroll(again).result(10).close()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("way", ["refused", "too late", "given up"])
+def test_a_dial(backend: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its future ends, and so does its attempt."""
+    with served(backend, Recorder()) as engine, full_backlog() as full:
+        (loop,) = engine.group.reactors
+        on_loop(loop, bool)  # its listeners are there
+        before = open_descriptors()
+        closed = refuse_once(monkeypatch, type(loop.backend), "close")
+        where = f"127.0.0.1:{1 if way == 'refused' else full}"
+        dialed = engine.register(f"tcp://{where}", timeout=0.2 if way == "too late" else WAIT)
+        if way == "given up":
+            until(lambda: on_loop(loop, lambda: loop.dials.attempts))
+            on_loop(loop, lambda: loop.dials.give_up("nobody wants it"))
+        assert dialed.exception(WAIT) is not None
+        until(lambda: not on_loop(loop, lambda: loop.dials.attempts or loop.dials.pending))
+        assert len(closed) == 2
+        until(lambda: open_descriptors() == before)
+
+
+@contextmanager
+def full_backlog() -> Iterator[int]:
+    """The port of a listener that lets nobody in."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@CPYTHON
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("step", ["connected", "own", "hand_on"])
+def test_a_dial_that_had_nearly_won(
+    backend: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever allocation fails: what is in a table is counted, and leaves both tables."""
+    addresses = "tcp://127.0.0.1:0", "udp://127.0.0.1:0"
+    with ringnet.Engine(Recorder(), *addresses, backend=backend) as engine:
+        (loop,) = engine.group.reactors
+        loop.begun, loop.ended = 1_000, 1_000  # integers of that size are allocated
+        owner = loop.dials if step == "hand_on" else loop.streams
+        real = getattr(owner, step)
+        nths = iter(range(20))
+
+        def scarce(*arguments: Any) -> Any:
+            made: list[Any] = []
+            try:
+                with faults.refuse_memory(next(nths)):
+                    made = [real(*arguments)]
+            except MemoryError:
+                if not made:
+                    if step == "own":
+                        arguments[0].close()  # the call itself may have failed
+                    raise
+            return made[0]
+
+        monkeypatch.setattr(owner, step, scarce)
+        address = engine.addresses[1 if step == "own" else 0]
+        for _ in range(20):
+            dialed = engine.register(address)
+            error = dialed.exception(WAIT)
+            assert error is None or isinstance(error, MemoryError)
+            if error is None:
+                dialed.result().close()
+            until(lambda: engine.count_connections() == 0)
+            assert not loop.dials.attempts
+            assert loop.dials not in loop.owners.values()
