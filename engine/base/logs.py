@@ -115,7 +115,7 @@ class ThrottledLog:
             left = [(kind, int(skipped)) for kind, (_, skipped) in self._entries.items() if skipped]
             self._entries.clear()
         for kind, skipped in left:
-            self._log.info("%d more lines were left out of the log: %s", skipped, _name(kind))
+            self._log.info("%d more lines like this one were left out: %s", skipped, _name(kind))
 
     def _emit(
         self,

@@ -95,8 +95,9 @@ def _lines(found: dict[str, Any]) -> list[str]:
             lines.append(f"      {'':9} remedy: {backend['remedy']}")
     if found["features"]:
         lines += ["", "io_uring features of this kernel (with the Linux that introduced them)"]
+        width = max(map(len, found["features"]))
         lines += [
-            f"  {_mark(there)} {name:16} {FEATURES.get(name, '')}"
+            f"  {_mark(there)} {name:{width}} {FEATURES.get(name, '')}"
             for name, there in found["features"].items()
         ]
     auto = found["auto"]

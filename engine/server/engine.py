@@ -144,6 +144,9 @@ class Engine:
         A process that inherits them (`pass_fds` of `subprocess`) serves them as `fd://N`: new
         connections then reach either process, and none is refused. The caller has to close the
         descriptors; the successor removes the files of Unix sockets. Raises EngineStateError.
+
+        Write `on_drain` as well (see examples/restart.py): by default a connection that was
+        accepted at the last moment is closed without its answer.
         """
         self.validate()
         return self._listening.hand_over()
@@ -374,7 +377,7 @@ class Engine:
             self._take_last_step("on_shutdown", lambda: self.handler.on_shutdown(self))
             self._take_last_step("ending the resolvers", self.resolvers.end)
             self._take_last_step("closing the listeners", self._listening.close)
-            self.log.info("%r has ended", self)
+            self.log.info("the engine has ended: %s", ", ".join(self.addresses) or "no address")
             self.logging.close()
         finally:
             self.life.end()

@@ -386,6 +386,6 @@ const char *rn_liburing_version(void)
 #define VERSION(a, b) TEXT(a) "." TEXT(b)
 	return VERSION(IO_URING_VERSION_MAJOR, IO_URING_VERSION_MINOR);
 #else
-	return "2.3 or older";
+	return "2.3 (or older; it cannot be told apart)";
 #endif
 }

@@ -195,7 +195,7 @@ def test_lines_left_out_are_counted_into_the_next(
         "a kind: 8 (and 4 more since it was last logged)",
     ]
     throttled.close()
-    assert lines.having("left out") == ["2 more lines were left out of the log: a kind: ..."]
+    assert lines.having("left out") == ["2 more lines like this one were left out: a kind: ..."]
     throttled.close()
     assert len(lines.having("left out")) == 1
 
