@@ -96,7 +96,8 @@ class Options:
         "only the first one receives multicast",
     )
     reuse_address: bool = _switch(
-        True, "listen even if the port is in TIME_WAIT from old connections (SO_REUSEADDR)"
+        True,
+        "listen even if old connections of that port are in TIME_WAIT (SO_REUSEADDR)",
     )
     load_balancing: str | Balancer[Any] = _object(
         "round_robin",
@@ -137,7 +138,8 @@ class Options:
         0,
         1 << 40,
         "bytes",
-        "`on_writable` is called when no more bytes than this are left to be sent",
+        "`on_writable` is called when no more bytes than this are left to be sent; "
+        "where only `high_water` is given, a quarter of it, at most the default",
     )
     max_buffered: int = _whole(
         GIB,
@@ -212,14 +214,31 @@ class Options:
     )
     resolver_threads: int = _whole(8, 1, 1024, "threads", "most threads that resolve names")
     first_byte_timeout: float = _seconds(
-        0.0, 0.0, 86_400.0, "time for the first byte from the peer to arrive; 0: no limit"
+        0.0,
+        0.0,
+        86_400.0,
+        "time for the first byte from the peer to arrive; rests while reading is paused; "
+        "0: no limit",
     )
-    read_timeout: float = _seconds(0.0, 0.0, 86_400.0, "time in which no byte arrives; 0: no limit")
+    read_timeout: float = _seconds(
+        0.0,
+        0.0,
+        86_400.0,
+        "time in which no byte arrives; rests while reading is paused, and once the peer has ended "
+        "its side; 0: no limit",
+    )
     write_timeout: float = _seconds(
-        0.0, 0.0, 86_400.0, "time in which bytes wait and none is sent; 0: no limit"
+        0.0,
+        0.0,
+        86_400.0,
+        "time in which bytes wait and none is sent; runs on while reading is paused; 0: no limit",
     )
     idle_timeout: float = _seconds(
-        0.0, 0.0, 86_400.0, "time in which nothing arrives and nothing is sent; 0: no limit"
+        0.0,
+        0.0,
+        86_400.0,
+        "time in which nothing arrives and nothing is sent; rests while reading is paused; "
+        "0: no limit",
     )
     close_timeout: float = _seconds(
         30.0, 0.0, 86_400.0, "time to send the remaining bytes when closing"
@@ -257,7 +276,7 @@ class Options:
     logger: logging.Logger | None = _object(
         None, _is_logger, "`logging.Logger`", "the logger to use instead of `ringnet`"
     )
-    log_level: str = _choice("", LEVELS, "lowest level that is logged; empty: the logger's own")
+    log_level: str = _choice("", LEVELS, "lowest level that is logged; none: the logger's own")
     log_file: str = _object("", _is_path, "a path as text", "a file to write the log to as well")
 
     @property

@@ -79,9 +79,11 @@ class Connection(Writing, AnyThread, TimeLimits, SocketOptions):
 
     @property
     def local_address(self) -> Any:
-        """The local address, as `socket.getsockname` returns it: see `remote_address`.
+        """The local address, as `socket.getsockname` returns it. gnet: LocalAddr.
 
-        gnet: LocalAddr.
+        The kernel is asked once, when it is first read on the connection's thread, and the answer
+        is cached as for `remote_address`. It is never asked at the start: read it in `on_open` if
+        `on_close` or another thread needs it.
         """
         if self._local is None:
             self._local = self._ask("getsockname")

@@ -60,7 +60,8 @@ class EventLoop:
     def execute(self, call: Callable[[], object]) -> None:
         """Run `call` on this loop's thread soon. From any thread.
 
-        Raises QueueFull, and ConnectionClosed once the loop has stopped. gnet: Execute.
+        Raises QueueFull, and EngineStopped (a ConnectionClosed) once the loop has ended.
+        gnet: Execute.
         """
         self._reactor.mailbox.post(self._reactor.callbacks.guard, check_call(call))
 
