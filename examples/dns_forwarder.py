@@ -24,10 +24,10 @@ class Upstream(ringnet.EventHandler):
     """Returns answers to the clients that asked."""
 
     def __init__(self) -> None:
-        self.asked: dict[int, tuple[ringnet.Connection, bytes]] = {}
+        self.asked: dict[int, tuple[ringnet.Datagram, bytes]] = {}
         self._last = 0
 
-    def ask(self, upstream: ringnet.Connection, asker: ringnet.Connection, query: bytes) -> None:
+    def ask(self, upstream: ringnet.Connection, asker: ringnet.Datagram, query: bytes) -> None:
         if len(self.asked) >= MOST:
             return
         self._last = (self._last + 1) % 65_536
@@ -39,7 +39,7 @@ class Upstream(ringnet.EventHandler):
         self.asked[number] = asker, query[:2]
         upstream.loop.schedule(PATIENCE, lambda: self.forget(number, asker))
 
-    def forget(self, number: int, asker: ringnet.Connection) -> None:
+    def forget(self, number: int, asker: ringnet.Datagram) -> None:
         if self.asked.get(number, (None,))[0] is asker:
             del self.asked[number]
 
@@ -60,13 +60,13 @@ class Forwarder(ringnet.EventHandler):
         self.address = upstream
         self.answers = Upstream()
         self.upstream: ringnet.Connection | None = None
-        self.waiting: list[tuple[ringnet.Connection, bytes]] = []  # while it is being dialed
+        self.waiting: list[tuple[ringnet.Datagram, bytes]] = []  # while it is being dialed
 
     def on_boot(self, engine: ringnet.Engine) -> None:
         self.client = ringnet.Client(self.answers, engine=engine)
         announce(engine)
 
-    def on_traffic(self, conn: ringnet.Connection) -> None:
+    def on_traffic(self, conn: ringnet.Datagram) -> None:
         query = conn.next()
         if len(query) < HEADER:
             return  # not a DNS message

@@ -14,12 +14,12 @@ from _cli import announce, arguments, serve
 
 
 class Echo(ringnet.EventHandler):
-    """Answers each connection with its own bytes."""
+    """Answers each connection with its own bytes, and each datagram with its copy."""
 
     def on_boot(self, engine: ringnet.Engine) -> None:
         announce(engine)
 
-    def on_traffic(self, conn: ringnet.Connection) -> None:
+    def on_traffic(self, conn: ringnet.Conn) -> None:
         conn.write(conn.next())  # next() consumes and returns everything received
 
 

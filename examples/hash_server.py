@@ -4,7 +4,7 @@
     (stat -c %s FILE; cat FILE) | nc -N 127.0.0.1 9200
 
 An upload is its length in decimal, an end of line, and that many bytes. The answers, SHA-256 in
-hexadecimal, come in the order of the uploads of a connection.
+hexadecimal, come in the order of the uploads of a connection. A peer has a minute for each upload.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ringnet
 from _cli import announce, arguments, serve
 
 LARGEST = 32 * 1024 * 1024  # bytes of an upload
+PATIENCE = 60.0  # seconds until an upload has to be there
 
 
 class Hasher(ringnet.EventHandler):
@@ -29,6 +30,9 @@ class Hasher(ringnet.EventHandler):
 
     def on_shutdown(self, engine: ringnet.Engine) -> None:
         self.pool.release(timeout=5)
+
+    def on_open(self, conn: ringnet.Connection) -> None:
+        conn.set_deadline(PATIENCE)
 
     def on_traffic(self, conn: ringnet.Connection) -> ringnet.Action | None:
         if conn.context:
@@ -47,6 +51,7 @@ class Hasher(ringnet.EventHandler):
             return ringnet.Action.CLOSE
         whole = len(head) + 1 + int(head)
         if conn.inbound_buffered >= whole:
+            conn.set_deadline(None)
             self.hash(conn, conn.next(whole)[len(head) + 1 :])
         return None
 
@@ -68,6 +73,7 @@ class Hasher(ringnet.EventHandler):
             return
         with suppress(ringnet.ConnectionClosed):  # it may be closed by now
             conn.write(digest.encode() + b"\n")
+            conn.set_deadline(PATIENCE)
             refused = self.next_upload(conn)  # it may have arrived already
             if refused or (conn.peer_has_ended and not conn.context):
                 conn.close()
