@@ -217,27 +217,28 @@ class Options:
         0.0,
         0.0,
         86_400.0,
-        "time for the first byte from the peer to arrive; rests while reading is paused; "
+        "time for the first byte from the peer to arrive; suspended while reading is paused; "
         "0: no limit",
     )
     read_timeout: float = _seconds(
         0.0,
         0.0,
         86_400.0,
-        "time in which no byte arrives; rests while reading is paused, and once the peer has ended "
-        "its side; 0: no limit",
+        "time in which no byte arrives; suspended while reading is paused, and once the peer has "
+        "ended its side; 0: no limit",
     )
     write_timeout: float = _seconds(
         0.0,
         0.0,
         86_400.0,
-        "time in which bytes wait and none is sent; runs on while reading is paused; 0: no limit",
+        "time in which bytes wait and none is sent; not suspended while reading is paused; "
+        "0: no limit",
     )
     idle_timeout: float = _seconds(
         0.0,
         0.0,
         86_400.0,
-        "time in which nothing arrives and nothing is sent; rests while reading is paused; "
+        "time in which nothing arrives and nothing is sent; suspended while reading is paused; "
         "0: no limit",
     )
     close_timeout: float = _seconds(

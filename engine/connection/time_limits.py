@@ -26,8 +26,8 @@ class TimeLimits(Reading):
     def set_write_timeout(self, seconds: float | None) -> None:
         """Close with TimeoutError when bytes wait and the kernel has taken none for this time.
 
-        None or 0: no limit. It runs on while reading is paused. gnet: SetWriteDeadline (not
-        implemented there).
+        None or 0: no limit. It is not suspended while reading is paused. gnet: SetWriteDeadline
+        (not implemented there).
         """
         self._limits().set_write(_checked(seconds))
 
