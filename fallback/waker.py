@@ -25,8 +25,8 @@ class Waker:
     def wake(self) -> None:
         with self._lock:
             if not self._is_woken:
-                self._is_woken = True
                 self._outbound.send(b"\0", SEND_AT_ONCE)
+                self._is_woken = True  # a signal handler may have sent a second one: no harm
 
     def take(self) -> None:
         """The poller has reported it: the next call sends again."""

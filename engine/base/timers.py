@@ -8,6 +8,7 @@ from other threads are posted to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from heapq import heapify, heappop, heappush, heapreplace
 from threading import get_ident
 from time import monotonic
@@ -48,7 +49,8 @@ class Timer:
         self._timers = timers
 
     def __lt__(self, other: Timer) -> bool:
-        return (self.when, self._number) < (other.when, other._number)
+        # Without an allocation, which could fail half-way through a change of the heap.
+        return self.when < other.when or (self.when == other.when and self._number < other._number)
 
     @property
     def pending(self) -> bool:
@@ -121,6 +123,9 @@ class Timers:
             timer._number = self._count
             if timer._call is not None:
                 heappush(self.heap, timer)
+        except MemoryError:
+            timer._number = 0  # it is not in the heap
+            raise
         finally:
             self.is_busy = False
 
@@ -160,15 +165,15 @@ class Timers:
             timer = heap[0]
             call = timer._call
             if call is None:
+                cancelled = self._cancelled - 1
                 heappop(heap)
-                self._cancelled -= 1
+                self._cancelled = cancelled
             elif timer.when > now or timer._number > last:
                 return None  # it was added meanwhile
             elif timer.every and not timer._is_dropped:
-                timer.when = timer.after(now)
-                self._count += 1
-                timer._number = self._count
-                heapreplace(heap, timer)  # this needs no memory
+                then, count = timer.after(now), self._count + 1
+                timer.when, timer._number, self._count = then, count, count
+                heapreplace(heap, timer)  # neither line needs memory
             else:
                 heappop(heap)
                 timer._call = None
@@ -182,6 +187,7 @@ class Timers:
         """Count a cancelled timer in the heap; remove them all once they are more than half."""
         self._cancelled += 1
         if self._cancelled >= _CLEAN_FROM and self._cancelled * 2 > len(self.heap):
-            self.heap[:] = [timer for timer in self.heap if timer._call is not None]
-            heapify(self.heap)
-            self._cancelled = 0
+            with suppress(MemoryError):  # then another time
+                self.heap[:] = [timer for timer in self.heap if timer._call is not None]
+                heapify(self.heap)
+                self._cancelled = 0

@@ -229,11 +229,11 @@ class Countdown:
         self._call = None
 
     def _count(self) -> None:
-        self._left -= 1
+        left = self._left - 1
         was_late = monotonic() - self._timer.when > max(self._part, _SHORTEST)
-        if self._left > 0 or (self._left == 0 and was_late):
+        if left > 0 or (left == 0 and was_late):
             self._timer = self._loop.add_timer(self._part, self._count)
-            return
-        call, self._call = self._call, None
-        if call is not None:
-            call()
+            self._left = left
+        elif self._call is not None:
+            self._call()  # where it finds no memory, the timer comes again
+            self._call = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any, Protocol
 
+from ...completion import retried
 from ..base.contract import Backend
 from .free_handles import HasHandles
 
@@ -104,6 +105,6 @@ class Dials:
 
     def give_up(self, why: str, origin: Any = None) -> None:
         """End all dials, or those of an origin."""
-        for dial in self.pending:
+        for dial in retried(list, self._pending):
             if origin in (None, dial.origin):
                 self._loop.guard(dial.give_up, why)

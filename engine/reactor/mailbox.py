@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from ...completion import retried
 from ..base.contract import Backend
 from ..base.errors import EngineStateError, EngineStopped, QueueFull
 from ..connection.owner import Forked
@@ -50,23 +51,20 @@ class Mailbox:
         """Have a call made on the loop's thread; calls from one thread keep their order."""
         with self._lock:
             if self._queue(call, arguments) or self._is_woken_later:
-                self._is_woken_later = False
-                self._loop.backend.wake()
+                self._wake()
 
     def post_own(self, call: Callable[..., object], *arguments: Any) -> None:
         """`post` for the few calls of the engine itself, which a full queue must not delay."""
         with self._lock:
             if self._queue(call, arguments, is_bounded=False) or self._is_woken_later:
-                self._is_woken_later = False
-                self._loop.backend.wake()
+                self._wake()
 
     def post_made(self, call: Callable[..., object], make: Callable[[], tuple[Any, ...]]) -> None:
         """`post`, with arguments that are created once there is room for the call."""
         with self._lock:
             self._check_room()
             if self._append(call, make()) or self._is_woken_later:
-                self._is_woken_later = False
-                self._loop.backend.wake()
+                self._wake()
 
     def hand(self, giver: HasBackend, call: Callable[..., object], *arguments: Any) -> None:
         """`post`, on the thread of another reactor, which wakes this one at the end of its turn."""
@@ -76,13 +74,18 @@ class Mailbox:
                 try:
                     giver.backend.wake_other(self._loop.backend)
                 except MemoryError:  # the call is in the queue already
-                    self._loop.backend.wake()
+                    self._wake()
 
     def wake_up(self) -> None:
         """Wake the loop, if it still runs."""
         with self._lock:
             if self._is_open:
                 self._loop.backend.wake()
+
+    def _wake(self) -> None:
+        """The call is in the queue: nobody else wakes the loop for it."""
+        self._is_woken_later = False
+        retried(self._loop.backend.wake)
 
     @property
     def is_posting(self) -> bool:
@@ -131,7 +134,8 @@ class Mailbox:
         """Accept no more calls; returns those posted before."""
         with self._lock:
             self._is_open = False
-            late, self._calls = self._calls, []
+            late = self._calls
+            self._calls = []
         return late
 
     def be_forked(self) -> None:

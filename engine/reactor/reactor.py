@@ -30,6 +30,7 @@ from ...completion import (
     STALLED,
     TRUNCATED,
     WOKEN,
+    retried,
 )
 from ..base.action import check_action
 from ..base.current import pin_thread, set_current
@@ -323,7 +324,7 @@ class Reactor:
 
     def _refuse_calls(self) -> None:
         """Refuse calls from now on; those posted before are made."""
-        for call, arguments in self.mailbox.close():
+        for call, arguments in retried(self.mailbox.close):
             self.guard(call, *arguments)
 
     @property

@@ -12,7 +12,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from ...completion import NOW
+from ...completion import NOW, retried
 from ..base.errors import NO_MORE, ConnectionClosed, network_error, release_frames
 from ..base.sockets import borrowed, close_descriptor, close_socket, prepare_socket
 from ..connection.connection import Connection
@@ -237,7 +237,7 @@ class Streams:
 
     def close_those_of(self, origin: Origin) -> None:
         """Close the connections of a client that has stopped."""
-        for conn in list(self._loop.connections.values()):
+        for conn in retried(list, self._loop.connections.values()):
             if conn._origin is origin:
                 self._loop.callbacks.guard(conn._finish, None)
 
