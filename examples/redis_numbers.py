@@ -1,4 +1,4 @@
-"""Numbers in the commands of the Redis example, in the spellings that redis-server takes."""
+"""Parsing numbers in the commands of the Redis example, as redis-server does."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
 
 
 class Refusal(Exception):
-    """An error reply; the connection stays."""
+    """An error reply; the connection stays open."""
 
 
 def number(text: bytes, refusal: str = "ERR value is not an integer or out of range") -> int:
-    """An integer in its one spelling: no blanks, no plus sign, no zeros in front."""
+    """Parse an integer in canonical form: no spaces, no plus sign, no leading zeros."""
     try:
         value = int(text[:21])
     except ValueError:
@@ -23,7 +23,7 @@ def number(text: bytes, refusal: str = "ERR value is not an integer or out of ra
 
 
 def score(text: bytes) -> float:
-    """A floating-point number as strtod(3) reads it."""
+    """Parse a floating-point number as strtod(3) does."""
     word = text.lower()
     try:
         value = float.fromhex(word.decode("ascii")) if b"x" in word else float(word)

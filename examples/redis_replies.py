@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 OK = b"+OK\r\n"
 NIL = b"$-1\r\n"
-NULL = b"_\r\n"  # what RESP3 has for it
-HEADS = [b"$%d\r\n" % size for size in range(256)]  # of short values, which nearly all are
+NULL = b"_\r\n"  # NIL in RESP3
+HEADS = [b"$%d\r\n" % size for size in range(256)]  # for short values, as nearly all are
 
 
 def integer(n: int) -> bytes:
@@ -27,7 +27,7 @@ def array(values: Iterable[bytes | None], nothing: bytes = NIL) -> bytes:
 
 
 def nil_as_null(function: Callable[..., bytes]) -> Callable[..., bytes]:
-    """The function with the replies of RESP3."""
+    """Wrap a function so that it replies as in RESP3."""
 
     def call(*arguments: object) -> bytes:
         reply = function(*arguments)
@@ -37,13 +37,13 @@ def nil_as_null(function: Callable[..., bytes]) -> Callable[..., bytes]:
 
 
 def as_map(flat: bytes) -> bytes:
-    """An array of names with their values as the map that RESP3 has for it."""
+    """Turn an array of names and values into a map of RESP3."""
     size, rest = flat[1:].split(b"\r\n", 1)
     return b"%%%d\r\n%b" % (int(size) // 2, rest)
 
 
 def error(text: str | bytes) -> bytes:
-    """On one line, whatever a client's words have in them."""
+    """An error reply on one line, even if it quotes a client's words with line ends."""
     line = text.encode() if isinstance(text, str) else text
     return b"-" + line.replace(b"\r", b" ").replace(b"\n", b" ") + b"\r\n"
 

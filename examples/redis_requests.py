@@ -1,9 +1,9 @@
-"""The requests of a Redis connection, taken from its bytes as they come.
+"""Parsing the requests of a Redis connection from its bytes as they arrive.
 
-The rules, the limits and the error texts are redis-server's. (hiredis parses replies: what a client
-may send is another grammar, and it reserves memory for as many elements as a peer announces.)
-Nothing here is kept for what a peer only announces: an argument is waited for in the connection's
-inbound buffer, and its bytes are copied once, when all of them are there.
+The rules, the limits and the error texts are redis-server's. (hiredis is a parser for replies:
+requests have another grammar, and it reserves memory for as many elements as a peer announces.)
+Here no memory is reserved for what a peer only announces: an incomplete argument stays in the
+connection's inbound buffer, and its bytes are copied once, when it is complete.
 """
 
 from __future__ import annotations
@@ -11,60 +11,60 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-MAX_LINE = 64 * 1024  # bytes of a line: a length, or a command typed by hand
-MAX_WORDS = 1024 * 1024  # of a command, its name included
+MAX_LINE = 64 * 1024  # bytes of a line: a length, or an inline command
+MAX_WORDS = 1024 * 1024  # of a command, including its name
 MAX_WORD = 32 * 1024 * 1024  # bytes; less than max_inbound, or it could never be complete
 MAX_COMMAND = 2 * MAX_WORD  # bytes of all its words
-MAX_SPLIT = 1024 * 1024  # bytes that are cut at line ends, of which each may be one
+MAX_SPLIT = 1024 * 1024  # bytes that are split at line ends at once
 
-# How commands of few words begin, and short words: nearly all do.
+# The first lines of commands with few words, and of short words, as nearly all are.
 COUNTS = {b"*%d" % count: count for count in range(1, 10)}
 STEPS = {start: 1 + 2 * count for start, count in COUNTS.items()}
 SIZES = [b"$%d" % size for size in range(4096)]
 
-# A word typed by hand: as it is, and then perhaps in quotes.
-# Nothing of it is given back once it was taken: no match without a word or quotes.
+# A word of an inline command: plain, perhaps followed by a quoted part. Possessive quantifiers
+# prevent backtracking.
 WORD = re.compile(
     rb"""\s*+([^\s"']*+)(?:"((?:\\.|[^"\\])*+)"|'((?:\\'|[^'])*+)')?+(?=\s|$)""", re.DOTALL
 )
-NUMBER = re.compile(rb"0|-?[1-9]\d{0,18}")  # in its one spelling
+NUMBER = re.compile(rb"0|-?[1-9]\d{0,18}")  # in canonical form
 ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
 ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
 class ProtocolError(Exception):
-    """What came is no request; the connection ends with this text."""
+    """The input is not a request; the connection is closed with this text."""
 
     def __init__(self, text: bytes) -> None:
         self.text = text
 
 
 class Requests:
-    """What one connection asks for."""
+    """The parser of one connection."""
 
     __slots__ = ("_at", "_left", "_parts", "_size", "_used", "_words", "need")
 
     def __init__(self) -> None:
-        self.need = 1  # bytes that must be there before there can be another command
-        self._used = 0  # of the bytes at hand, before `_parts`
-        self._parts: list[bytes] = []  # of what follows, between the line ends,
-        self._at = 0  # and how many of these are used
-        self._words: list[bytes] = []  # of a command that is not complete yet,
-        self._left = 0  # which is to have so many more,
-        self._size = 0  # and has so many bytes
+        self.need = 1  # bytes that are needed for another command
+        self._used = 0  # bytes of the input that are used, before `_parts`
+        self._parts: list[bytes] = []  # the input after these, split at line ends,
+        self._at = 0  # and how many of the parts are used
+        self._words: list[bytes] = []  # the words of an incomplete command,
+        self._left = 0  # how many are missing,
+        self._size = 0  # and their total size in bytes
 
     @property
     def used(self) -> int:
-        """Bytes that the commands so far were made of."""
+        """Bytes of the commands parsed so far."""
         if not self._at:
             return self._used
         return self._used + 2 * self._at + len(b"".join(self._parts[: self._at]))
 
     def alike(self, data: bytes) -> list[list[bytes]] | None:
-        """All commands in `data`, where these are one, or several of as many words each; they are
-        complete, and have no line ends in them. Else None: ask `commands`, which takes all kinds.
+        """All commands in `data`, if it is one command, or several with the same number of words,
+        complete and without line ends in them. Otherwise None: `commands` parses the general case.
 
-        This is what most clients send, and it is taken apart by a few calls for all of it.
+        Most clients send this, and it is parsed with a few calls for all commands together.
         """
         if len(data) > MAX_SPLIT:
             return None
@@ -85,20 +85,20 @@ class Requests:
         return list(map(list, zip(*columns[1::2], strict=True)))
 
     def only_used(self, count: int, data: bytes) -> None:
-        """Of the commands that `alike` gave for `data`, so many; the others will come again."""
+        """Of the commands that `alike` returned for `data`, only `count` were used."""
         parts = data.split(b"\r\n")
         step = STEPS[parts[0]]
         self._used = len(b"\r\n".join(parts[: count * step])) + 2
 
     def commands(self, data: bytes) -> Iterator[list[bytes]]:
-        """The complete commands in `data`, which begins with the first byte that was not used.
+        """Yield the complete commands in `data`, which begins with the first unused byte.
 
-        Raises ProtocolError. Whoever needs no more of them may stop at any.
+        Raises ProtocolError. The caller may stop after any of them.
         """
         self._used, self._parts, self._at = 0, [], 0
         self.need = 1
         if not self._left and data[:1] == b"*" and len(data) <= MAX_SPLIT:
-            # Commands of a few words without line ends in them, up to the first other one.
+            # Commands with few words and without line ends in them, up to the first other one.
             parts = self._parts = data.split(b"\r\n")
             last = len(parts) - 1
             at = 0
@@ -115,7 +115,7 @@ class Requests:
                 yield words
 
     def _next(self, data: bytes) -> list[bytes] | None:
-        """The command at `used`, empty for an empty line; None where more has to come."""
+        """The command at `used`, empty for an empty line; None if it is incomplete."""
         if not self._left:
             if data[self._used : self._used + 1] != b"*":
                 return self._typed(data)
@@ -133,7 +133,7 @@ class Requests:
         return words
 
     def _length(self, data: bytes, most: int, what: bytes, short: bytes) -> int | None:
-        """The number in the line at `used`, behind its first byte."""
+        """The number in the line at `used`, after its first byte."""
         line = self._line(data, b"\r", b"too big %b count string" % short)
         if line is None or self._used + len(line) + 2 > len(data):
             return None  # its line feed is still to come
@@ -147,7 +147,7 @@ class Requests:
         return value
 
     def _line(self, data: bytes, end: bytes, too_long: bytes) -> bytes | None:
-        """What is before the next `end`, which is not used yet."""
+        """The bytes before the next `end`, without using them; None if it is missing."""
         at = data.find(end, self._used, self._used + MAX_LINE)
         if at >= 0:
             return data[self._used : at]
@@ -174,7 +174,7 @@ class Requests:
         return word
 
     def _typed(self, data: bytes) -> list[bytes] | None:
-        """A line of words, as people and redis-benchmark's PING_INLINE write them."""
+        """An inline command, as people type it and redis-benchmark's PING_INLINE sends it."""
         line = self._line(data, b"\n", b"too big inline request")
         if line is None:
             return None
@@ -184,7 +184,7 @@ class Requests:
 
 
 def are_sizes(sizes: list[bytes], words: list[bytes]) -> bool:
-    """Whether each is that of the word after it; False where a word is long."""
+    """Whether each size is that of its word; False if a word is long."""
     try:
         return [SIZES[len(word)] for word in words] == sizes
     except IndexError:
@@ -192,7 +192,7 @@ def are_sizes(sizes: list[bytes], words: list[bytes]) -> bool:
 
 
 def split(line: bytes) -> list[bytes]:
-    """The words of a line, some of them in quotes."""
+    """Split a line into words, some of them in quotes."""
     line = line.strip()
     words = []
     at = 0
@@ -207,6 +207,6 @@ def split(line: bytes) -> list[bytes]:
 
 
 def unescape(found: re.Match[bytes]) -> bytes:
-    """What an escape in double quotes stands for."""
+    """The bytes that an escape in double quotes stands for."""
     code = found[1]
     return bytes([int(code[1:], 16)]) if len(code) > 1 else ESCAPED.get(code, code)

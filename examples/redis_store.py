@@ -31,22 +31,22 @@ Command = Callable[..., bytes]
 T = TypeVar("T")
 
 ANY = sys.maxsize  # number of arguments
-# By its name, in the two usual spellings: the function, and the least and most words it is called
-# with, the name included.
+# By name, in upper and lower case: the function, and the least and most words that it takes,
+# including the name.
 Table = dict[bytes, tuple[Command, int, int]]
 RESP2: Table = {}
 RESP3: Table = {}
 
 
 class Quit(Exception):
-    """The connection ends after a last reply."""
+    """The connection is closed after a last reply."""
 
     def __init__(self, reply: bytes) -> None:
         self.reply = reply
 
 
 class Hello(Exception):
-    """The client chose the form of its replies: a table, and the reply to that."""
+    """The client has chosen the protocol of its replies: a table, and the reply to HELLO."""
 
     def __init__(self, table: Table, reply: bytes) -> None:
         self.table = table
@@ -73,14 +73,14 @@ def command(
 
 
 def execute(table: Table, store: Store, words: list[Any]) -> bytes:
-    """The reply to a command, whose list is used up. Raises Quit and Hello."""
+    """The reply to a command; its list of words is consumed. Raises Quit and Hello."""
     entry = table.get(words[0])
     if entry is None:
         return execute_rare(table, store, words)
     function, least, most = entry
     if not least <= len(words) <= most:
         return wrong_number(words[0])
-    words[0] = store  # now they are the function's arguments
+    words[0] = store  # now these are the function's arguments
     try:
         return function(*words)
     except Refusal as refusal:
@@ -88,12 +88,12 @@ def execute(table: Table, store: Store, words: list[Any]) -> bytes:
 
 
 def execute_rare(table: Table, store: Store, words: list[bytes]) -> bytes:
-    """What is no known command, or one in mixed case."""
+    """An unknown command, or one in mixed case."""
     name = words[0].upper()
     if name in table:
         return execute(table, store, [name, *words[1:]])
     if name in (b"POST", b"HOST:"):
-        raise Quit(b"")  # a browser that was made to talk to us; redis-server ends it as well
+        raise Quit(b"")  # a browser that was tricked into connecting; redis-server does the same
     arguments = b""
     for word in words[1:]:
         if len(arguments) >= 128:
@@ -105,7 +105,7 @@ def execute_rare(table: Table, store: Store, words: list[bytes]) -> bytes:
 
 
 def typed(store: Store, key: bytes, kind: type[T]) -> T | None:
-    """The value of a key, which must be of that kind if it is there."""
+    """The value of a key, which must be of that kind if it exists."""
     value = store.get(key)
     if value is not None and type(value) is not kind:
         raise Refusal("WRONGTYPE Operation against a key holding the wrong kind of value")
@@ -113,7 +113,7 @@ def typed(store: Store, key: bytes, kind: type[T]) -> T | None:
 
 
 def made(store: Store, key: bytes, kind: type[T]) -> T:
-    """The same, made empty where it is missing."""
+    """The same, created empty if it is missing."""
     value = typed(store, key, kind)
     if value is None:
         value = store[key] = kind()
@@ -200,7 +200,7 @@ def rpush(store: Store, key: bytes, *values: bytes) -> bytes:
 
 
 def take(store: Store, key: bytes, kind: type, how: Callable[[Any], T]) -> T | None:
-    """Take one out of a collection; an empty one is no more."""
+    """Remove one member from a collection, and the collection itself if that was the last."""
     items: Any = typed(store, key, kind)
     if not items:
         return None
@@ -273,7 +273,7 @@ def zadd(store: Store, key: bytes, *pairs: bytes) -> bytes:
 
 
 def least(members: SortedSet) -> tuple[bytes, bytes]:
-    """Take the member with the least score out, and give it with its score."""
+    """Remove the member with the lowest score, and return it with its score."""
     member = min(members, key=lambda member: (members[member], member))
     return member, b"%.17g" % members.pop(member)
 
@@ -290,7 +290,7 @@ def zpopmin_3(store: Store, key: bytes) -> bytes:
 
 
 class Stream(list[tuple[int, int, tuple[bytes, ...]]]):
-    """Entries: milliseconds and a number, which are its ID, and fields with their values."""
+    """Entries: an ID of milliseconds and a number, and fields with their values."""
 
 
 @command(4, ANY)
@@ -359,7 +359,7 @@ GREETING = b"".join(
 
 @command(0, 6, tables=(RESP2,))
 def hello(store: Store, version: bytes = b"2", *words: bytes) -> bytes:
-    """No password is set: whom the words after the version name, and how, is all the same."""
+    """HELLO: credentials after the version are ignored, since no password is set."""
     wanted = number(version, "ERR Protocol version is not an integer or out of range")
     table = {2: RESP2, 3: RESP3}.get(wanted)
     if table is None:
