@@ -23,7 +23,7 @@ STOP_GRACE: Final = 1.0
 class Forked(Protocol):
     """An object that exists as a copy in a forked child."""
 
-    def be_forked(self) -> None: ...
+    def after_fork(self) -> None: ...
 
 
 class Running(Forked, Protocol):
@@ -70,10 +70,10 @@ def _stop_all() -> None:
 def _disown_all() -> None:
     """In a forked child."""
     for engine in list(_running):
-        engine.be_forked()
+        engine.after_fork()
     _running.clear()
     for pool in list(_pools):
-        pool.be_forked()
+        pool.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

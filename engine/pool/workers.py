@@ -108,7 +108,7 @@ class WorkerPool(Executor):
     def __repr__(self) -> str:
         return f"<ringnet.WorkerPool {self.running}/{self.capacity}>"
 
-    def be_forked(self) -> None:
+    def after_fork(self) -> None:
         """For the engine: in a forked child, where new threads are created when needed."""
         me = threading.current_thread()
         is_worker = me in self._threads  # a task has forked

@@ -26,7 +26,7 @@ from ..connection.owner import Owner
 
 CHECK_EVERY: Final = 0.02  # seconds
 _ENDS_EVERY: Final = 0.2  # seconds, if none waits for room in the engine
-_ASKED_AT_ONCE: Final = 64  # connections that are checked for the peer's end at once
+_CHECKED_AT_ONCE: Final = 64  # connections that are checked for the peer's end at once
 _SHARE: Final = 16  # a connection needs 1/16 of `max_buffered` as room, if that is small
 
 
@@ -53,7 +53,7 @@ class Held:
         self._full: dict[Holdable, None] = {}  # waiting for their own handler
         self._ended: set[Holdable] = set()  # exempt, since their peers have ended
         self._draining: Holdable | None = None  # the last of those, until it is read to its end
-        self._asked = 0  # how many were checked for the peer's end in this round
+        self._checked = 0  # how many were checked for the peer's end in this round
         self._timer: Timer | None = None  # of the next check
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class Held:
         return conn not in self._ended
 
     def _interval(self) -> float:
-        is_busy = self._line or self._asked or self._draining is not None
+        is_busy = self._line or self._checked or self._draining is not None
         return CHECK_EVERY if is_busy else _ENDS_EVERY
 
     def _check_within(self, seconds: float) -> None:
@@ -113,16 +113,16 @@ class Held:
             return
         self._draining = None
         everyone = chain(self._line, self._full)
-        asked = list(islice(everyone, self._asked, self._asked + _ASKED_AT_ONCE))
-        for conn in asked:
+        checked = list(islice(everyone, self._checked, self._checked + _CHECKED_AT_ONCE))
+        for conn in checked:
             if not conn._paused and self._loop.backend.pending(conn._handle) & HUNG_UP:
                 conn._release_hold()  # first: memory may be short
                 self._ended.add(conn)
                 self._draining = conn
                 return
-            self._asked += 1
-        if len(asked) < _ASKED_AT_ONCE:
-            self._asked = 0  # the round is over
+            self._checked += 1
+        if len(checked) < _CHECKED_AT_ONCE:
+            self._checked = 0  # the round is over
 
     def _count(self) -> int:
         options = self._loop.options

@@ -138,7 +138,7 @@ class Mailbox:
             self._calls = []
         return late
 
-    def be_forked(self) -> None:
+    def after_fork(self) -> None:
         """In a forked child, where no thread is left to hold the lock."""
         self._is_open = False
         self._lock = threading.RLock()

@@ -255,9 +255,9 @@ class Reactor:
                 kind = NO_EVENT
                 conn = None  # the last one may end meanwhile, and must then be freed
                 if again:
-                    self._call_those_again()
+                    self._serve_again()
                 if heap and timers.are_due():
-                    self._run_those_due()
+                    self._run_due_timers()
                 if (stopping.has_begun and self._is_done()) or self.engine.is_forked:
                     return
                 events = iter(turn(0.0 if again else timers.timeout() if heap else None))
@@ -272,17 +272,17 @@ class Reactor:
         """Have `on_traffic` called for the unread bytes, after the others had their turn."""
         self.again[conn] = None
 
-    def _call_those_again(self) -> None:
+    def _serve_again(self) -> None:
         """Call a bounded number of them, each once; repeated requests go to the end."""
         again = self.again
         for conn in list(islice(again, self.options.again_per_turn)):
             del again[conn]
             try:
-                self._call_one_again(conn)
+                self._serve_one_again(conn)
             except BaseException as error:
                 self.break_off(conn, error)
 
-    def _call_one_again(self, conn: Connection) -> None:
+    def _serve_one_again(self, conn: Connection) -> None:
         if conn._owner == 0 or conn._paused:
             return
         if not conn.inbound_buffered and conn._inbound is not None:
@@ -293,7 +293,7 @@ class Reactor:
         if conn._marks & END_DUE and not (conn._paused or conn in self.again):
             self.streams.call_on_end(conn)
 
-    def _run_those_due(self) -> None:
+    def _run_due_timers(self) -> None:
         for call in self.timers.due():
             try:
                 call()
@@ -304,10 +304,10 @@ class Reactor:
         """A connection has ended on some reactor."""
         self.acceptor.admit_waiting()
 
-    def be_forked(self) -> None:
+    def after_fork(self) -> None:
         """In a forked child, which does not have its thread."""
         self.ident = 0
-        self.mailbox.be_forked()
+        self.mailbox.after_fork()
         self.endpoints.abandon()
         for conn in list(self.connections.values()):
             conn._owner = 0

@@ -84,7 +84,7 @@ class Stopping:
         """Close the connections of an origin gracefully, and end its dials."""
         guard = self._loop.callbacks.guard
         guard(self._loop.dials.give_up, "the client has stopped", origin)
-        guard(self._loop.streams.close_those_of, origin)
+        guard(self._loop.streams.close_of_origin, origin)
 
     def abandon(self, failure: BaseException | None) -> None:
         """End the connections that are left when the backend has failed."""

@@ -235,7 +235,7 @@ class Streams:
         self._loop.callbacks.guard(conn._forget_inbound)
         self._loop.callbacks.guard(self._loop.closed, handle, 0, 0)
 
-    def close_those_of(self, origin: Origin) -> None:
+    def close_of_origin(self, origin: Origin) -> None:
         """Close the connections of a client that has stopped."""
         for conn in retried(list, self._loop.connections.values()):
             if conn._origin is origin:

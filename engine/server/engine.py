@@ -208,11 +208,11 @@ class Engine:
         """For the engine: whether it should have ended, but a handler has not returned."""
         return self.is_running and self.group.is_given_up
 
-    def be_forked(self) -> None:
+    def after_fork(self) -> None:
         """For the engine: in a forked child, where it is a copy of the parent's."""
         self.is_forked = True
-        self.life.be_forked()
-        self.group.be_forked()
+        self.life.after_fork()
+        self.group.after_fork()
 
     def _check_process(self) -> None:
         if self.is_forked:
@@ -301,7 +301,7 @@ class Engine:
     def request_stop(self, timeout: float | None = None) -> None:
         """`stop` without waiting, from any thread. A later call with 0 ends it at once."""
         limit = self._stop_limit(timeout)
-        self.life.stop_asked = True
+        self.life.stop_requested = True
         self.group.limit_patience(limit + STOP_GRACE)
         if self.group.reactors:
             self._listening.close()
@@ -319,7 +319,7 @@ class Engine:
         self.budget.max_connections = min(self.options.max_connections, room)
         self._serve()
         self.log.info("%r serves with %s: %s", self, self.backend, self.backend_reason)
-        if action is Action.SHUTDOWN or self.life.stop_asked:
+        if action is Action.SHUTDOWN or self.life.stop_requested:
             self.request_stop()
 
     def _undo_start(self) -> None:
@@ -341,7 +341,7 @@ class Engine:
             if overrides(self.handler, "on_tick"):
                 self.group.tick()
         except (OSError, ConnectionClosed):
-            if not self.life.stop_asked:
+            if not self.life.stop_requested:
                 raise  # otherwise another thread has stopped it meanwhile
 
     # For the reactors

@@ -61,7 +61,7 @@ class Group:
             for reactor in reactors:
                 reactor.may_serve.set_result(True)
         except BaseException:
-            self._keep_those_that_serve(reactors, here)
+            self._keep_serving(reactors, here)
             raise
 
     def _begin_all(
@@ -94,7 +94,7 @@ class Group:
         for reactor in reactors:
             reactor.join(STOP_GRACE)
 
-    def _keep_those_that_serve(self, reactors: list[Reactor], here: bool) -> None:
+    def _keep_serving(self, reactors: list[Reactor], here: bool) -> None:
         """After an interrupted start: the engine stops those that serve already."""
         serving = [reactor for reactor in reactors if reactor.may_serve.done()]
         others = [reactor for reactor in reactors if not reactor.may_serve.done()]
@@ -196,10 +196,10 @@ class Group:
         for reactor in self.reactors:
             reactor.wake_up()
 
-    def be_forked(self) -> None:
+    def after_fork(self) -> None:
         """In a forked child, which does not have their threads."""
         for reactor in self.reactors:
-            reactor.be_forked()
+            reactor.after_fork()
 
     # The calling thread
 

@@ -29,7 +29,7 @@ class Life:
         self._starter = 0  # the thread that is inside `start`
         self._waiters: set[int] = set()  # the threads that are inside `wait`
         self._ended = Latch()
-        self.stop_asked = False
+        self.stop_requested = False
 
     def __str__(self) -> str:
         return "stopping" if self.is_stopping else self._state
@@ -47,7 +47,7 @@ class Life:
     @property
     def is_stopping(self) -> bool:
         """Whether it is running and a stop was requested."""
-        return self.stop_asked and self.is_running
+        return self.stop_requested and self.is_running
 
     @property
     def is_ended(self) -> bool:
@@ -71,7 +71,7 @@ class Life:
         self._state = "ended"
         self._ended.set()
 
-    def be_forked(self) -> None:
+    def after_fork(self) -> None:
         """In a forked child, where no thread waits."""
         self._state = "ended"
 

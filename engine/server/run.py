@@ -38,4 +38,4 @@ def run(handler: Handler, *addresses: str, **options: Any) -> None:
     with SignalPipe(engine) as pipe:
         with handling_signals(pipe):
             engine.run_here(pipe.fileno(), pipe.handle)
-        pipe.raise_what_was_raised()
+        pipe.reraise()

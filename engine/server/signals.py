@@ -33,7 +33,7 @@ class SignalPipe:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._asked = 0  # signals that have arrived
+        self._arrived = 0  # signals that have arrived
         self._handled = 0
         self._unhandled_since = 0.0
         self._is_watched = False  # a thread will check whether the reactor responds
@@ -44,38 +44,38 @@ class SignalPipe:
         self.before: dict[int, SignalHandler] = {}  # the program's own handlers
 
     def __enter__(self) -> SignalPipe:
-        self._here, self.there = socket.socketpair()
-        self._here.setblocking(False)
-        self.there.setblocking(False)
+        self._reader, self.writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self.writer.setblocking(False)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._here.close()
-        self.there.close()
+        self._reader.close()
+        self.writer.close()
 
     def fileno(self) -> int:
         """The descriptor to watch."""
-        return self._here.fileno()
+        return self._reader.fileno()
 
-    def ask(self, number: int, frame: FrameType | None) -> None:
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
         """The Python handler of the signals, on the main thread."""
         if self._is_ignored:
             self._is_ignored = False
             raise KeyboardInterrupt("a handler has not returned although the program should end")
-        if self._asked == self._handled:
+        if self._arrived == self._handled:
             self._unhandled_since = monotonic()
-        self._asked += 1
+        self._arrived += 1
         with suppress(BlockingIOError):  # if it is full, the reactor is woken anyway
-            self.there.send(b"!")  # in case `handle` has already read what the system wrote
+            self.writer.send(b"!")  # in case `handle` has already read what the system wrote
         self._call_before(number, frame)
-        if self._asked > 1:
+        if self._arrived > 1:
             self._insist(number)
 
     def handle(self) -> None:
         """On the reactor: act on the signals that have arrived."""
         with suppress(BlockingIOError):
-            self._here.recv(4096)
-        while self._handled < self._asked:
+            self._reader.recv(4096)
+        while self._handled < self._arrived:
             self._engine.request_stop(0 if self._handled else None)
             self._handled += 1
 
@@ -90,7 +90,7 @@ class SignalPipe:
         except BaseException as error:  # such as SystemExit: raised once the engine has ended
             self._raised.append(error)
 
-    def raise_what_was_raised(self) -> None:
+    def reraise(self) -> None:
         """Raise what the program's own handlers raised; kept until the engine has ended."""
         if self._raised:
             raise self._raised[0]
@@ -99,7 +99,7 @@ class SignalPipe:
 
     def _insist(self, number: int) -> None:
         """Interrupt the main thread if its reactor does not respond to this signal soon."""
-        is_late = self._asked - self._handled > 1
+        is_late = self._arrived - self._handled > 1
         if is_late and monotonic() - self._unhandled_since >= SIGNAL_GRACE:
             raise KeyboardInterrupt("a handler has not returned since the first signal")
         if self._is_watched:
@@ -107,15 +107,15 @@ class SignalPipe:
         self._is_watched = True
         # Not with `threading`, in whose locks the signal may have interrupted this thread.
         try:
-            _thread.start_new_thread(self._interrupt_if_stuck, (self._asked, number))
+            _thread.start_new_thread(self._interrupt_if_stuck, (self._arrived, number))
         except RuntimeError:  # no more threads: then the next signal tries again
             self._is_watched = False
 
-    def _interrupt_if_stuck(self, asked: int, number: int) -> None:
+    def _interrupt_if_stuck(self, arrived: int, number: int) -> None:
         sleep(SIGNAL_GRACE)
         self._is_watched = False
         with self._lock:
-            if self._handled >= asked or self._is_over:
+            if self._handled >= arrived or self._is_over:
                 return
             self._is_ignored = True
             main = threading.main_thread().ident
@@ -136,19 +136,19 @@ def handling_signals(pipe: SignalPipe) -> Iterator[None]:
     Ignored signals are left alone, and so are those with a handler outside Python, which could not
     be restored.
     """
-    ask = pipe.ask
+    on_signal = pipe.on_signal
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     ours = [number for number in SIGNALS if before[number] not in (signal.SIG_IGN, None)]
     defaults = (signal.SIG_DFL, signal.default_int_handler)
     pipe.before = {number: before[number] for number in ours if before[number] not in defaults}
     for number in ours:
-        signal.signal(number, ask)
-    fd = signal.set_wakeup_fd(pipe.there.fileno(), warn_on_full_buffer=False)
+        signal.signal(number, on_signal)
+    fd = signal.set_wakeup_fd(pipe.writer.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
         pipe.end()
         signal.set_wakeup_fd(fd)
         for number in ours:
-            if signal.getsignal(number) == ask:  # else the program has set another meanwhile
+            if signal.getsignal(number) == on_signal:  # else the program has set another meanwhile
                 signal.signal(number, before[number])

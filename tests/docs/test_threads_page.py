@@ -17,10 +17,10 @@ from places import ROOT
 # Names without an underscore that are for other parts of the engine only.
 FOR_THE_ENGINE = {
     "Timer": "after every when",
-    "Engine": "be_forked budget dialer end_with ground group is_forked is_given_up life log "
+    "Engine": "after_fork budget dialer end_with ground group is_forked is_given_up life log "
     "logging make_backend needs origin reactor_ended resolvers run_here",
     "Listener": "close descriptors has_one_for_each inheritable leave_file parsed prepares_each",
-    "WorkerPool": "be_forked family",
+    "WorkerPool": "after_fork family",
 }
 ARGUMENTS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "readinto": lambda: (bytearray(1),),
