@@ -39,6 +39,7 @@ class Mailbox:
         self._most = most
         self._calls: list[Posted] = []
         self._lock = threading.RLock()  # a signal handler may interrupt the thread that holds it
+        self._is_woken = False  # since it last looked
         self._is_woken_later = False  # another reactor wakes this one at the end of its turn
         self._is_open = True
 
@@ -50,31 +51,36 @@ class Mailbox:
     def post(self, call: Callable[..., object], *arguments: Any) -> None:
         """Have a call made on the loop's thread; calls from one thread keep their order."""
         with self._lock:
-            if self._queue(call, arguments) or self._is_woken_later:
-                self._wake()
+            self._check_room()
+            self._calls.append((call, arguments))
+            self._wake()
 
     def post_own(self, call: Callable[..., object], *arguments: Any) -> None:
         """`post` for the few calls of the engine itself, which a full queue must not delay."""
         with self._lock:
-            if self._queue(call, arguments, is_bounded=False) or self._is_woken_later:
-                self._wake()
+            self._check_room(is_bounded=False)
+            self._calls.append((call, arguments))
+            self._wake()
 
     def post_made(self, call: Callable[..., object], make: Callable[[], tuple[Any, ...]]) -> None:
         """`post`, with arguments that are created once there is room for the call."""
         with self._lock:
             self._check_room()
-            if self._append(call, make()) or self._is_woken_later:
-                self._wake()
+            self._calls.append((call, make()))
+            self._wake()
 
     def hand(self, giver: HasBackend, call: Callable[..., object], *arguments: Any) -> None:
         """`post`, on the thread of another reactor, which wakes this one at the end of its turn."""
         with self._lock:
-            if self._queue(call, arguments):
-                self._is_woken_later = True  # a later `post` does not wait for that wake-up
-                try:
-                    giver.backend.wake_other(self._loop.backend)
-                except MemoryError:  # the call is in the queue already
-                    self._wake()
+            self._check_room()
+            self._calls.append((call, arguments))
+            if self._is_woken or self._is_woken_later:
+                return
+            try:
+                giver.backend.wake_other(self._loop.backend)
+                self._is_woken_later = True  # a post in the meantime does not wait for that
+            except MemoryError:  # the call is in the queue already
+                self._wake()
 
     def wake_up(self) -> None:
         """Wake the loop, if it still runs."""
@@ -83,9 +89,14 @@ class Mailbox:
                 self._loop.backend.wake()
 
     def _wake(self) -> None:
-        """The call is in the queue: nobody else wakes the loop for it."""
-        self._is_woken_later = False
-        retried(self._loop.backend.wake)
+        """Wake the loop, unless that was done since it looked.
+
+        It counts as done afterwards only: a signal handler that raises may interrupt this, and the
+        next call must not rely on a wake-up that never was.
+        """
+        if not self._is_woken:
+            retried(self._loop.backend.wake)
+            self._is_woken = True
 
     @property
     def is_posting(self) -> bool:
@@ -95,13 +106,6 @@ class Mailbox:
         except RuntimeError:
             return False
         return True
-
-    def _queue(
-        self, call: Callable[..., object], arguments: tuple[Any, ...], is_bounded: bool = True
-    ) -> bool:
-        """Queue a call; returns whether the loop has to be woken for it."""
-        self._check_room(is_bounded)
-        return self._append(call, arguments)
 
     def _check_room(self, is_bounded: bool = True) -> None:
         if not self._is_open:
@@ -114,20 +118,15 @@ class Mailbox:
                 f"(max_foreign_calls={self._most})"
             )
 
-    def _append(self, call: Callable[..., object], arguments: tuple[Any, ...]) -> bool:
-        # Checked first: a signal handler may post between two steps of this.
-        is_first = not self._calls
-        self._calls.append((call, arguments))
-        return is_first
-
     # For the loop
 
     def take(self) -> Iterator[Posted]:
-        """Take the calls that were posted so far, in order."""
+        """Take the calls posted so far, in order."""
         with self._lock:
-            calls = iter(self._calls)  # first: memory may be short
-            self._calls = []
+            calls = iter(self._calls)  # first: there may be no memory for it
+            self._is_woken = False  # before the rest: a signal handler may post between the steps
             self._is_woken_later = False
+            self._calls = []
         return calls
 
     def close(self) -> list[Posted]:

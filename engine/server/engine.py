@@ -249,7 +249,6 @@ class Engine:
         self.life.begin()
         try:
             self._prepare(here)
-            note_running(self)
         except BaseException:  # or an interrupt, at any step
             self._undo_start()
             raise
@@ -313,6 +312,7 @@ class Engine:
         self.logging.open_file(self.options.log_file)
         self._listening.open(self.options)
         action = check_action(self.handler.on_boot(self), "on_boot")
+        note_running(self)  # first: what serves may fork
         self.group.start(self, here)
         # Listeners need handles as well, and so does the pipe of the signals.
         room = self.group.capacity - len(self.listeners) - 1
