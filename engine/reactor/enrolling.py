@@ -7,6 +7,7 @@ caller's.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 import weakref
@@ -92,6 +93,7 @@ class _Place:
     def __init__(self, loop: EnrollingLoop, sock: socket.socket) -> None:
         self._loop = weakref.ref(loop)
         self._sock = weakref.ref(sock)  # which has the descriptor while it is on its way
+        self._inode = _inode(sock.fileno())  # the number may be another socket's soon
         self.handle: int | None = None  # of the connection
         self._latest[sock.fileno()] = self
 
@@ -105,7 +107,17 @@ class _Place:
         conn = loop.connections.get(-1 if place.handle is None else place.handle)
         sock = place._sock()
         is_on_its_way = sock is not None and sock.fileno() == fd
-        return is_on_its_way or (conn is not None and conn.fileno() == fd)
+        # A connection has its number until the loop learns that the backend has closed it.
+        is_its = conn is not None and conn.fileno() == fd and place._inode == _inode(fd)
+        return is_on_its_way or is_its
+
+
+def _inode(fd: int) -> int:
+    """Which socket a descriptor is; 0 where the system does not tell."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return 0
 
 
 def enroll(

@@ -24,6 +24,7 @@ from engine_tools import (
     served,
     until,
 )
+from ringnet.engine.reactor.enrolling import check_socket
 
 
 def lonely(kind: int = socket.SOCK_STREAM) -> socket.socket:
@@ -114,6 +115,31 @@ def test_a_tls_socket(backend: str) -> None:
         peer.setblocking(False)
         with pytest.raises(BlockingIOError):
             peer.recv(1)  # nothing was sent
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_number_that_a_closed_connection_had_is_free_at_once(backend: str) -> None:
+    """The loop learns later that the backend has closed the descriptor."""
+    with served(backend, Recorder()) as engine:
+        ours, peer = socket.socketpair()
+        conn = engine.enroll(ours).result(WAIT)
+        number = conn.fileno()
+        mine, other = socket.socketpair()
+        with peer, mine, other:
+            with pytest.raises(OSError, match="enrolled already"):
+                check_socket(_numbered(number))
+            os.dup2(mine.fileno(), number)  # as if it had been closed, and given again
+            check_socket(_numbered(number))
+
+
+def _numbered(fd: int) -> socket.socket:
+    """A socket object that has a descriptor of somebody else's for the length of a call."""
+
+    class Lent(socket.socket):
+        def __del__(self) -> None:
+            self.detach()
+
+    return Lent(fileno=fd)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
