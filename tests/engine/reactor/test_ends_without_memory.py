@@ -228,5 +228,5 @@ def test_a_dial_that_had_nearly_won(
             if error is None:
                 dialed.result().close()
             until(lambda: engine.count_connections() == 0)
-            assert not loop.dials.attempts
+            until(lambda: not on_loop(loop, lambda: loop.dials.attempts))
             assert loop.dials not in loop.owners.values()
